@@ -1,0 +1,79 @@
+//! The packet filter as `iptables-restore` and `iptables-save` see it.
+
+use std::fmt;
+
+mod error;
+
+pub use crate::address_set::Family;
+pub use error::IptablesError;
+
+/// Which iptables binaries, and so which kernel back end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Variant {
+    /// `iptables-legacy-*`: x_tables.
+    Legacy,
+    /// `iptables-nft-*`: nf_tables through nft_compat.
+    Nft,
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Legacy => "legacy",
+            Self::Nft => "nft",
+        })
+    }
+}
+
+/// Table names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// `filter`
+    Filter,
+    /// `nat`
+    Nat,
+    /// `mangle`
+    Mangle,
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+            Self::Mangle => "mangle",
+        })
+    }
+}
+
+/// One chain of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SavedChain {
+    /// Name.
+    pub name: String,
+    /// Its rules in order, as printed, without the leading `-A NAME `.
+    pub rules: Vec<String>,
+}
+
+/// One table as listed, chains in the order printed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SavedTable {
+    /// Chains, built-in ones too.
+    pub chains: Vec<SavedChain>,
+}
+
+/// The door to iptables. One value is one variant.
+pub trait Iptables: Send {
+    /// The variant it speaks.
+    fn variant(&self) -> Variant;
+    /// Runs one `iptables-restore --noflush` (or its IPv6 twin) on `input`, the whole text with `*table` and `COMMIT`.
+    /// Tables are committed one by one; each is all or nothing.
+    fn restore(&mut self, family: Family, input: &str) -> Result<(), IptablesError>;
+    /// Lists one table. `keep` decides by name which chains' rules are kept; the others come with an empty list of rules.
+    /// The listing is read as a stream, so what is not kept costs no memory.
+    fn save(&mut self, family: Family, table: Table, keep: &dyn Fn(&str) -> bool) -> Result<SavedTable, IptablesError>;
+    /// How many programs this door has started, since it was opened.
+    fn programs_started(&self) -> u64;
+    /// How many bytes this door has written to programs, since it was opened.
+    fn bytes_written(&self) -> u64;
+}

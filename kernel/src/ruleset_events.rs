@@ -1,0 +1,1 @@
+//! Notices of changes to the nf_tables rule set.

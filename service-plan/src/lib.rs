@@ -1,0 +1,11 @@
+//! What a node must do with Service traffic, decided purely.
+//!
+//! ```text
+//! model (Service, EndpointSlice, Node, Settings) -> Catalog -> plan (ServicePlan per service) -> whoever programs a kernel
+//!                                                                  \-> trace(packet, plan): the verdict and why
+//! ```
+//!
+//! Nothing here knows a Kubernetes client, an async runtime or a kernel.
+
+pub mod model;
+pub mod plan;
