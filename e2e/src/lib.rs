@@ -1,1 +1,8 @@
-//! Sluice.
+//! Labs in which Sluice meets a real kernel, and the tables of what must happen there.
+//!
+//! [`lab`] makes a node, its pods and their neighbours out of network namespaces. [`packets`] is the table of what a
+//! Service must do to a packet, the same for every data plane.
+
+pub mod bench;
+pub mod lab;
+pub mod packets;

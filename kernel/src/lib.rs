@@ -5,7 +5,10 @@
 
 pub mod address_set;
 pub mod conntrack;
+mod fault;
 pub mod iptables;
 pub mod links;
+mod multicast;
+mod netlink;
 pub mod ruleset_events;
 pub mod sysctl;

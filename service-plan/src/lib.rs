@@ -7,5 +7,11 @@
 //!
 //! Nothing here knows a Kubernetes client, an async runtime or a kernel.
 
+pub mod access;
+pub mod catalog;
+pub mod masquerade;
 pub mod model;
+pub mod node_ports;
+pub mod packet;
 pub mod plan;
+pub mod trace;

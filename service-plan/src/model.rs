@@ -77,7 +77,10 @@ pub struct ObjectName {
 impl ObjectName {
     /// Makes a name of its two parts.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -184,7 +187,7 @@ pub struct EndpointSlice {
 }
 
 /// One port of a slice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SlicePort {
     /// Port name, matched with the service port's.
     pub name: Arc<str>,
@@ -229,7 +232,7 @@ pub struct NodeFacts {
     pub name: Arc<str>,
     /// Label `topology.kubernetes.io/zone`.
     pub zone: Option<Arc<str>>,
-    /// `status.addresses` of type InternalIP.
+    /// `status.addresses` of type `InternalIP`.
     pub internal_ips: Vec<IpAddr>,
     /// Every address that an interface of the node holds now, loopback included.
     pub addresses: Vec<IpAddr>,
@@ -267,6 +270,10 @@ pub enum NodePortAddresses {
 
 /// What the owner of the node chose, as far as plans and packets depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the policy"
+)]
 pub struct Settings {
     /// Local detector.
     pub detect_local: LocalDetector,

@@ -16,7 +16,7 @@ pub struct Plan {
     pub node: Arc<NodeFacts>,
     /// Settings the plan was made with.
     pub settings: Arc<Settings>,
-    /// Plans of the services that are proxied; a service without any frontend is absent.
+    /// Plans of the services that are proxied; one with neither a frontend nor a lost claim is absent.
     pub services: BTreeMap<ObjectName, Arc<ServicePlan>>,
 }
 
@@ -172,11 +172,11 @@ pub struct Frontend {
 pub struct HealthCheck {
     /// TCP port on the node.
     pub port: u16,
-    /// Distinct ready, not terminating endpoint addresses on this node.
+    /// Distinct ready, not terminating endpoint addresses on this node; of a dual-stack service the family with more.
     pub local_endpoints: usize,
 }
 
-/// A frontend that another service had first.
+/// A frontend that another service had first. A health-check port is told as a TCP node port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LostClaim {
     /// The frontend's address.

@@ -18,8 +18,8 @@ pub enum AddressSetError {
         /// The set.
         name: String,
     },
-    /// A rule or another set still refers to it (`IPSET_ERR_REFERENCED`, `IPSET_ERR_BUSY`).
-    #[error("address set {name} is in use by a rule")]
+    /// A rule, another set or a listing still refers to it (`IPSET_ERR_REFERENCED`, `IPSET_ERR_BUSY`, `EBUSY`).
+    #[error("address set {name} is in use by a rule: delete the rule first")]
     InUse {
         /// The set.
         name: String,
@@ -33,7 +33,9 @@ pub enum AddressSetError {
         entry: Option<Entry>,
     },
     /// The kernel has no such set type, or not in a revision that we speak (`IPSET_ERR_FIND_TYPE`).
-    #[error("the kernel has no set type {kind}: load the module ip_set_{module} or use a kernel that has it")]
+    #[error(
+        "the kernel has no set type {kind}: load the module ip_set_{module} or use a kernel that has it"
+    )]
     NoSuchKind {
         /// Type name.
         kind: String,
@@ -46,8 +48,8 @@ pub enum AddressSetError {
     /// Not root in this network namespace (`EPERM`).
     #[error("address sets need CAP_NET_ADMIN")]
     NotPermitted,
-    /// The entry is not of the set's kind or family, or the name is too long.
-    #[error("{what} cannot be put in address set {name}")]
+    /// The entry is not of the set's kind or family, the two sets of a swap differ in that, or the name is too long.
+    #[error("address set {name}: {what}")]
     Mismatch {
         /// The set.
         name: String,

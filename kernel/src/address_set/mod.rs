@@ -6,8 +6,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 mod error;
+mod ipset;
+mod limits;
+mod memory;
 
 pub use error::AddressSetError;
+pub use ipset::IpsetNetlink;
+pub use memory::{MemorySets, Operation};
 
 /// IP family of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +77,7 @@ pub struct SetSpec {
 pub enum Entry {
     /// Of `hash:ip`.
     Ip(IpAddr),
-    /// Of `hash:net`. A prefix length of 0 is refused by the kernel.
+    /// Of `hash:net`. A prefix length of 0 is refused by the kernel (in every kind with a network).
     Net(IpNet),
     /// Of `hash:ip,port`.
     IpPort(IpAddr, IpProtocol, u16),
@@ -118,14 +123,20 @@ pub trait AddressSets: Send {
     /// Adds entries. The error names the first entry refused; entries before it in the batch may be in.
     fn add(&mut self, set: &SetSpec, entries: &[Entry]) -> Result<(), AddressSetError>;
     /// Adds entries with a lifetime each, in seconds; an entry that is there gets the new lifetime.
-    fn add_with_timeout(&mut self, set: &SetSpec, entries: &[(Entry, u32)]) -> Result<(), AddressSetError>;
+    fn add_with_timeout(
+        &mut self,
+        set: &SetSpec,
+        entries: &[(Entry, u32)],
+    ) -> Result<(), AddressSetError>;
     /// Deletes entries.
     fn delete(&mut self, set: &SetSpec, entries: &[Entry]) -> Result<(), AddressSetError>;
-    /// Exchanges the contents of two sets of the same kind and family, in one step.
+    /// Exchanges two sets of the same kind and family in one step: contents, limits and default lifetime. A rule that refers
+    /// to a name goes on with that name.
     fn swap(&mut self, one: &str, other: &str) -> Result<(), AddressSetError>;
-    /// Headers of all sets whose name starts so; nothing is listed.
+    /// Headers of all sets whose name starts so; nothing is listed. Sets of a type that is no [`SetKind`] are left out.
+    /// `bitmap:port` is told as [`Family::V4`], with 65,536 as both of its sizes.
     fn headers(&mut self, prefix: &str) -> Result<Vec<SetHeader>, AddressSetError>;
-    /// Entries of one set.
+    /// Entries of one set, in no particular order, each as [`Entry::canonical`] makes it.
     fn list(&mut self, name: &str) -> Result<Vec<ListedEntry>, AddressSetError>;
 }
 

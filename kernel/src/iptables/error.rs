@@ -7,7 +7,9 @@ use super::{Family, Table, Variant};
 #[non_exhaustive]
 pub enum IptablesError {
     /// No such program on this node.
-    #[error("{program} is not installed: install the package iptables, or choose the other variant")]
+    #[error(
+        "{program} is not installed: install the package iptables, or choose the other variant"
+    )]
     NotInstalled {
         /// Program name.
         program: String,
@@ -19,13 +21,13 @@ pub enum IptablesError {
         waited_seconds: u32,
     },
     /// The kernel, or the program, refused the input.
-    #[error("{program} refused line {line:?}: {message}{}", quoted(.lines))]
+    #[error("{program} refused {}: {message}{}", place(*.line), quoted(.lines))]
     Refused {
         /// Program name.
         program: String,
-        /// Line number of the input, where told.
+        /// Line number of the input, from 1, where told. What only the kernel found is told at the table's `COMMIT`.
         line: Option<usize>,
-        /// The lines around it.
+        /// The lines around it, each with its number; the line itself is marked with `>`.
         lines: Vec<String>,
         /// What the program said.
         message: String,
@@ -39,7 +41,7 @@ pub enum IptablesError {
         message: String,
     },
     /// The kernel lacks this table, family or an extension.
-    #[error("this node's kernel has no {family:?} {table:?} for iptables {variant}: {message}")]
+    #[error("this node has no {family:?} {} for iptables {variant}: {message}", named(*.table))]
     Unsupported {
         /// Variant.
         variant: Variant,
@@ -49,6 +51,16 @@ pub enum IptablesError {
         table: Option<Table>,
         /// What the program said.
         message: String,
+    },
+    /// Somebody put rules in the table that iptables-nft cannot list, so nothing of the table can be seen.
+    #[error(
+        "{family:?} table {table} holds objects that iptables cannot list: find them with `nft list ruleset` and take them out"
+    )]
+    Unlistable {
+        /// Family.
+        family: Family,
+        /// Table.
+        table: Table,
     },
     /// The program ran longer than it may.
     #[error("{program} did not end within {seconds} s and was stopped")]
@@ -79,6 +91,14 @@ pub enum IptablesError {
     },
 }
 
+fn place(line: Option<usize>) -> String {
+    line.map_or_else(|| "the input".to_owned(), |n| format!("line {n}"))
+}
+
+fn named(table: Option<Table>) -> String {
+    table.map_or_else(|| "table or extension".to_owned(), |t| format!("table {t}"))
+}
+
 fn quoted(lines: &[String]) -> String {
-    lines.iter().map(|l| format!("\n  {l}")).collect()
+    lines.iter().flat_map(|line| ["\n  ", line]).collect()
 }

@@ -2,17 +2,32 @@
 
 use std::fmt;
 
+mod canonical;
+mod detect;
+mod diagnose;
 mod error;
+mod memory;
+mod parse;
+mod process;
+mod program;
+mod programs;
 
 pub use crate::address_set::Family;
+pub use canonical::{canonical, same_rule};
+pub use detect::{
+    Evidence, Reason, VariantEvidence, detect, detect_variant, gather_evidence, try_variant,
+};
 pub use error::IptablesError;
+pub use memory::{Call, MemoryIptables, Operation};
+pub use parse::{ListingError, ListingParser, parse_listing};
+pub use programs::IptablesPrograms;
 
 /// Which iptables binaries, and so which kernel back end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Variant {
-    /// `iptables-legacy-*`: x_tables.
+    /// `iptables-legacy-*`: `x_tables`.
     Legacy,
-    /// `iptables-nft-*`: nf_tables through nft_compat.
+    /// `iptables-nft-*`: `nf_tables` through `nft_compat`.
     Nft,
 }
 
@@ -36,13 +51,28 @@ pub enum Table {
     Mangle,
 }
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Table {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Filter, Self::Nat, Self::Mangle];
+
+    /// As iptables calls it.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Filter => "filter",
             Self::Nat => "nat",
             Self::Mangle => "mangle",
-        })
+        }
+    }
+
+    /// The table of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.name() == name)
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -62,6 +92,13 @@ pub struct SavedTable {
     pub chains: Vec<SavedChain>,
 }
 
+impl SavedTable {
+    /// The chain of that name.
+    pub fn chain(&self, name: &str) -> Option<&SavedChain> {
+        self.chains.iter().find(|c| c.name == name)
+    }
+}
+
 /// The door to iptables. One value is one variant.
 pub trait Iptables: Send {
     /// The variant it speaks.
@@ -71,7 +108,12 @@ pub trait Iptables: Send {
     fn restore(&mut self, family: Family, input: &str) -> Result<(), IptablesError>;
     /// Lists one table. `keep` decides by name which chains' rules are kept; the others come with an empty list of rules.
     /// The listing is read as a stream, so what is not kept costs no memory.
-    fn save(&mut self, family: Family, table: Table, keep: &dyn Fn(&str) -> bool) -> Result<SavedTable, IptablesError>;
+    fn save(
+        &mut self,
+        family: Family,
+        table: Table,
+        keep: &dyn Fn(&str) -> bool,
+    ) -> Result<SavedTable, IptablesError>;
     /// How many programs this door has started, since it was opened.
     fn programs_started(&self) -> u64;
     /// How many bytes this door has written to programs, since it was opened.

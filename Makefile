@@ -1,0 +1,60 @@
+# Every target is a line or two of cargo; `make help` lists them.
+
+CARGO ?= cargo
+# Suites make network namespaces, which needs root. Binaries are built by you and run through sudo where you are not root.
+ifneq ($(shell id -u),0)
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER = sudo -E
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER = sudo -E
+endif
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: packages ## a node, pods and a client in namespaces: see it serve Services (under a minute after the build)
+	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-demo
+	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-demo --agent target/release/sluice-agent --manifests examples
+
+.PHONY: test
+test: packages test-unit test-kernel ## every suite
+
+.PHONY: test-unit
+test-unit: ## pure code and in-memory kernels: seconds when warm, no root
+	$(CARGO) test --locked -p sluice-crds -p sluice-service-plan
+	$(CARGO) test --locked -p sluice-kernel -p sluice-agent --lib
+	$(CARGO) test --locked -p sluice-agent --test plane_steps --test manifests
+
+.PHONY: test-kernel
+test-kernel: packages ## doors, data plane, agent and packet suite on the real kernel, in namespaces of their own (root)
+	$(CARGO) test --locked -p sluice-kernel --tests
+	$(CARGO) test --locked -p sluice-agent --tests
+	$(CARGO) test --locked -p sluice-e2e
+
+.PHONY: bench
+bench: packages ## tables, CSV and SVG in bench-out/: sizes up to 20,000 services, bare iptables-restore as the measure
+	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-bench
+	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-bench --agent target/release/sluice-agent --out bench-out
+
+.PHONY: lint
+lint: ## formatting and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: fmt
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+.PHONY: build
+build: ## the release binaries
+	$(CARGO) build --locked --release
+
+.PHONY: packages
+packages: ## install the programs that suites and demo need, where missing
+	@e2e/setup/packages
+
+.PHONY: clean
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf bench-out

@@ -1,0 +1,70 @@
+//! A network in a policy.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// A network as `address/prefix length`, such as `10.0.0.0/8` or `fd00::/8`, without host bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Cidr(IpNet);
+
+/// Why a text is not a [`Cidr`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CidrError {
+    /// No address and prefix length.
+    #[error("{0:?} is not a network: write address/prefix length, such as 10.0.0.0/8 or fd00::/8")]
+    Syntax(String),
+    /// Bits after the prefix are set.
+    #[error("{0} has address bits after its prefix: write {net}", net = .0.trunc())]
+    HostBits(IpNet),
+}
+
+impl Cidr {
+    /// The network.
+    pub fn net(self) -> IpNet {
+        self.0
+    }
+
+    /// It holds every address of its family. Kernel address sets cannot hold such an entry.
+    pub fn is_everything(self) -> bool {
+        self.0.prefix_len() == 0
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = CidrError;
+
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        let net: IpNet = text
+            .parse()
+            .map_err(|_| CidrError::Syntax(text.to_owned()))?;
+        if net.trunc() != net {
+            return Err(CidrError::HostBits(net));
+        }
+        Ok(Self(net))
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = CidrError;
+
+    fn try_from(text: String) -> Result<Self, CidrError> {
+        text.parse()
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(cidr: Cidr) -> Self {
+        cidr.to_string()
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

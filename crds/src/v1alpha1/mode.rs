@@ -1,0 +1,33 @@
+//! Which data plane.
+
+use serde::{Deserialize, Serialize};
+
+/// The data plane of the selected nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Mode {
+    /// The best one that the node can run.
+    #[default]
+    Auto,
+    /// iptables rules pick endpoints.
+    IPTables,
+}
+
+/// Settings of iptables rules, in whatever mode they are used.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Iptables {
+    /// Which iptables binaries to use. Default: `Auto`.
+    pub variant: IptablesVariant,
+}
+
+/// Which iptables binaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum IptablesVariant {
+    /// The ones that the node uses already.
+    #[default]
+    Auto,
+    /// `iptables-legacy`.
+    Legacy,
+    /// `iptables-nft`.
+    NFT,
+}

@@ -1,0 +1,152 @@
+//! Node tunables that a policy may set.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::invalid::Checker;
+
+/// A node tunable. The old value comes back when the agent's cleanup runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sysctl {
+    /// Dotted name, such as `net.ipv4.ip_local_port_range`.
+    pub name: String,
+    /// Value as the kernel shows it, such as `"1024 65535"`.
+    pub value: String,
+}
+
+/// Tunables that a policy may set: capacity, buffers, timeouts. None of them can cut a node off the network.
+const ALLOWED: [&str; 22] = [
+    "net.core.default_qdisc",
+    "net.core.netdev_budget",
+    "net.core.netdev_budget_usecs",
+    "net.core.netdev_max_backlog",
+    "net.core.optmem_max",
+    "net.core.rmem_default",
+    "net.core.rmem_max",
+    "net.core.somaxconn",
+    "net.core.wmem_default",
+    "net.core.wmem_max",
+    "net.ipv4.fib_multipath_hash_policy",
+    "net.ipv4.icmp_msgs_burst",
+    "net.ipv4.icmp_msgs_per_sec",
+    "net.ipv4.icmp_ratelimit",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.udp_mem",
+    "net.ipv6.fib_multipath_hash_policy",
+    "net.ipv6.icmp.ratelimit",
+    "net.netfilter.nf_conntrack_buckets",
+    "net.netfilter.nf_conntrack_generic_timeout",
+    "net.netfilter.nf_conntrack_log_invalid",
+];
+
+/// What the names of further allowed tunables start with.
+const ALLOWED_PREFIXES: [&str; 7] = [
+    "net.ipv4.neigh.default.",
+    "net.ipv4.tcp_",
+    "net.ipv6.neigh.default.",
+    "net.netfilter.nf_conntrack_icmp",
+    "net.netfilter.nf_conntrack_sctp_",
+    "net.netfilter.nf_conntrack_tcp_",
+    "net.netfilter.nf_conntrack_udp_",
+];
+
+/// Tunables that the agent sets itself, and what to use for them.
+const MANAGED: [(&str, &str); 5] = [
+    (
+        "net.ipv4.conf.all.route_localnet",
+        "spec.nodePorts.localhost",
+    ),
+    (
+        "net.netfilter.nf_conntrack_max",
+        "spec.conntrack.maxPerCore and spec.conntrack.min",
+    ),
+    (
+        "net.netfilter.nf_conntrack_tcp_be_liberal",
+        "spec.conntrack.tcpBeLiberal",
+    ),
+    (
+        "net.netfilter.nf_conntrack_tcp_timeout_close_wait",
+        "spec.conntrack.tcpCloseWaitTimeoutSeconds",
+    ),
+    (
+        "net.netfilter.nf_conntrack_tcp_timeout_established",
+        "spec.conntrack.tcpEstablishedTimeoutSeconds",
+    ),
+];
+
+impl Sysctl {
+    pub(super) fn check(&self, c: &mut Checker) {
+        c.field("name", |c| {
+            if let Some((_, instead)) = MANAGED.iter().find(|(name, _)| *name == self.name) {
+                c.wrong(format!(
+                    "{} is set by the agent: remove it and use {instead}",
+                    self.name
+                ));
+            } else if !self.is_allowed() {
+                c.wrong(format!(
+                    "{:?} may not be set by a policy: use one of {Allowed}",
+                    self.name
+                ));
+            }
+        });
+        c.field("value", |c| {
+            let printable = self
+                .value
+                .bytes()
+                .all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t');
+            if self.value.trim().is_empty() || !printable {
+                c.wrong(format!(
+                    "{:?} is not a value: write numbers or words, separated by blanks",
+                    self.value
+                ));
+            }
+        });
+    }
+
+    pub(super) fn check_names(sysctls: &[Self], c: &mut Checker) {
+        let mut index = 0;
+        c.items("sysctls", sysctls, |c, sysctl| {
+            if sysctls[..index]
+                .iter()
+                .any(|earlier| earlier.name == sysctl.name)
+            {
+                c.field("name", |c| {
+                    c.wrong(format!(
+                        "{} is in the list already: remove one",
+                        sysctl.name
+                    ))
+                });
+            }
+            index += 1;
+        });
+    }
+
+    fn is_allowed(&self) -> bool {
+        // A slash or an empty part would make another file of it.
+        let plain = self
+            .name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.');
+        plain
+            && !self.name.contains("..")
+            && (ALLOWED.contains(&self.name.as_str())
+                || ALLOWED_PREFIXES
+                    .iter()
+                    .any(|prefix| self.name.len() > prefix.len() && self.name.starts_with(prefix)))
+    }
+}
+
+/// The allow-list as one sentence.
+struct Allowed;
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", ALLOWED.join(", "))?;
+        ALLOWED_PREFIXES
+            .iter()
+            .try_for_each(|prefix| write!(f, ", {prefix}*"))
+    }
+}

@@ -1,0 +1,115 @@
+//! Clusters of any size, made up.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use sluice_service_plan::catalog::Catalog;
+use sluice_service_plan::model::{
+    AddressType, EndpointSlice, LocalDetector, NodeFacts, ObjectName, Protocol, Service, ServicePort, ServiceType,
+    Settings, SliceEndpoint, SlicePort, TrafficPolicy,
+};
+
+use super::Size;
+use crate::lab::places::{LOCAL_PODS, NODE, NODE_BRIDGE, REMOTE_PODS};
+
+/// The port of every service.
+pub const PORT: u16 = 80;
+
+/// The name of the node.
+pub const NODE_NAME: &str = "node";
+
+/// The catalog of a cluster of this size, planned.
+pub fn catalog(size: Size) -> Catalog {
+    let mut catalog = Catalog::new(node(), settings());
+    for index in 0..size.services {
+        catalog.set_service(service(index));
+        catalog.set_slice(slice(index, made_up(index, size.endpoints)));
+    }
+    catalog.take_changes();
+    catalog
+}
+
+/// The node as the lab makes it.
+pub fn node() -> NodeFacts {
+    NodeFacts {
+        name: Arc::from(NODE_NAME),
+        internal_ips: vec![NODE.v4.into()],
+        addresses: vec![NODE.v4.into(), NODE_BRIDGE.v4.into()],
+        pod_cidrs: vec![IpAddr::from(Ipv4Addr::new(10, 244, 0, 0)).into()].into_iter().map(widen).collect(),
+        ..NodeFacts::default()
+    }
+}
+
+fn widen(host: ipnet::IpNet) -> ipnet::IpNet {
+    ipnet::IpNet::new_assert(host.addr(), 24)
+}
+
+/// Masquerade what does not come from the pod network, as most clusters do.
+pub fn settings() -> Settings {
+    let pods = ipnet::IpNet::new_assert(Ipv4Addr::new(10, 244, 0, 0).into(), 16);
+    Settings { detect_local: LocalDetector::Cidrs(vec![pods]), ..Settings::default() }
+}
+
+/// The address of a service: scattered over 10.96.0.0/12 as the API server's random choice does.
+pub fn cluster_ip(index: u32) -> Ipv4Addr {
+    // An odd factor permutes the numbers below 2^20, so no two services meet.
+    let host = index.wrapping_add(1).wrapping_mul(0x9E37_79B1) & 0x000f_ffff;
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 96, 0, 0)) | host)
+}
+
+/// One service with a TCP port.
+pub fn service(index: u32) -> Service {
+    Service {
+        name: ObjectName::new("bench", format!("service-{index}")),
+        created: i64::from(index),
+        labels: BTreeMap::new(),
+        kind: ServiceType::ClusterIp,
+        cluster_ips: vec![cluster_ip(index).into()],
+        external_ips: Vec::new(),
+        load_balancer_ips: Vec::new(),
+        source_ranges: Vec::new(),
+        internal_policy: TrafficPolicy::Cluster,
+        external_policy: TrafficPolicy::Cluster,
+        affinity_seconds: None,
+        health_check_port: None,
+        ports: vec![ServicePort { name: Arc::from("http"), protocol: Protocol::Tcp, port: PORT, node_port: None }],
+    }
+}
+
+/// Its only slice.
+pub fn slice(index: u32, endpoints: Vec<(IpAddr, bool)>) -> EndpointSlice {
+    let endpoints = endpoints.into_iter().map(|(address, here)| SliceEndpoint {
+        address,
+        ready: true,
+        serving: true,
+        terminating: false,
+        node: Some(Arc::from(if here { NODE_NAME } else { "another" })),
+        zone: None,
+        hints: None,
+    });
+    EndpointSlice {
+        name: ObjectName::new("bench", format!("service-{index}-1")),
+        service: Arc::from(format!("service-{index}")),
+        headless: false,
+        address_type: AddressType::Ipv4,
+        ports: vec![SlicePort { name: Arc::from("http"), protocol: Protocol::Tcp, port: 8080 }],
+        endpoints: endpoints.collect(),
+    }
+}
+
+/// Endpoints that nobody answers on; one of a hundred is on the node.
+pub fn made_up(index: u32, count: u16) -> Vec<(IpAddr, bool)> {
+    let first = index * u32::from(count);
+    let endpoint = |e: u32| {
+        let here = (first + e).is_multiple_of(100);
+        (Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 128, 0, 0)) + first + e).into(), here)
+    };
+    (0..u32::from(count)).map(endpoint).collect()
+}
+
+/// Endpoints that answer, in the lab.
+pub fn real() -> Vec<(IpAddr, bool)> {
+    let here = LOCAL_PODS.iter().map(|pod| (pod.v4.into(), true));
+    here.chain(REMOTE_PODS.iter().take(1).map(|pod| (pod.v4.into(), false))).collect()
+}

@@ -1,0 +1,221 @@
+//! One packet, or one connection attempt, and what became of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, BufRead, BufReader};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use sluice_service_plan::model::Protocol;
+use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
+
+use super::sctp::{self, Chunk, Packet};
+
+/// One attempt to reach a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// Protocol.
+    pub protocol: Protocol,
+    /// The client's address, one of its namespace. Absent: what its routes say.
+    pub source: Option<IpAddr>,
+    /// Where to.
+    pub destination: SocketAddr,
+    /// How long silence lasts until it counts as [`Outcome::TimedOut`].
+    pub patience: Duration,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A server answered.
+    Reached {
+        /// The name it told.
+        endpoint: String,
+        /// The port it was reached on.
+        port: u16,
+        /// The client's address as the server saw it.
+        source: SocketAddr,
+    },
+    /// "Connection refused": a TCP reset, or an ICMP error that says that the port, or the protocol, is unreachable.
+    Refused,
+    /// Nothing came back.
+    TimedOut,
+    /// Another error of the client's kernel.
+    Failed(Errno),
+    /// An answer that no server of the lab gives.
+    Unintelligible(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reached { endpoint, port, source } => {
+                write!(f, "reached {endpoint}:{port} as {}", source.ip())
+            }
+            Self::Refused => f.write_str("refused"),
+            Self::TimedOut => f.write_str("no answer"),
+            Self::Failed(errno) => write!(f, "failed: {errno}"),
+            Self::Unintelligible(text) => write!(f, "answered {text:?}"),
+        }
+    }
+}
+
+impl Probe {
+    /// A probe with patience for a drop on a quiet machine; see [`patience`](Self::patience).
+    pub const fn new(protocol: Protocol, source: Option<IpAddr>, destination: SocketAddr) -> Self {
+        Self { protocol, source, destination, patience: Duration::from_millis(250) }
+    }
+
+    /// Runs it in the calling thread's namespace.
+    pub fn run(&self) -> Outcome {
+        let answer = match self.protocol {
+            Protocol::Tcp => self.tcp(),
+            Protocol::Udp => self.udp(),
+            Protocol::Sctp => self.sctp(),
+        };
+        match answer {
+            Ok(line) => Outcome::of_greeting(&line),
+            Err(error) => Outcome::of_error(&error),
+        }
+    }
+
+    fn tcp(&self) -> io::Result<String> {
+        let socket = self.socket(Type::STREAM, None)?;
+        self.bind(&socket)?;
+        socket.connect_timeout(&self.destination.into(), self.patience)?;
+        // Ends by a reset, so that a busy prober does not run out of ports in TIME_WAIT.
+        socket.set_linger(Some(Duration::ZERO))?;
+        let connection = TcpStream::from(socket);
+        connection.set_read_timeout(Some(self.patience))?;
+        let mut line = String::new();
+        BufReader::new(connection).read_line(&mut line)?;
+        Ok(line)
+    }
+
+    fn udp(&self) -> io::Result<String> {
+        let socket = self.socket(Type::DGRAM, None)?;
+        self.bind(&socket)?;
+        let (socket, _) = self.connected(socket)?;
+        pass_over_local_filter(socket.send(b"who\n"))?;
+        let mut buffer = [0; 512];
+        let read = socket.recv(&mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..read]).into_owned())
+    }
+
+    fn sctp(&self) -> io::Result<String> {
+        let socket = self.socket(Type::RAW, Some(IpProtocol::from(sctp::IP_PROTOCOL)))?;
+        socket.bind(&SocketAddr::new(self.bind_address(), 0).into())?;
+        let (socket, deadline) = self.connected(socket)?;
+        let source_port = next_source_port();
+        let init = Packet {
+            source_port,
+            destination_port: self.destination.port(),
+            initiate_tag: u32::from(source_port) + 1,
+            chunk: Chunk::Init,
+        };
+        pass_over_local_filter(socket.send(&init.encode()))?;
+        let mut buffer = [0; 2048];
+        loop {
+            let read = socket.recv(&mut buffer)?;
+            match Packet::decode(sctp::payload(&buffer[..read], self.destination.is_ipv4())) {
+                Some(Packet { chunk: Chunk::InitAck { peer_tag, cookie }, destination_port, .. })
+                    if destination_port == source_port && peer_tag == init.initiate_tag =>
+                {
+                    return Ok(String::from_utf8_lossy(&cookie).into_owned());
+                }
+                // A raw socket also sees what answers its neighbours' probes.
+                _ if Instant::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
+                _ => {}
+            }
+        }
+    }
+
+    fn socket(&self, kind: Type, protocol: Option<IpProtocol>) -> io::Result<Socket> {
+        Socket::new(Domain::for_address(self.destination), kind, protocol)
+    }
+
+    fn bind_address(&self) -> IpAddr {
+        self.source.unwrap_or(match self.destination {
+            SocketAddr::V4(_) => IpAddr::from([0; 4]),
+            SocketAddr::V6(_) => IpAddr::from([0; 16]),
+        })
+    }
+
+    /// Binds to a source port that no probe of this process had lately: a port used again could meet the connection
+    /// tracking entry of an earlier probe.
+    fn bind(&self, socket: &Socket) -> io::Result<()> {
+        loop {
+            let address = SocketAddr::new(self.bind_address(), next_source_port());
+            match socket.bind(&address.into()) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                bound => return bound,
+            }
+        }
+    }
+
+    /// Only a connected socket hears of ICMP errors.
+    fn connected(&self, socket: Socket) -> io::Result<(UdpSocket, Instant)> {
+        let port = if self.protocol == Protocol::Sctp { 0 } else { self.destination.port() };
+        socket.connect(&SocketAddr::new(self.destination.ip(), port).into())?;
+        socket.set_read_timeout(Some(self.patience))?;
+        Ok((socket.into(), Instant::now() + self.patience))
+    }
+}
+
+impl Outcome {
+    pub(super) fn of_greeting(line: &str) -> Self {
+        let mut words = line.split_whitespace();
+        let mut reached = || {
+            Some(Self::Reached {
+                endpoint: words.next()?.to_owned(),
+                port: words.next()?.parse().ok()?,
+                source: words.next()?.parse().ok()?,
+            })
+        };
+        reached().unwrap_or_else(|| Self::Unintelligible(line.to_owned()))
+    }
+
+    pub(super) fn of_error(error: &io::Error) -> Self {
+        if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
+            return Self::TimedOut;
+        }
+        match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
+            Errno::ECONNREFUSED | Errno::ENOPROTOOPT | Errno::EPROTO => Self::Refused,
+            errno => Self::Failed(errno),
+        }
+    }
+
+    /// The server that answered.
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Reached { endpoint, .. } => Some(endpoint),
+            _ => None,
+        }
+    }
+}
+
+/// The distinct servers that answered.
+pub fn endpoints(outcomes: &[Outcome]) -> BTreeSet<&str> {
+    outcomes.iter().filter_map(Outcome::endpoint).collect()
+}
+
+/// A filter of the client's own host answers `send` with `EPERM`, for REJECT and DROP alike; what it means comes, or does
+/// not come, by ICMP.
+fn pass_over_local_filter(sent: io::Result<usize>) -> io::Result<()> {
+    match sent {
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Walks through 33000 to 60999: above the node ports, below nothing that the kernel picks itself in a hurry.
+fn next_source_port() -> u16 {
+    const FIRST: u16 = 33_000;
+    const COUNT: u16 = 28_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let next = |n: u16| Some((n + 1) % COUNT);
+    let (Ok(n) | Err(n)) = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    FIRST + n
+}

@@ -1,0 +1,159 @@
+//! Links, addresses, routes and sysctls of a lab.
+
+use std::fmt::Write as _;
+
+use super::places::{
+    CLIENT, CLIENT_ADDRESSES, LAN_INTERFACE, LOCAL_PODS, NEIGHBOUR, NODE, NODE_BRIDGE,
+    NODE_SECOND, POD_BRIDGE, Place, REMOTE_NODE, REMOTE_PODS,
+};
+use super::{LabError, Namespace};
+
+/// The router's address on the LAN: the node's default route. It forwards nothing.
+const ROUTER: (&str, &str) = ("192.0.2.1", "2001:db8::1");
+
+/// The namespaces to wire up.
+#[derive(Debug)]
+pub(super) struct Namespaces {
+    pub(super) lan: Namespace,
+    pub(super) node: Namespace,
+    pub(super) remote: Namespace,
+    pub(super) client: Namespace,
+    pub(super) neighbour: Namespace,
+    pub(super) pods: Vec<Namespace>,
+}
+
+impl Namespaces {
+    pub(super) fn new() -> Result<Self, LabError> {
+        let made = Self {
+            lan: Namespace::new("lan")?,
+            node: Namespace::new("node")?,
+            remote: Namespace::new("remote")?,
+            client: Namespace::new("client")?,
+            neighbour: Namespace::new("neighbour")?,
+            pods: LOCAL_PODS.iter().map(|pod| Namespace::new(pod.name)).collect::<Result<_, _>>()?,
+        };
+        made.wire_lan()?;
+        made.wire_node()?;
+        made.wire_pods()?;
+        made.wire_remote()?;
+        made.wire_clients()?;
+        Ok(made)
+    }
+
+    /// A switch that is also the router at the end of everybody's world: it forwards nothing.
+    fn wire_lan(&self) -> Result<(), LabError> {
+        let mut lines = String::from("link add lan type bridge forward_delay 0\n");
+        let _ = writeln!(lines, "link set lan addrgenmode none up");
+        let _ = writeln!(lines, "addr add {}/24 dev lan", ROUTER.0);
+        let _ = writeln!(lines, "addr add {}/64 dev lan nodad", ROUTER.1);
+        for guest in [&self.node, &self.remote, &self.client, &self.neighbour] {
+            let (port, id) = (guest.name(), guest.id());
+            let _ = writeln!(lines, "link add {port} type veth peer name {LAN_INTERFACE} netns {id}");
+            let _ = writeln!(lines, "link set {port} addrgenmode none");
+            let _ = writeln!(lines, "link set {port} master lan up");
+        }
+        self.lan.sysctl("net/ipv4/ip_forward", "0")?;
+        self.lan.ip(&lines)
+    }
+
+    fn wire_node(&self) -> Result<(), LabError> {
+        for (path, value) in [
+            ("net/ipv4/ip_forward", "1"),
+            ("net/ipv6/conf/all/forwarding", "1"),
+            ("net/ipv4/conf/all/rp_filter", "0"),
+            ("net/ipv4/conf/default/rp_filter", "0"),
+            // Clients reach everything through the node, on the segment they came from.
+            ("net/ipv4/conf/all/send_redirects", "0"),
+            ("net/ipv4/conf/default/send_redirects", "0"),
+            // Replies between pods of one bridge must meet connection tracking.
+            ("net/bridge/bridge-nf-call-iptables", "1"),
+            ("net/bridge/bridge-nf-call-ip6tables", "1"),
+        ] {
+            self.node.sysctl(path, value)?;
+        }
+        let mut lines = on_lan(&NODE, 24, 64);
+        let _ = writeln!(lines, "addr add {}/24 dev {LAN_INTERFACE}", NODE_SECOND.v4);
+        // Deprecated: used where asked for, never picked as a source.
+        let _ = writeln!(
+            lines,
+            "addr add {}/64 dev {LAN_INTERFACE} nodad preferred_lft 0",
+            NODE_SECOND.v6
+        );
+        let _ = writeln!(lines, "link add {POD_BRIDGE} type bridge forward_delay 0");
+        let _ = writeln!(lines, "link set {POD_BRIDGE} addrgenmode none up");
+        lines += &addresses(&NODE_BRIDGE, POD_BRIDGE, 24, 64);
+        let _ = writeln!(lines, "route add default via {}", ROUTER.0);
+        let _ = writeln!(lines, "route add default via {}", ROUTER.1);
+        let _ = writeln!(lines, "route add 10.244.1.0/24 via {}", REMOTE_NODE.v4);
+        let _ = writeln!(lines, "route add fd00:10:244:1::/64 via {}", REMOTE_NODE.v6);
+        for (pod, place) in self.pods.iter().zip(LOCAL_PODS) {
+            let (port, id) = (pod_port(&place), pod.id());
+            let _ = writeln!(lines, "link add {port} type veth peer name {LAN_INTERFACE} netns {id}");
+            let _ = writeln!(lines, "link set {port} addrgenmode none");
+            let _ = writeln!(lines, "link set {port} master {POD_BRIDGE} up");
+            let _ = writeln!(lines, "link set {port} type bridge_slave hairpin on");
+        }
+        self.node.ip(&lines)
+    }
+
+    fn wire_pods(&self) -> Result<(), LabError> {
+        for (pod, place) in self.pods.iter().zip(LOCAL_PODS) {
+            pod.ip(&(on_lan(&place, 24, 64) + &default_route(&NODE_BRIDGE)))?;
+        }
+        Ok(())
+    }
+
+    /// The other node knows no neighbour but the node under test.
+    fn wire_remote(&self) -> Result<(), LabError> {
+        let mut lines = on_lan(&REMOTE_NODE, 32, 128);
+        let _ = writeln!(lines, "route add {} dev {LAN_INTERFACE}", NODE.v4);
+        let _ = writeln!(lines, "route add {} dev {LAN_INTERFACE}", NODE.v6);
+        lines += &default_route(&NODE);
+        for pod in REMOTE_PODS {
+            let _ = writeln!(lines, "addr add {}/32 dev lo", pod.v4);
+            let _ = writeln!(lines, "addr add {}/128 dev lo nodad", pod.v6);
+        }
+        self.remote.ip(&lines)
+    }
+
+    fn wire_clients(&self) -> Result<(), LabError> {
+        let mut lines = on_lan(&CLIENT, 24, 64);
+        for more in (1..CLIENT_ADDRESSES).map(|n| CLIENT.shifted(n)) {
+            let _ = writeln!(lines, "addr add {}/24 dev {LAN_INTERFACE}", more.v4);
+            let _ = writeln!(lines, "addr add {}/64 dev {LAN_INTERFACE} nodad preferred_lft 0", more.v6);
+        }
+        self.client.ip(&(lines + &default_route(&NODE)))?;
+        let mut lines = on_lan(&NEIGHBOUR, 24, 64) + &default_route(&NODE);
+        let _ = writeln!(lines, "addr del 127.0.0.1/8 dev lo");
+        let _ = writeln!(lines, "route add 127.0.0.0/8 via {}", NODE.v4);
+        self.neighbour.sysctl("net/ipv4/conf/all/route_localnet", "1")?;
+        self.neighbour.ip(&lines)
+    }
+}
+
+/// The bridge port of a pod.
+pub(super) fn pod_port(pod: &Place) -> String {
+    format!("veth-{}", pod.name)
+}
+
+fn on_lan(place: &Place, v4_len: u8, v6_len: u8) -> String {
+    format!("link set {LAN_INTERFACE} addrgenmode none up\n")
+        + &addresses(place, LAN_INTERFACE, v4_len, v6_len)
+}
+
+/// Addresses that work at once, so without duplicate detection. The link-local one is what a host asks for its neighbours
+/// from when it forwards a packet, or sends from another interface's address.
+fn addresses(place: &Place, interface: &str, v4_len: u8, v6_len: u8) -> String {
+    let host = place.v6.segments()[7];
+    format!(
+        "addr add {}/{v4_len} dev {interface}\n\
+         addr add {}/{v6_len} dev {interface} nodad\n\
+         addr add fe80::{host:x}/64 dev {interface} nodad\n",
+        place.v4, place.v6
+    )
+}
+
+fn default_route(via: &Place) -> String {
+    format!("route add default via {}\nroute add default via {}\n", via.v4, via.v6)
+}
+

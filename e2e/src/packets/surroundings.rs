@@ -1,0 +1,72 @@
+//! Other software on the node: rules that are not ours, which must neither be touched nor be in the way.
+
+use sluice_service_plan::model::Family;
+
+use crate::lab::{LabError, Namespace};
+use crate::lab::places::{A3, SERVED_PORTS};
+
+/// The port of [`Surrounding::HostPort`].
+pub const HOST_PORT: u16 = 8443;
+
+/// Something else on the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Surrounding {
+    /// The policy of FORWARD is DROP, as Docker sets it.
+    ForwardDrop,
+    /// A pod's `hostPort`: TCP to [`HOST_PORT`] of any local address goes to pod a3, as the CNI portmap plugin does it.
+    HostPort,
+    /// Packets that leave the node with any mark vanish.
+    MarksVanish,
+}
+
+impl Surrounding {
+    /// Puts it on the node. `iptables` and its IPv6 twin are found by `program`.
+    pub(super) fn start(self, node: &Namespace, programs: Programs) -> Result<(), LabError> {
+        match self {
+            Self::ForwardDrop => programs.both(node, |_| "-P FORWARD DROP".to_owned()),
+            Self::HostPort => programs.both(node, |family| format!("-A {}", host_port(family))),
+            Self::MarksVanish => node.program("nft", &["-f", "-"], MARKS_VANISH).map(drop),
+        }
+    }
+
+    /// Takes it away.
+    pub(super) fn stop(self, node: &Namespace, programs: Programs) -> Result<(), LabError> {
+        match self {
+            Self::ForwardDrop => programs.both(node, |_| "-P FORWARD ACCEPT".to_owned()),
+            Self::HostPort => programs.both(node, |family| format!("-D {}", host_port(family))),
+            Self::MarksVanish => node.command("nft delete table netdev marks").map(drop),
+        }
+    }
+}
+
+/// The iptables programs for both families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Programs {
+    /// IPv4.
+    pub v4: &'static str,
+    /// IPv6.
+    pub v6: &'static str,
+}
+
+impl Programs {
+    fn both(self, node: &Namespace, rule: impl Fn(Family) -> String) -> Result<(), LabError> {
+        for family in Family::ALL {
+            let program = if family == Family::V4 { self.v4 } else { self.v6 };
+            node.command(&format!("{program} -w {}", rule(family)))?;
+        }
+        Ok(())
+    }
+}
+
+fn host_port(family: Family) -> String {
+    let to = std::net::SocketAddr::new(A3.ip(family), SERVED_PORTS[0]);
+    let matches = format!("-p tcp --dport {HOST_PORT} -m addrtype --dst-type LOCAL");
+    format!("PREROUTING -t nat {matches} -j DNAT --to-destination {to}")
+}
+
+const MARKS_VANISH: &str = "
+table netdev marks {
+  chain lan { type filter hook egress device eth0 priority 0; policy accept; meta mark != 0 drop; }
+  chain pods { type filter hook egress device cni0 priority 0; policy accept; meta mark != 0 drop; }
+}
+";

@@ -1,0 +1,71 @@
+//! Two services that want the same frontend.
+
+use std::net::IpAddr;
+
+use sluice_service_plan::model::{Family, Protocol};
+
+use crate::lab::places::{A1, A2, B1, CLIENT, NODE};
+use crate::packets::Row;
+use crate::packets::build::{
+    NODE_PORT, PORT, ServiceBuilder, cluster_ip, outside_ip, ready, service,
+};
+use crate::packets::row::Source::{Kept, Masqueraded};
+use crate::packets::row::{Scene, packet, reaches};
+
+pub(super) fn rows() -> Vec<Row> {
+    Family::ALL.into_iter().flat_map(of_family).collect()
+}
+
+fn of_family(family: Family) -> Vec<Row> {
+    let shared = outside_ip(family, 30);
+    let named = |name: &str, host: u8| -> ServiceBuilder {
+        service(name).cluster_ip(cluster_ip(family, host)).port("", Protocol::Tcp, PORT).external_ip(shared)
+    };
+    let two = |first: ServiceBuilder, second: ServiceBuilder| {
+        Scene::empty().with(first, &[ready(A1)]).with(second, &[ready(B1)])
+    };
+    let to = |ip: IpAddr, port| packet(CLIENT, Protocol::Tcp, ip, port);
+    let older_second = two(named("alpha", 11).created(2000), named("beta", 12).created(1000));
+    let same_age = two(named("alpha", 11), named("beta", 12));
+    let alone = Scene::empty().with(named("alpha", 11).created(2000), &[ready(A1)]);
+    let node_ports = two(
+        named("alpha", 11).created(2000).node_port(NODE_PORT),
+        named("beta", 12).created(1000).node_port(NODE_PORT),
+    );
+    let other_protocol = two(
+        named("alpha", 11).created(2000),
+        service("beta").cluster_ip(cluster_ip(family, 12)).port("", Protocol::Udp, PORT).external_ip(shared),
+    );
+    vec![
+        older_second.row(
+            "of two services that want one external IP the older has it",
+            to(shared, PORT),
+            reaches([B1], Masqueraded),
+        ),
+        older_second.row(
+            "the younger keeps its other frontends",
+            packet(A2, Protocol::Tcp, cluster_ip(family, 11), PORT),
+            reaches([A1], Kept),
+        ),
+        alone.row(
+            "when the older one goes the younger inherits the external IP",
+            to(shared, PORT),
+            reaches([A1], Masqueraded),
+        ),
+        same_age.row(
+            "of two services of one age the first by name has the external IP",
+            to(shared, PORT),
+            reaches([A1], Masqueraded),
+        ),
+        node_ports.row(
+            "of two services that want one node port the older has it",
+            to(NODE.ip(family), NODE_PORT),
+            reaches([B1], Masqueraded),
+        ),
+        other_protocol.row(
+            "two services share one external IP and port by protocol",
+            to(shared, PORT),
+            reaches([A1], Masqueraded),
+        ),
+    ]
+}

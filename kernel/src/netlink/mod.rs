@@ -1,0 +1,21 @@
+//! Netlink as the doors of this crate need it: one question at a time, answered before the call returns.
+
+mod attribute;
+mod request;
+mod socket;
+
+pub(crate) use attribute::{Attribute, attributes};
+pub(crate) use request::NetfilterRequest;
+pub(crate) use socket::{NetlinkError, NetlinkSocket, ReadAnswer, settled};
+
+/// Bytes of `struct nlmsghdr`.
+pub(crate) const NETLINK_HEADER: usize = 16;
+/// Bytes of `struct nfgenmsg`.
+pub(crate) const NETFILTER_HEADER: usize = 4;
+
+/// `NFPROTO_UNSPEC`, `linux/netfilter.h`.
+pub(crate) const NFPROTO_UNSPEC: u8 = 0;
+/// `NFPROTO_IPV4`.
+pub(crate) const NFPROTO_IPV4: u8 = 2;
+/// `NFPROTO_IPV6`.
+pub(crate) const NFPROTO_IPV6: u8 = 10;

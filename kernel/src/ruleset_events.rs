@@ -1,1 +1,0 @@
-//! Notices of changes to the nf_tables rule set.

@@ -1,0 +1,138 @@
+//! What this node should do, as far as is known: the catalog, and what it is told of node and policy.
+
+use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+use sluice_service_plan::catalog::Catalog;
+use sluice_service_plan::model::NodeFacts;
+use sluice_service_plan::plan::{Plan, PlanChange};
+
+use super::inbox::Batch;
+use super::node_network::NodeNetwork;
+use crate::settings::{NodeNetworks, NodeSettings};
+
+/// Objects, node and policy, and the plan made of them.
+#[derive(Debug)]
+pub struct Desired {
+    catalog: Catalog,
+    node: NodeFacts,
+    network: NodeNetwork,
+    policy: ServiceProxyPolicySpec,
+    settings: NodeSettings,
+}
+
+impl Default for Desired {
+    fn default() -> Self {
+        let (node, policy) = (NodeFacts::default(), ServiceProxyPolicySpec::default());
+        let settings = NodeSettings::resolve(&policy, NodeNetworks::default());
+        Self {
+            catalog: Catalog::new(node.clone(), settings.plan.clone()),
+            node,
+            network: NodeNetwork::default(),
+            policy,
+            settings,
+        }
+    }
+}
+
+impl Desired {
+    /// Takes in what changed. Returns whether it touched the node or the settings.
+    pub fn absorb(&mut self, batch: Batch) -> bool {
+        for (name, service) in batch.services {
+            match service {
+                Some(service) => self.catalog.set_service(service),
+                None => self.catalog.remove_service(&name),
+            }
+        }
+        for (name, slice) in batch.slices {
+            match slice {
+                Some(slice) => self.catalog.set_slice(slice),
+                None => self.catalog.remove_slice(&name),
+            }
+        }
+        let touched = batch.node.is_some() || batch.network.is_some() || batch.policy.is_some();
+        self.node = batch.node.unwrap_or(std::mem::take(&mut self.node));
+        self.network = batch.network.unwrap_or(std::mem::take(&mut self.network));
+        self.policy = batch.policy.unwrap_or(std::mem::take(&mut self.policy));
+        if touched {
+            self.resolve();
+        }
+        touched
+    }
+
+    /// The node's facts decide what `Auto` means in a policy.
+    fn resolve(&mut self) {
+        self.node.addresses.clone_from(&self.network.addresses);
+        let networks = NodeNetworks {
+            pod_cidrs: &self.node.pod_cidrs,
+            addresses: &self.network.addresses,
+            routes: &self.network.routes,
+        };
+        self.settings = NodeSettings::resolve(&self.policy, networks);
+        self.catalog.set_settings(self.settings.plan.clone());
+        self.catalog.set_node(self.node.clone());
+    }
+
+    /// What the plan gained since the last call.
+    pub fn take_changes(&mut self) -> PlanChange {
+        self.catalog.take_changes()
+    }
+
+    /// The plan as of [`take_changes`](Self::take_changes).
+    pub fn plan(&self) -> &Plan {
+        self.catalog.plan()
+    }
+
+    /// Facts of the node, present addresses included.
+    pub fn node(&self) -> &NodeFacts {
+        &self.node
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &NodeSettings {
+        &self.settings
+    }
+
+    /// What of the settings this node cannot do as asked, in sentences.
+    pub fn conditions(&self) -> Vec<String> {
+        let mut conditions = Vec::new();
+        if self.settings.local_detection.needs_attention {
+            conditions.push(self.settings.local_detection.reason.clone());
+        }
+        let snat = &self.settings.plan.snat_addresses;
+        let held = |address| snat.iter().any(|network| network.contains(address));
+        if !snat.is_empty() && !self.node.addresses.iter().any(held) {
+            conditions.push(
+                "the node holds no address in the policy's snat.addressCIDRs: it masquerades by the outgoing interface's address"
+                    .to_owned(),
+            );
+        }
+        conditions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_nat_address_that_the_node_lacks_is_a_condition_until_it_comes() {
+        let mut desired = Desired::default();
+        let mut policy = ServiceProxyPolicySpec::default();
+        policy.source_nat.snat.address_cidrs = vec!["192.0.2.0/24".parse().unwrap()];
+        desired.absorb(Batch {
+            policy: Some(policy),
+            ..Batch::default()
+        });
+        let is_about_snat = |c: &String| c.contains("snat.addressCIDRs");
+        assert!(desired.conditions().iter().any(is_about_snat));
+        let network = NodeNetwork {
+            addresses: vec!["192.0.2.7".parse().unwrap()],
+            ..NodeNetwork::default()
+        };
+        desired.absorb(Batch {
+            network: Some(network),
+            ..Batch::default()
+        });
+        assert!(!desired.conditions().iter().any(is_about_snat));
+        assert_eq!(desired.node().addresses.len(), 1);
+    }
+}

@@ -1,0 +1,28 @@
+//! The running agent: one thread that owns the data plane, tasks around it that own HTTP and signals.
+
+mod desired;
+mod drift_log;
+mod failure;
+mod inbox;
+mod intake;
+mod iptables_planes;
+mod node_network;
+mod pacing;
+mod plane;
+mod rule_notices;
+mod start;
+mod sync_loop;
+mod tunables;
+mod variant_ledger;
+
+pub use desired::Desired;
+pub use inbox::{Batch, Inbox};
+pub use intake::Intake;
+pub use iptables_planes::IptablesPlanes;
+pub use node_network::{NetworkWatch, NodeNetwork};
+pub use plane::{Plane, PlaneError, Planes};
+pub use rule_notices::RuleNotices;
+pub use start::{AgentError, AgentOptions, run};
+pub use sync_loop::{Clock, Shared, SyncLoop, SystemClock};
+pub use tunables::{Tunables, ledger_path};
+pub use variant_ledger::{LedgerError, VariantLedger};

@@ -1,0 +1,197 @@
+//! Puts the agent together and keeps it going until it is told to stop.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use sluice_kernel::links::LinkError;
+use sluice_kernel::ruleset_events::RulesetEvents;
+use sluice_kernel::sysctl::LedgerError as SysctlLedgerError;
+
+use super::inbox::Inbox;
+use super::intake::Intake;
+use super::node_network::NetworkWatch;
+use super::plane::{Plane, Planes};
+use super::rule_notices::RuleNotices;
+use super::sync_loop::{Shared, SyncLoop, SystemClock};
+use super::tunables::Tunables;
+use super::variant_ledger::{LedgerError, VariantLedger};
+use crate::health::{
+    Health, HealthCheckTable, health_router, proxy_mode_router, serve_health_checks,
+};
+use crate::http::{self, BindError};
+use crate::lock::{AgentLock, LockError};
+use crate::metrics::{Metrics, metrics_router};
+use crate::source::Source;
+
+/// What an agent is started with.
+pub struct AgentOptions {
+    /// Where services come from.
+    pub source: Box<dyn Source>,
+    /// Where data planes come from.
+    pub planes: Box<dyn Planes>,
+    /// What must outlive a reboot.
+    pub state_dir: PathBuf,
+    /// What must not.
+    pub run_dir: PathBuf,
+    /// Where health is told; absent: nowhere.
+    pub healthz: Option<SocketAddr>,
+    /// Where metrics are told; absent: nowhere.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Why an agent cannot start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// Another agent runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The note of variants in use.
+    #[error(transparent)]
+    VariantLedger(#[from] LedgerError),
+    /// The note of old sysctl values.
+    #[error(transparent)]
+    SysctlLedger(#[from] SysctlLedgerError),
+    /// The node's addresses.
+    #[error("the node's addresses cannot be read")]
+    Network(#[from] LinkError),
+    /// A port of ours.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Threads or signals.
+    #[error("cannot {operation}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A part of the agent ended, which it never should.
+    #[error("the agent's {0} ended unexpectedly: see the lines above")]
+    Ended(&'static str),
+}
+
+/// Runs an agent until a signal. The rules stay in the kernel, and the data plane's thread is left where it is: what it was
+/// writing is whole or not there at all.
+pub async fn run(options: AgentOptions) -> Result<(), AgentError> {
+    let _lock = AgentLock::acquire(&options.run_dir)?;
+    let failed = |operation| move |source| AgentError::System { operation, source };
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(failed("listen for the signal TERM"))?;
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(failed("listen for the signal INT"))?;
+    let healthz = options.healthz.map(http::bind).transpose()?;
+    let metrics_port = options.metrics.map(http::bind).transpose()?;
+
+    let inbox = Arc::new(Inbox::default());
+    let health = Arc::new(Health::new(Arc::clone(&inbox)));
+    let metrics = Arc::new(Metrics::default());
+    let (health_checks, wanted_health_checks) = watch::channel(HealthCheckTable::new());
+    let plane = Plane::new(options.planes, VariantLedger::open(&options.state_dir)?);
+    let tunables = Tunables::open(&options.state_dir)?;
+    let network = NetworkWatch::open(Arc::clone(&inbox), Arc::clone(&metrics))?;
+    let (notices, rule_events) = match (RuleNotices::open(), RulesetEvents::open()) {
+        (Ok(notices), Ok(events)) => (Arc::new(notices), Some(events)),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(%error, "changes of rules are not heard; they are looked for every few seconds");
+            (Arc::default(), None)
+        }
+    };
+    let shared = Shared {
+        notices: Arc::clone(&notices),
+        inbox: Arc::clone(&inbox),
+        health: Arc::clone(&health),
+        metrics: Arc::clone(&metrics),
+        health_checks,
+    };
+
+    let (ended, mut parts_ended) = mpsc::unbounded_channel();
+    let start = |name, work: Box<dyn FnOnce() + Send>| start_thread(name, &ended, work);
+    start("network watch", Box::new(move || network.follow()))?;
+    if let Some(events) = rule_events {
+        let (notices, inbox) = (Arc::clone(&notices), Arc::clone(&inbox));
+        start(
+            "rule notices",
+            Box::new(move || notices.follow(events, &inbox)),
+        )?;
+    }
+    let intake = Intake::new(Arc::clone(&inbox), Arc::clone(&metrics));
+    let mut source = options.source;
+    start("source", Box::new(move || intake.follow(source.as_mut())))?;
+    start(
+        "data plane",
+        Box::new(move || SyncLoop::new(shared, Box::new(SystemClock), plane, tunables).run()),
+    )?;
+
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to end by TERM: the rules stay in place"),
+        _ = interrupt.recv() => tracing::info!("told to end by INT: the rules stay in place"),
+        Some(part) = parts_ended.recv() => return Err(AgentError::Ended(part)),
+        () = serve_health_checks(wanted_health_checks, Arc::clone(&health), Arc::clone(&metrics)) => {
+            return Err(AgentError::Ended("health check servers"));
+        }
+        result = serve(healthz, health_router(&health, &metrics)) => {
+            result.map_err(failed("serve health"))?;
+            return Err(AgentError::Ended("health server"));
+        }
+        result = serve(
+            metrics_port,
+            metrics_router(&metrics).merge(proxy_mode_router()).merge(health_router(&health, &metrics)),
+        ) => {
+            result.map_err(failed("serve metrics"))?;
+            return Err(AgentError::Ended("metrics server"));
+        }
+    }
+    Ok(())
+}
+
+async fn serve(listener: Option<TcpListener>, router: axum::Router) -> io::Result<()> {
+    match listener {
+        Some(listener) => http::serve(listener, router).await,
+        None => pending().await,
+    }
+}
+
+/// Tells when the thread that it lives in ends, also by a panic.
+struct Alarm {
+    name: &'static str,
+    ended: mpsc::UnboundedSender<&'static str>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // Nobody listens any more only when the agent stops anyway.
+        let _ = self.ended.send(self.name);
+    }
+}
+
+fn start_thread(
+    name: &'static str,
+    ended: &mpsc::UnboundedSender<&'static str>,
+    work: Box<dyn FnOnce() + Send>,
+) -> Result<(), AgentError> {
+    let alarm = Alarm {
+        name,
+        ended: ended.clone(),
+    };
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let _alarm = alarm;
+            work();
+        })
+        .map(|_| ())
+        .map_err(|source| AgentError::System {
+            operation: "start a thread",
+            source,
+        })
+}

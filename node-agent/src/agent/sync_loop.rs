@@ -1,0 +1,412 @@
+//! The one thread that owns the data plane: plans what changed, programs it, looks after it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use sluice_kernel::iptables::Variant;
+
+use super::desired::Desired;
+use super::drift_log::DriftLog;
+use super::failure::{category, refused_restore};
+use super::inbox::Inbox;
+use super::pacing::{Backoff, Pacer};
+use super::plane::{Plane, PlaneError};
+use super::rule_notices::RuleNotices;
+use super::tunables::Tunables;
+use crate::data_plane::{Drift, SyncReport};
+use crate::health::{Health, HealthCheckTable, Trouble};
+use crate::metrics::{Metrics, SyncKind};
+
+/// Between two looks at the counts.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// After a comparison that a notice caused, rest so many times as long as it took.
+const NOTICE_REST: u32 = 10;
+/// A wait with nothing to do; news ends it.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// The time as the loop sees it.
+pub trait Clock: Send {
+    /// Now.
+    fn now(&self) -> Instant;
+}
+
+/// The machine's monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+/// What the loop shares with the rest of the agent.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where changes come in.
+    pub inbox: Arc<Inbox>,
+    /// Where health is told.
+    pub health: Arc<Health>,
+    /// Where things are counted.
+    pub metrics: Arc<Metrics>,
+    /// What tells our own writes from those of others.
+    pub notices: Arc<RuleNotices>,
+    /// Where the wanted health-check servers are told.
+    pub health_checks: watch::Sender<HealthCheckTable>,
+}
+
+/// The loop's state.
+pub struct SyncLoop {
+    shared: Shared,
+    clock: Box<dyn Clock>,
+    plane: Plane,
+    tunables: Tunables,
+    desired: Desired,
+    pacer: Pacer,
+    backoff: Backoff,
+    drift_log: DriftLog,
+    last_error: String,
+    conditions: Vec<String>,
+    tune_after_sync: bool,
+    /// Nothing was programmed yet.
+    fresh: bool,
+    next_check: Instant,
+    next_verification: Instant,
+    /// Notices of foreign changes are not followed before, lest a busy neighbour keeps us comparing all the time.
+    next_notice: Instant,
+    changes_in_work: (usize, usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Reconcile,
+    Apply,
+    Check,
+    Verify,
+}
+
+impl SyncLoop {
+    /// A loop that has not programmed anything yet.
+    pub fn new(shared: Shared, clock: Box<dyn Clock>, plane: Plane, tunables: Tunables) -> Self {
+        let now = clock.now();
+        let desired = Desired::default();
+        Self {
+            pacer: Pacer::new(desired.settings().min_sync_interval),
+            shared,
+            clock,
+            plane,
+            tunables,
+            desired,
+            backoff: Backoff::default(),
+            drift_log: DriftLog::default(),
+            last_error: String::new(),
+            conditions: Vec::new(),
+            tune_after_sync: true,
+            fresh: true,
+            next_check: now,
+            next_verification: now,
+            next_notice: now,
+            changes_in_work: (0, 0),
+        }
+    }
+
+    /// Works until the process ends.
+    pub fn run(mut self) -> ! {
+        loop {
+            let seen = self.shared.inbox.news();
+            if let Some(wake) = self.step() {
+                self.shared.inbox.wait(seen, wake);
+            }
+        }
+    }
+
+    /// Does what is due first; where nothing is, tells until when to wait for news.
+    fn step(&mut self) -> Option<Instant> {
+        let now = self.clock.now();
+        let (due, work) = self.next_work(now);
+        if due > now {
+            return Some(due);
+        }
+        match work {
+            Work::Reconcile => self.reconcile(),
+            Work::Apply => self.apply(),
+            Work::Check => self.look(false),
+            Work::Verify => self.look(true),
+        }
+        None
+    }
+
+    fn next_work(&self, now: Instant) -> (Instant, Work) {
+        if !self.shared.inbox.is_listed() {
+            return (now + IDLE, Work::Reconcile);
+        }
+        // After an error the kernel's state is not known: nothing is built on it before a reconcile went well.
+        if let Some(retry) = self.backoff.retry_at() {
+            return (retry, Work::Reconcile);
+        }
+        if self.fresh {
+            return (now, Work::Reconcile);
+        }
+        let change = self
+            .shared
+            .inbox
+            .oldest_change()
+            .map(|oldest| self.pacer.start(oldest));
+        let notice = (self.shared.inbox.is_ruleset_changed()
+            && self.plane.variant() == Some(Variant::Nft))
+        .then_some(self.next_notice);
+        [
+            (change, Work::Apply),
+            (notice, Work::Verify),
+            (Some(self.next_check), Work::Check),
+            (Some(self.next_verification), Work::Verify),
+        ]
+        .into_iter()
+        .filter_map(|(due, work)| Some((due?, work)))
+        .min_by_key(|(due, _)| *due)
+        .unwrap_or((now + IDLE, Work::Check))
+    }
+
+    /// Takes in everything that waits.
+    fn absorb(&mut self) {
+        let waiting = self.shared.inbox.waiting();
+        let Some((batch, oldest)) = self.shared.inbox.take() else {
+            return;
+        };
+        self.shared.health.took_changes(oldest);
+        self.changes_in_work.0 += waiting.0;
+        self.changes_in_work.1 += waiting.1;
+        if !self.desired.absorb(batch) {
+            return;
+        }
+        self.shared
+            .health
+            .set_node_being_deleted(self.desired.node().being_deleted);
+        self.tell_conditions();
+        let settings = self.desired.settings();
+        self.plane.want(settings.iptables_variant);
+        self.pacer.set_min_interval(settings.min_sync_interval);
+        let full_interval = settings.full_sync_interval;
+        self.next_verification = self.next_verification.min(self.clock.now() + full_interval);
+        self.tunables.release(self.desired.settings());
+        self.tune_after_sync = true;
+    }
+
+    fn tell_conditions(&mut self) {
+        let conditions = self.desired.conditions();
+        for condition in conditions.iter().filter(|c| !self.conditions.contains(c)) {
+            tracing::warn!(condition, "the settings need attention");
+        }
+        self.shared.metrics.objects.set_conditions(conditions.len());
+        self.conditions = conditions;
+    }
+
+    fn tune(&mut self) {
+        let failing = self.tunables.apply(self.desired.settings());
+        self.shared.metrics.kernel.set_sysctls_not_in_force(failing);
+        self.tune_after_sync = false;
+    }
+
+    fn reconcile(&mut self) {
+        self.absorb();
+        let change = self.desired.take_changes();
+        self.shared.metrics.objects.count_change(&change);
+        self.shared.inbox.forget_ruleset_change();
+        let start = self.clock.now();
+        let (plane, plan) = (&mut self.plane, self.desired.plan());
+        let outcome = self.shared.notices.during(|| plane.reconcile(plan));
+        if self.ended(SyncKind::Full, start, outcome) {
+            self.fresh = false;
+            self.serve_health_checks_of_plan();
+            self.schedule_looks();
+        }
+    }
+
+    fn apply(&mut self) {
+        self.absorb();
+        if self.plane.is_to_change() {
+            self.reconcile();
+            return;
+        }
+        let change = self.desired.take_changes();
+        self.shared.metrics.objects.count_change(&change);
+        let start = self.clock.now();
+        let outcome = if change.is_empty() {
+            Ok(SyncReport::default())
+        } else {
+            let (plane, plan) = (&mut self.plane, self.desired.plan());
+            self.shared.notices.during(|| plane.apply(plan, &change))
+        };
+        if self.ended(SyncKind::Partial, start, outcome) {
+            self.shared.health_checks.send_if_modified(|table| {
+                let mut modified = false;
+                for service in &change.services {
+                    let check = service.after.as_ref().and_then(|plan| plan.health_check);
+                    modified |= match check {
+                        Some(check) => table.insert(service.name.clone(), check) != Some(check),
+                        None => table.remove(&service.name).is_some(),
+                    };
+                }
+                modified
+            });
+        }
+    }
+
+    /// Compares the kernel with what was programmed, and repairs it.
+    fn look(&mut self, whole: bool) {
+        self.shared.inbox.forget_ruleset_change();
+        let start = self.clock.now();
+        let found = if whole {
+            self.shared.metrics.kernel.count_verification();
+            self.tune_after_sync = true;
+            self.plane.verify()
+        } else {
+            self.shared.metrics.kernel.count_check();
+            self.plane.check()
+        };
+        let end = self.clock.now();
+        self.next_check = end + CHECK_INTERVAL;
+        if whole {
+            self.next_verification = end + self.desired.settings().full_sync_interval;
+            let took = end.saturating_duration_since(start);
+            self.next_notice =
+                end + (took * NOTICE_REST).max(self.desired.settings().min_sync_interval);
+        }
+        match found {
+            Ok(drift) if drift.is_empty() => {
+                if whole {
+                    self.tune();
+                }
+            }
+            Ok(drift) => self.repair(&drift),
+            Err(error) => self.failed(SyncKind::Full, &error),
+        }
+    }
+
+    fn repair(&mut self, drift: &[Drift]) {
+        self.shared.metrics.kernel.drifted(drift);
+        self.drift_log.found(drift);
+        self.shared
+            .health
+            .troubled(Trouble::Drifted(DriftLog::summary(drift)));
+        self.reconcile();
+        if self.backoff.retry_at().is_none() {
+            self.shared.metrics.kernel.repaired(drift);
+            self.drift_log.repaired();
+        }
+    }
+
+    /// Books the end of a sync; true when it went well.
+    fn ended(
+        &mut self,
+        kind: SyncKind,
+        start: Instant,
+        outcome: Result<SyncReport, PlaneError>,
+    ) -> bool {
+        let end = self.clock.now();
+        let took = end.saturating_duration_since(start);
+        self.pacer.ended(end, took);
+        match outcome {
+            Ok(report) => {
+                self.succeeded(kind, took, &report);
+                if self.tune_after_sync {
+                    self.tune();
+                }
+                true
+            }
+            Err(error) => {
+                self.failed(kind, &error);
+                false
+            }
+        }
+    }
+
+    fn succeeded(&mut self, kind: SyncKind, took: Duration, report: &SyncReport) {
+        let (services, slices) = std::mem::take(&mut self.changes_in_work);
+        tracing::info!(
+            ?kind,
+            services,
+            slices,
+            transactions = report.transactions,
+            bytes = report.bytes_written,
+            set_entries = report.set_entries,
+            milliseconds = took.as_secs_f64() * 1e3,
+            "synced"
+        );
+        if self.backoff.retry_at().is_some() {
+            tracing::info!("the kernel holds what is planned again");
+        }
+        self.backoff.succeeded();
+        self.last_error.clear();
+        self.shared.health.synced();
+        self.shared.metrics.sync.synced(kind, took);
+        self.shared
+            .metrics
+            .sync
+            .set_pending(self.shared.inbox.waiting());
+        self.shared
+            .metrics
+            .kernel
+            .wrote(report, self.plane.programmed());
+    }
+
+    fn failed(&mut self, kind: SyncKind, error: &PlaneError) {
+        let words = with_causes(error);
+        self.backoff.failed(self.clock.now());
+        if self.last_error == words {
+            tracing::debug!(error = words, "still failing");
+        } else {
+            tracing::error!(
+                error = words,
+                "the kernel could not be programmed; trying again"
+            );
+        }
+        self.shared.metrics.sync.failed(category(error));
+        if let Some(ipv6) = refused_restore(error) {
+            self.shared.metrics.sync.restore_failed(kind, ipv6);
+        }
+        self.shared
+            .health
+            .troubled(Trouble::SyncFailed(words.clone()));
+        self.last_error = words;
+    }
+
+    fn schedule_looks(&mut self) {
+        let now = self.clock.now();
+        self.next_check = now + CHECK_INTERVAL;
+        self.next_verification = now + self.desired.settings().full_sync_interval;
+    }
+
+    fn serve_health_checks_of_plan(&self) {
+        let wanted: HealthCheckTable = self
+            .desired
+            .plan()
+            .services
+            .iter()
+            .filter_map(|(name, plan)| Some((name.clone(), plan.health_check?)))
+            .collect();
+        self.shared.health_checks.send_if_modified(|table| {
+            let modified = *table != wanted;
+            *table = wanted;
+            modified
+        });
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_words = inner.to_string();
+        if !words.ends_with(&inner_words) {
+            words = format!("{words}: {inner_words}");
+        }
+        cause = inner.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,523 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+
+use sluice_crds::v1alpha1::{IptablesVariant, ServiceProxyPolicySpec};
+use sluice_kernel::address_set::AddressSetError;
+use sluice_kernel::iptables::Variant;
+use sluice_kernel::sysctl::ProcSysctls;
+use sluice_service_plan::model::{
+    NodeFacts, ObjectName, Protocol, Service, ServicePort, ServiceType, TrafficPolicy,
+};
+use sluice_service_plan::plan::{Plan, PlanChange};
+
+use super::*;
+use crate::agent::inbox::Batch;
+use crate::agent::plane::Planes;
+use crate::agent::variant_ledger::VariantLedger;
+use crate::data_plane::{DataPlane, DataPlaneError, Programmed};
+
+/// What the scripted plane is told, and what it was asked.
+#[derive(Debug)]
+struct Script {
+    now: Instant,
+    calls: Vec<String>,
+    failures: VecDeque<&'static str>,
+    drift: Vec<Drift>,
+    sync_takes: Duration,
+    start_of_last_sync: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct Stage(Arc<Mutex<Script>>);
+
+impl Stage {
+    fn lock(&self) -> MutexGuard<'_, Script> {
+        self.0.lock().unwrap()
+    }
+
+    /// Books a call of a variant; fails when the script says that this call is the next to fail.
+    fn call(&self, variant: Variant, name: &str, detail: &str) -> Result<(), DataPlaneError> {
+        let mut script = self.lock();
+        script.calls.push(format!("{variant} {name}{detail}"));
+        if script.failures.front().is_some_and(|next| *next == name) {
+            script.failures.pop_front();
+            let full = AddressSetError::Full {
+                name: "S".into(),
+                entry: None,
+            };
+            return Err(full.into());
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> SyncReport {
+        let mut script = self.lock();
+        script.start_of_last_sync = Some(script.now);
+        let takes = script.sync_takes;
+        script.now += takes;
+        script.drift.clear();
+        SyncReport {
+            transactions: 1,
+            ..SyncReport::default()
+        }
+    }
+
+    fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().calls)
+    }
+}
+
+impl Clock for Stage {
+    fn now(&self) -> Instant {
+        self.lock().now
+    }
+}
+
+impl Planes for Stage {
+    fn open(&mut self, variant: Variant) -> Result<Box<dyn DataPlane>, DataPlaneError> {
+        Ok(Box::new(FakePlane {
+            stage: self.clone(),
+            variant,
+        }))
+    }
+
+    fn detect(&mut self) -> Result<Variant, DataPlaneError> {
+        Ok(Variant::Nft)
+    }
+}
+
+struct FakePlane {
+    stage: Stage,
+    variant: Variant,
+}
+
+impl DataPlane for FakePlane {
+    fn reconcile(&mut self, plan: &Plan) -> Result<SyncReport, DataPlaneError> {
+        self.stage.call(
+            self.variant,
+            "reconcile",
+            &format!(" {}", plan.services.len()),
+        )?;
+        Ok(self.stage.sync())
+    }
+
+    fn apply(&mut self, _: &Plan, change: &PlanChange) -> Result<SyncReport, DataPlaneError> {
+        self.stage.call(
+            self.variant,
+            "apply",
+            &format!(" {}", change.services.len()),
+        )?;
+        Ok(self.stage.sync())
+    }
+
+    fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        self.stage.call(self.variant, "check", "")?;
+        Ok(self.stage.lock().drift.clone())
+    }
+
+    fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        self.stage.call(self.variant, "verify", "")?;
+        Ok(self.stage.lock().drift.clone())
+    }
+
+    fn programmed(&self) -> Programmed {
+        Programmed {
+            chains: 7,
+            ..Programmed::default()
+        }
+    }
+
+    fn remove(&mut self) -> Vec<DataPlaneError> {
+        self.stage
+            .call(self.variant, "remove", "")
+            .err()
+            .into_iter()
+            .collect()
+    }
+}
+
+struct Bench {
+    stage: Stage,
+    inbox: Arc<Inbox>,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    health_checks: watch::Receiver<HealthCheckTable>,
+    sync_loop: SyncLoop,
+    _state_dir: tempfile::TempDir,
+}
+
+impl Bench {
+    /// A loop that was told its node, and has not done anything.
+    fn new() -> Self {
+        let stage = Stage(Arc::new(Mutex::new(Script {
+            now: Instant::now(),
+            calls: Vec::new(),
+            failures: VecDeque::new(),
+            drift: Vec::new(),
+            sync_takes: Duration::ZERO,
+            start_of_last_sync: None,
+        })));
+        let state_dir = tempfile::tempdir().unwrap();
+        let inbox = Arc::new(Inbox::default());
+        let health = Arc::new(Health::new(inbox.clone()));
+        let metrics = Arc::new(Metrics::default());
+        let (sender, health_checks) = watch::channel(HealthCheckTable::new());
+        let shared = Shared {
+            inbox: inbox.clone(),
+            health: health.clone(),
+            metrics: metrics.clone(),
+            notices: Arc::default(),
+            health_checks: sender,
+        };
+        let ledger = VariantLedger::open(state_dir.path()).unwrap();
+        let sysctls = Box::new(ProcSysctls::below(&state_dir.path().join("sys")));
+        let tunables = Tunables::new(sysctls, &state_dir.path().join("sysctls.json")).unwrap();
+        let plane = Plane::new(Box::new(stage.clone()), ledger);
+        let sync_loop = SyncLoop::new(shared, Box::new(stage.clone()), plane, tunables);
+        let bench = Self {
+            stage,
+            inbox,
+            health,
+            metrics,
+            health_checks,
+            sync_loop,
+            _state_dir: state_dir,
+        };
+        let node = NodeFacts {
+            name: "n1".into(),
+            ..NodeFacts::default()
+        };
+        bench.push(Batch {
+            node: Some(node),
+            ..Batch::default()
+        });
+        bench
+    }
+
+    /// A loop that has programmed one service, at rest.
+    fn at_rest() -> Self {
+        let mut bench = Self::new();
+        bench.push(service("a", None));
+        bench.inbox.set_listed();
+        bench.settle();
+        assert_eq!(bench.stage.calls(), ["nft reconcile 1"]);
+        bench
+    }
+
+    fn push(&self, batch: Batch) {
+        self.inbox.push(batch, self.stage.now());
+    }
+
+    /// Steps until nothing is due now, and tells when something will be.
+    fn settle(&mut self) -> Instant {
+        for _ in 0..100 {
+            if let Some(wake) = self.sync_loop.step() {
+                return wake;
+            }
+        }
+        panic!("the loop does not come to rest: {:?}", self.stage.calls());
+    }
+
+    /// Lets time go on until the loop is next due, and lets it work.
+    fn wake(&mut self) -> Instant {
+        let wake = self.settle();
+        self.stage.lock().now = wake;
+        self.settle();
+        wake
+    }
+
+    fn metric(&self, start: &str) -> String {
+        let text = self.metrics.text().unwrap();
+        let line = text
+            .lines()
+            .find(|l| l.starts_with(start))
+            .unwrap_or_default();
+        line.rsplit(' ').next().unwrap_or_default().to_owned()
+    }
+}
+
+fn service(name: &str, health_check_port: Option<u16>) -> Batch {
+    let object = ObjectName::new("ns", name);
+    let last = u8::try_from(name.len()).unwrap() + name.as_bytes()[0];
+    let service = Service {
+        name: object.clone(),
+        created: 0,
+        labels: BTreeMap::new(),
+        kind: ServiceType::LoadBalancer,
+        cluster_ips: vec![[10, 96, 0, last].into()],
+        external_ips: Vec::new(),
+        load_balancer_ips: Vec::new(),
+        source_ranges: Vec::new(),
+        internal_policy: TrafficPolicy::Cluster,
+        external_policy: TrafficPolicy::Local,
+        affinity_seconds: None,
+        health_check_port,
+        ports: vec![ServicePort {
+            name: "".into(),
+            protocol: Protocol::Tcp,
+            port: 80,
+            node_port: None,
+        }],
+    };
+    Batch {
+        services: BTreeMap::from([(object, Some(service))]),
+        ..Batch::default()
+    }
+}
+
+fn policy(change: impl FnOnce(&mut ServiceProxyPolicySpec)) -> Batch {
+    let mut spec = ServiceProxyPolicySpec::default();
+    change(&mut spec);
+    Batch {
+        policy: Some(spec),
+        ..Batch::default()
+    }
+}
+
+fn drift(object: &str) -> Drift {
+    Drift {
+        object: object.into(),
+        what: "is gone".into(),
+    }
+}
+
+#[test]
+fn nothing_is_written_before_everything_was_listed() {
+    let mut bench = Bench::new();
+    bench.push(service("a", None));
+    bench.settle();
+    assert!(bench.stage.calls().is_empty() && !bench.health.is_healthy());
+    bench.inbox.set_listed();
+    bench.settle();
+    assert_eq!(bench.stage.calls(), ["nft reconcile 1"]);
+    assert!(bench.health.is_healthy());
+    assert_eq!(bench.metric("sluice_chains"), "7");
+}
+
+#[test]
+fn a_burst_is_one_transaction() {
+    let mut bench = Bench::at_rest();
+    for name in ["b", "c", "b", "d", "b"] {
+        bench.push(service(name, None));
+    }
+    bench.wake();
+    assert_eq!(bench.stage.calls(), ["nft apply 3"]);
+}
+
+#[test]
+fn the_next_sync_starts_an_interval_after_the_end_of_the_last() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().sync_takes = Duration::from_millis(30);
+    bench.push(service("b", None));
+    bench.wake();
+    let end = bench.stage.now();
+    bench.push(service("c", None));
+    bench.wake();
+    let interval = bench.stage.lock().start_of_last_sync.unwrap() - end;
+    assert_eq!(interval, Duration::from_millis(50));
+}
+
+#[test]
+fn a_slow_sync_is_followed_by_as_long_a_rest_in_which_changes_gather() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().sync_takes = Duration::from_millis(700);
+    bench.push(service("b", None));
+    bench.wake();
+    let end = bench.stage.now();
+    bench.stage.calls();
+    bench.push(service("c", None));
+    bench.push(service("d", None));
+    bench.wake();
+    assert_eq!(
+        bench.stage.lock().start_of_last_sync.unwrap() - end,
+        Duration::from_millis(700)
+    );
+    assert_eq!(bench.stage.calls(), ["nft apply 2"]);
+}
+
+#[test]
+fn the_policy_changes_the_interval_while_running() {
+    let mut bench = Bench::at_rest();
+    bench.push(policy(|spec| spec.sync.min_interval_milliseconds = 2000));
+    bench.wake();
+    let end = bench.stage.now();
+    bench.push(service("b", None));
+    bench.wake();
+    let interval = bench.stage.lock().start_of_last_sync.unwrap() - end;
+    assert_eq!(interval, Duration::from_secs(2));
+}
+
+#[test]
+fn after_an_error_the_whole_plan_is_reconciled_with_growing_waits_and_health_is_red_meanwhile() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().failures = VecDeque::from(["apply", "reconcile", "reconcile"]);
+    bench.push(service("b", None));
+    bench.wake();
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        assert!(!bench.health.is_healthy());
+        let before = bench.stage.now();
+        // Later changes wait for the retry.
+        bench.push(service("c", None));
+        waits.push((bench.wake() - before).as_millis());
+    }
+    assert_eq!(waits, [250, 500, 1000]);
+    assert_eq!(
+        bench.stage.calls(),
+        [
+            "nft apply 1",
+            "nft reconcile 3",
+            "nft reconcile 3",
+            "nft reconcile 3"
+        ]
+    );
+    assert!(bench.health.is_healthy());
+    assert_eq!(
+        bench.metric("sluice_sync_failures_total{category=\"set_full\"}"),
+        "3"
+    );
+    assert_eq!(
+        bench.metric("sluice_sync_failing"),
+        "",
+        "it is no longer failing"
+    );
+}
+
+#[test]
+fn changes_count_as_pending_until_the_kernel_holds_them() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().failures = VecDeque::from(["apply"]);
+    bench.push(service("b", None));
+    bench.metrics.sync.queued((1, 0), bench.inbox.waiting());
+    bench.wake();
+    assert_eq!(
+        bench.metric("kubeproxy_sync_proxy_rules_service_changes_pending"),
+        "1"
+    );
+    bench.wake();
+    assert_eq!(
+        bench.metric("kubeproxy_sync_proxy_rules_service_changes_pending"),
+        "0"
+    );
+}
+
+#[test]
+fn counts_are_checked_every_five_seconds_and_everything_every_full_interval() {
+    let mut bench = Bench::at_rest();
+    let start = bench.stage.now();
+    assert_eq!(bench.wake() - start, Duration::from_secs(5));
+    assert_eq!(bench.stage.calls(), ["nft check"]);
+    bench.push(policy(|spec| spec.sync.full_interval_seconds = 60));
+    let policy_at = bench.stage.now();
+    while bench.stage.now() < policy_at + Duration::from_secs(61) {
+        bench.wake();
+    }
+    let calls = bench.stage.calls();
+    assert_eq!(
+        calls.iter().filter(|call| *call == "nft verify").count(),
+        1,
+        "{calls:?}"
+    );
+}
+
+#[test]
+fn drift_is_repaired_at_once_and_counted_by_kind() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().drift = vec![drift("chain SLUICE-SERVICES of IPv4 nat"), drift("set S")];
+    bench.wake();
+    assert_eq!(bench.stage.calls(), ["nft check", "nft reconcile 1"]);
+    assert!(bench.health.is_healthy());
+    assert_eq!(
+        bench.metric("sluice_drift_repairs_total{kind=\"chain\"}"),
+        "1"
+    );
+    assert_eq!(bench.metric("sluice_drift_found_total{kind=\"set\"}"), "1");
+}
+
+#[test]
+fn drift_that_cannot_be_repaired_is_red_and_not_counted_as_repaired() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().drift = vec![drift("set S")];
+    bench.stage.lock().failures = VecDeque::from(["reconcile"]);
+    bench.wake();
+    assert!(!bench.health.is_healthy());
+    assert_eq!(
+        bench.metric("sluice_drift_repairs_total{kind=\"set\"}"),
+        "0"
+    );
+    bench.wake();
+    assert!(bench.health.is_healthy());
+}
+
+#[test]
+fn a_notice_of_a_foreign_change_is_followed_by_a_full_comparison_at_once_but_not_all_the_time() {
+    let mut bench = Bench::at_rest();
+    bench.inbox.set_ruleset_changed();
+    bench.settle();
+    assert_eq!(bench.stage.calls(), ["nft verify"]);
+    let before = bench.stage.now();
+    bench.inbox.set_ruleset_changed();
+    assert_eq!(bench.wake() - before, Duration::from_millis(50));
+    assert_eq!(bench.stage.calls(), ["nft verify"]);
+}
+
+#[test]
+fn another_variant_is_programmed_whole_and_verified_before_the_old_one_is_removed() {
+    let mut bench = Bench::at_rest();
+    bench.push(policy(|spec| {
+        spec.iptables.variant = IptablesVariant::Legacy
+    }));
+    bench.wake();
+    assert_eq!(
+        bench.stage.calls(),
+        [
+            "legacy reconcile 1",
+            "legacy verify",
+            "nft remove",
+            "legacy verify"
+        ]
+    );
+    bench.push(service("b", None));
+    bench.wake();
+    assert_eq!(bench.stage.calls(), ["legacy apply 1"]);
+}
+
+#[test]
+fn a_variant_that_cannot_be_programmed_leaves_the_old_one_in_use() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().failures = VecDeque::from(["reconcile"]);
+    bench.push(policy(|spec| {
+        spec.iptables.variant = IptablesVariant::Legacy
+    }));
+    bench.wake();
+    assert_eq!(
+        bench.stage.calls(),
+        ["legacy reconcile 1", "legacy remove", "nft reconcile 1"]
+    );
+    assert!(bench.health.is_healthy());
+    bench.push(service("b", None));
+    bench.wake();
+    assert_eq!(
+        bench.stage.calls(),
+        ["nft apply 1"],
+        "the refused variant is not tried again"
+    );
+}
+
+#[test]
+fn health_check_servers_follow_the_plan_once_the_kernel_holds_it() {
+    let mut bench = Bench::at_rest();
+    let name = ObjectName::new("ns", "b");
+    bench.push(service("b", Some(30_100)));
+    bench.stage.lock().failures = VecDeque::from(["apply"]);
+    bench.wake();
+    assert!(bench.health_checks.borrow().is_empty());
+    bench.wake();
+    assert_eq!(bench.health_checks.borrow()[&name].port, 30_100);
+    bench.push(Batch {
+        services: BTreeMap::from([(name, None)]),
+        ..Batch::default()
+    });
+    bench.wake();
+    assert!(bench.health_checks.borrow_and_update().is_empty());
+}

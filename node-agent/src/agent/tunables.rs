@@ -1,0 +1,139 @@
+//! The node's sysctls, as the settings want them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sluice_kernel::sysctl::{LedgerError, ProcSysctls, Restored, SysctlLedger, Sysctls};
+
+use crate::settings::{NodeSettings, wanted_sysctls};
+
+const FILE: &str = "sysctls.json";
+
+/// Keeps the sysctls that are asked for, and remembers what they were. A node that does not take one is told once, and served without it.
+pub struct Tunables {
+    sysctls: Box<dyn Sysctls>,
+    ledger: SysctlLedger,
+    cores: u32,
+    told: BTreeMap<String, String>,
+}
+
+impl Tunables {
+    /// The sysctls of this node, remembered in the state directory.
+    pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
+        Self::new(Box::new(ProcSysctls::new()), &ledger_path(state_dir))
+    }
+
+    /// Sysctls behind another door, remembered in a file.
+    pub fn new(sysctls: Box<dyn Sysctls>, ledger: &Path) -> Result<Self, LedgerError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            sysctls,
+            ledger: SysctlLedger::open(ledger)?,
+            cores: u32::try_from(cores).unwrap_or(u32::MAX),
+            told: BTreeMap::new(),
+        })
+    }
+
+    /// Brings back those that are no longer asked for. To be called before a sync, which may remove the rule that guards one.
+    pub fn release(&mut self, settings: &NodeSettings) {
+        let wanted = wanted_sysctls(settings, self.cores);
+        let unwanted: Vec<String> = self
+            .ledger
+            .names()
+            .filter(|name| !wanted.iter().any(|(wanted, _)| wanted == name))
+            .map(str::to_owned)
+            .collect();
+        for name in unwanted {
+            match self.ledger.restore(self.sysctls.as_mut(), &name) {
+                Ok(Some(Restored::Failed(error))) => self.tell(&name, &error.to_string()),
+                Ok(_) => tracing::info!(name, "sysctl is no longer ours"),
+                Err(error) => self.tell(&name, &error.to_string()),
+            }
+        }
+    }
+
+    /// Sets those that are asked for. To be called after a sync, when the rules that guard them are in. Returns how many are not in force.
+    pub fn apply(&mut self, settings: &NodeSettings) -> usize {
+        let wanted = wanted_sysctls(settings, self.cores);
+        self.told
+            .retain(|name, _| wanted.iter().any(|(wanted, _)| wanted == name));
+        let mut failing = 0;
+        for (name, value) in &wanted {
+            match self.ledger.set(self.sysctls.as_mut(), name, value) {
+                Ok(written) => {
+                    self.told.remove(name);
+                    if written {
+                        tracing::info!(name, value, "sysctl set");
+                    }
+                }
+                Err(error) => {
+                    failing += 1;
+                    self.tell(name, &error.to_string());
+                }
+            }
+        }
+        failing
+    }
+
+    fn tell(&mut self, name: &str, error: &str) {
+        if self.told.get(name).is_none_or(|told| told != error) {
+            tracing::warn!(name, error, "a sysctl is not as asked for");
+            self.told.insert(name.to_owned(), error.to_owned());
+        }
+    }
+}
+
+/// Where old values are remembered.
+pub fn ledger_path(state_dir: &Path) -> PathBuf {
+    state_dir.join(FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::NodeNetworks;
+    use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+
+    fn settings(change: impl FnOnce(&mut ServiceProxyPolicySpec)) -> NodeSettings {
+        let mut policy = ServiceProxyPolicySpec::default();
+        change(&mut policy);
+        NodeSettings::resolve(&policy, NodeNetworks::default())
+    }
+
+    /// A `/proc/sys` of our own, with one tunable.
+    fn tunables(dir: &Path) -> (Tunables, PathBuf) {
+        let root = dir.join("sys");
+        let file = root.join("net/ipv4/conf/all/route_localnet");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "0\n").unwrap();
+        let door = Box::new(ProcSysctls::below(&root));
+        (Tunables::new(door, &ledger_path(dir)).unwrap(), file)
+    }
+
+    #[test]
+    fn a_sysctl_is_set_while_asked_for_and_then_brought_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut tunables, file) = tunables(dir.path());
+        let value = || std::fs::read_to_string(&file).unwrap().trim().to_owned();
+        let on = settings(|policy| policy.node_ports.localhost = true);
+        tunables.release(&on);
+        assert_eq!(tunables.apply(&on), 0);
+        assert_eq!(value(), "1");
+        let off = settings(|_| ());
+        tunables.release(&off);
+        assert_eq!(value(), "0");
+        assert_eq!(tunables.apply(&off), 0);
+    }
+
+    #[test]
+    fn one_that_the_node_lacks_is_counted_and_the_others_are_set() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut tunables, file) = tunables(dir.path());
+        let wanted = settings(|policy| {
+            policy.node_ports.localhost = true;
+            policy.conntrack.tcp_close_wait_timeout_seconds = Some(60);
+        });
+        assert_eq!(tunables.apply(&wanted), 1);
+        assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), "1");
+    }
+}

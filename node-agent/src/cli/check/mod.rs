@@ -1,0 +1,98 @@
+//! `sluice-agent check`
+
+mod node_ports;
+mod report;
+mod trials;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use sluice_kernel::iptables::detect_variant;
+
+use self::report::{NodeReport, SysctlReport};
+use super::manifests::{NodeArgs, variant_of};
+use super::{CliError, Outcome, exit_code};
+use crate::agent::Desired;
+use crate::settings::wanted_sysctls;
+
+/// What to check.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Directory of manifests: their node ports are compared with the node's sockets
+    #[arg(long, value_name = "DIR")]
+    manifests: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Form of the report
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORM")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+pub(super) fn check(args: &CheckArgs) -> Result<Outcome, CliError> {
+    let desired = args.node.desired(args.manifests.as_deref())?;
+    let report = look(&desired)?;
+    let text = match args.output {
+        Output::Text => report.to_string(),
+        Output::Json => serde_json::to_string_pretty(&report)
+            .map(|json| json + "\n")
+            .map_err(|e| CliError::System {
+                operation: "write the report",
+                source: e.into(),
+            })?,
+    };
+    Ok(Outcome {
+        text,
+        code: if report.can_run {
+            exit_code::DONE
+        } else {
+            exit_code::NO
+        },
+    })
+}
+
+fn look(desired: &Desired) -> Result<NodeReport, CliError> {
+    let detected = detect_variant().ok();
+    let variant = variant_of(desired);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").map_err(|source| {
+        CliError::System {
+            operation: "read the kernel's version",
+            source,
+        }
+    })?;
+    let node_ports = node_ports::conflicts(desired.plan()).map_err(|source| CliError::System {
+        operation: "list the node's sockets",
+        source,
+    })?;
+    let report = NodeReport {
+        kernel: kernel.trim().to_owned(),
+        variant_in_use: variant.to_string(),
+        variant_reason: detected.map(|(_, reason)| reason.to_string()),
+        iptables: trials::iptables(),
+        address_sets: trials::address_sets(),
+        conntrack: trials::conntrack(),
+        sysctls: sysctls(desired),
+        conditions: desired.conditions(),
+        node_ports,
+        can_run: false,
+        problems: Vec::new(),
+    };
+    Ok(report.judged())
+}
+
+fn sysctls(desired: &Desired) -> Vec<SysctlReport> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = wanted_sysctls(desired.settings(), u32::try_from(cores).unwrap_or(u32::MAX));
+    wanted
+        .into_iter()
+        .map(|(name, value)| trials::sysctl(name, value))
+        .collect()
+}

@@ -1,0 +1,147 @@
+//! What a node can run, for people and programs.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::node_ports::NodePortConflict;
+
+/// The report of `check`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NodeReport {
+    pub(super) kernel: String,
+    /// The variant that an agent with these settings would use.
+    pub(super) variant_in_use: String,
+    /// Why the node's variant was detected so; absent when nothing was found.
+    pub(super) variant_reason: Option<String>,
+    pub(super) iptables: Vec<IptablesReport>,
+    pub(super) address_sets: Vec<Trial>,
+    pub(super) conntrack: Trial,
+    pub(super) sysctls: Vec<SysctlReport>,
+    /// Settings that this node cannot follow as asked.
+    pub(super) conditions: Vec<String>,
+    pub(super) node_ports: Vec<NodePortConflict>,
+    pub(super) can_run: bool,
+    /// Why it cannot run.
+    pub(super) problems: Vec<String>,
+}
+
+/// Something that was tried.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Trial {
+    pub(super) name: String,
+    pub(super) works: bool,
+    /// Why not, or a remark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) remark: Option<String>,
+}
+
+/// One variant for one family.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IptablesReport {
+    pub(super) variant: String,
+    pub(super) family: &'static str,
+    #[serde(flatten)]
+    pub(super) trial: Trial,
+}
+
+/// A sysctl that the settings ask for.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SysctlReport {
+    pub(super) name: String,
+    pub(super) wanted: String,
+    /// Its value; absent when it cannot be read.
+    pub(super) present: Option<String>,
+    /// An agent could set it, or it has the value already.
+    pub(super) works: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) remark: Option<String>,
+}
+
+impl NodeReport {
+    /// The same with its verdict. IPv6 may be absent: such a node serves IPv4.
+    pub(super) fn judged(mut self) -> Self {
+        let iptables = self
+            .iptables
+            .iter()
+            .filter(|one| one.variant == self.variant_in_use && one.family == "IPv4")
+            .map(|one| &one.trial);
+        let needed = iptables.chain(&self.address_sets).chain([&self.conntrack]);
+        self.problems = needed
+            .filter(|trial| !trial.works)
+            .map(|trial| {
+                format!(
+                    "{}: {}",
+                    trial.name,
+                    trial.remark.as_deref().unwrap_or("does not work")
+                )
+            })
+            .collect();
+        self.can_run = self.problems.is_empty();
+        self
+    }
+}
+
+impl fmt::Display for NodeReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "kernel {}", self.kernel)?;
+        let reason = self.variant_reason.as_deref().unwrap_or("none was found");
+        writeln!(
+            f,
+            "iptables variant {} would be used (detected: {reason})",
+            self.variant_in_use
+        )?;
+        for one in &self.iptables {
+            writeln!(f, "{}", one.trial)?;
+        }
+        for trial in self.address_sets.iter().chain([&self.conntrack]) {
+            writeln!(f, "{trial}")?;
+        }
+        for sysctl in &self.sysctls {
+            let mark = if sysctl.works { "ok  " } else { "no  " };
+            let present = sysctl.present.as_deref().unwrap_or("unknown");
+            write!(
+                f,
+                "{mark}sysctl {}: {present}, wanted {}",
+                sysctl.name, sysctl.wanted
+            )?;
+            match &sysctl.remark {
+                Some(remark) => writeln!(f, " ({remark})")?,
+                None => writeln!(f)?,
+            }
+        }
+        for condition in &self.conditions {
+            writeln!(f, "note: {condition}")?;
+        }
+        for conflict in &self.node_ports {
+            writeln!(f, "note: {conflict}")?;
+        }
+        if self.can_run {
+            writeln!(f, "this node can run Sluice")
+        } else {
+            for problem in &self.problems {
+                writeln!(f, "problem: {problem}")?;
+            }
+            writeln!(f, "this node cannot run Sluice with these settings")
+        }
+    }
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}{}",
+            if self.works { "ok  " } else { "no  " },
+            self.name
+        )?;
+        match &self.remark {
+            Some(remark) => write!(f, ": {remark}"),
+            None => Ok(()),
+        }
+    }
+}

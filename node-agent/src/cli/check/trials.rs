@@ -1,0 +1,165 @@
+//! Tries what the data plane needs, in a network namespace made for it, so that nothing is left on the node.
+
+use std::io;
+use std::thread;
+
+use nix::sched::{CloneFlags, unshare};
+
+use sluice_kernel::address_set::{AddressSets, IpsetNetlink, SetKind, SetSpec};
+use sluice_kernel::conntrack::ConntrackNetlink;
+use sluice_kernel::iptables::{Family, Variant, try_variant};
+use sluice_kernel::sysctl::{ProcSysctls, Sysctls};
+
+use super::report::{IptablesReport, SysctlReport, Trial};
+use crate::cli::snapshot::family_words;
+
+/// Every extension that our rules use, but for those that need a set.
+const SAMPLE: &str = "\
+*nat
+-A POSTROUTING -m mark --mark 0x4000/0x4000 -m comment --comment trial -j MASQUERADE --random-fully
+-A PREROUTING -m addrtype --dst-type LOCAL -p tcp -m tcp --dport 1 -m statistic --mode random --probability 0.5 -j MARK --set-xmark 0x4000/0x4000
+COMMIT
+*filter
+-A FORWARD -m conntrack --ctstate INVALID -j DROP
+-A FORWARD -p tcp -j REJECT --reject-with tcp-reset
+-A FORWARD -j REJECT
+COMMIT
+";
+
+const SET_KINDS: [SetKind; 7] = [
+    SetKind::HashIp,
+    SetKind::HashNet,
+    SetKind::HashIpPort,
+    SetKind::HashNetPort,
+    SetKind::HashIpPortIp,
+    SetKind::HashIpPortNet,
+    SetKind::BitmapPort,
+];
+
+/// Both variants for both families.
+pub(super) fn iptables() -> Vec<IptablesReport> {
+    let mut reports = Vec::new();
+    for variant in [Variant::Legacy, Variant::Nft] {
+        for family in [Family::V4, Family::V6] {
+            let tried = try_variant(variant, family, SAMPLE);
+            let name = format!("iptables {variant} for {}", family_words(family));
+            reports.push(IptablesReport {
+                variant: variant.to_string(),
+                family: family_words(family),
+                trial: trial(name, tried),
+            });
+        }
+    }
+    reports
+}
+
+/// Every type of address set.
+pub(super) fn address_sets() -> Vec<Trial> {
+    let tried = in_trial_namespace(|| {
+        let mut sets = IpsetNetlink::open()?;
+        Ok(SET_KINDS.map(|kind| {
+            let spec = SetSpec {
+                name: "SLUICE-TRIAL".to_owned(),
+                kind,
+                family: Family::V4,
+                max_entries: 16,
+                expected_entries: 16,
+                timeout_seconds: None,
+            };
+            let made = sets.create(&spec).and_then(|()| sets.destroy(&spec.name));
+            trial(format!("address set {kind}"), made)
+        }))
+    });
+    match tried {
+        Ok(Ok(trials)) => trials.to_vec(),
+        Ok(Err(error)) => vec![trial::<(), sluice_kernel::address_set::AddressSetError>(
+            "address sets".to_owned(),
+            Err(error),
+        )],
+        Err(error) => vec![trial::<(), io::Error>(
+            "address sets".to_owned(),
+            Err(error),
+        )],
+    }
+}
+
+/// Connection tracking.
+pub(super) fn conntrack() -> Trial {
+    let name = "connection tracking".to_owned();
+    match ConntrackNetlink::open().and_then(|mut door| door.statistics()) {
+        Ok(now) => {
+            let most = now
+                .max_entries
+                .map(|max| format!(" of {max}"))
+                .unwrap_or_default();
+            Trial {
+                name,
+                works: true,
+                remark: Some(format!("{}{most} entries", now.entries)),
+            }
+        }
+        Err(error) => trial::<(), _>(name, Err(error)),
+    }
+}
+
+/// A sysctl that is asked for. Nothing is written: whether it can be is read from the file's permissions.
+pub(super) fn sysctl(name: String, wanted: String) -> SysctlReport {
+    match ProcSysctls::new().read(&name) {
+        Ok(present) => {
+            let same = present.split_whitespace().eq(wanted.split_whitespace());
+            let works = same || is_writable(&name);
+            let remark = (!works).then(|| "cannot be written here".to_owned());
+            SysctlReport {
+                name,
+                wanted,
+                present: Some(present),
+                works,
+                remark,
+            }
+        }
+        Err(error) => SysctlReport {
+            name,
+            wanted,
+            present: None,
+            works: false,
+            remark: Some(error.to_string()),
+        },
+    }
+}
+
+fn is_writable(name: &str) -> bool {
+    // A slash stands for a dot inside a part, as sysctl(8) has it.
+    let path: String = name
+        .chars()
+        .map(|c| match c {
+            '.' => '/',
+            '/' => '.',
+            c => c,
+        })
+        .collect();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/sys/{path}"))
+        .is_ok()
+}
+
+fn trial<T, E: std::fmt::Display>(name: String, result: Result<T, E>) -> Trial {
+    Trial {
+        name,
+        works: result.is_ok(),
+        remark: result.err().map(|error| error.to_string()),
+    }
+}
+
+/// Namespaces are a thread's own, and this one ends with the thread.
+fn in_trial_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            Ok(work())
+        });
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the trial ended early")))
+    })
+}

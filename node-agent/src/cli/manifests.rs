@@ -1,0 +1,103 @@
+//! The flags that say what to serve, and the plan made of them without an agent.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use sluice_crds::v1alpha1::IptablesVariant;
+use sluice_kernel::iptables::{Variant, detect_variant};
+use sluice_kernel::links::NetlinkLinks;
+
+use super::CliError;
+use crate::agent::{Batch, Desired, NodeNetwork};
+use crate::settings::SettingsFlags;
+use crate::source::{ManifestSource, Update};
+
+/// What to serve, where, and how.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ManifestArgs {
+    /// Directory of manifests: YAML or JSON files with Services, `EndpointSlices`, the Node and a `ServiceProxyPolicy`
+    #[arg(long, value_name = "DIR")]
+    manifests: PathBuf,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Which node, and how it serves.
+#[derive(Debug, Clone, Args)]
+pub(super) struct NodeArgs {
+    /// Name of this node [default: the host's name]
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    node_name: Option<String>,
+    #[command(flatten)]
+    settings: SettingsFlags,
+}
+
+impl ManifestArgs {
+    /// The source of everything that is served.
+    pub(super) fn source(&self) -> Result<ManifestSource, CliError> {
+        self.node.source(&self.manifests)
+    }
+
+    /// What an agent would want this node to do now.
+    pub(super) fn desired(&self) -> Result<Desired, CliError> {
+        self.node.desired(Some(&self.manifests))
+    }
+}
+
+impl NodeArgs {
+    fn source(&self, manifests: &Path) -> Result<ManifestSource, CliError> {
+        let node_name = match &self.node_name {
+            Some(name) => name.clone(),
+            None => host_name().ok_or(CliError::NoNodeName)?,
+        };
+        Ok(ManifestSource::new(
+            manifests,
+            &node_name,
+            self.settings.policy()?,
+        ))
+    }
+
+    /// What an agent would want this node to do now; without manifests, nothing but what the flags say.
+    pub(super) fn desired(&self, manifests: Option<&Path>) -> Result<Desired, CliError> {
+        let update = match manifests {
+            Some(directory) => self.source(directory)?.load()?,
+            None => Update {
+                policy: Some(self.settings.policy()?),
+                ..Update::default()
+            },
+        };
+        for refusal in &update.refusals {
+            tracing::warn!("refused: {refusal}");
+        }
+        let mut desired = Desired::default();
+        desired.absorb(Batch {
+            services: update.services,
+            slices: update.slices,
+            node: update.node,
+            policy: update.policy,
+            network: Some(NodeNetwork::read(&mut NetlinkLinks::open()?)?),
+        });
+        desired.take_changes();
+        for condition in desired.conditions() {
+            tracing::warn!(condition, "the settings need attention");
+        }
+        Ok(desired)
+    }
+}
+
+/// The variant that an agent would use; without any iptables on this machine, the nft one.
+pub(super) fn variant_of(desired: &Desired) -> Variant {
+    match desired.settings().iptables_variant {
+        IptablesVariant::Legacy => Variant::Legacy,
+        IptablesVariant::NFT => Variant::Nft,
+        IptablesVariant::Auto => detect_variant().map_or(Variant::Nft, |(variant, _)| variant),
+    }
+}
+
+/// As the kubelet takes it: lower case, blanks trimmed.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim().to_lowercase();
+    (!name.is_empty() && name != "(none)").then_some(name)
+}

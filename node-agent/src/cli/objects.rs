@@ -1,0 +1,239 @@
+//! Which kernel objects do a step of a trace.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use sluice_kernel::iptables::Family;
+use sluice_service_plan::packet::Packet;
+use sluice_service_plan::plan::FrontendKind;
+use sluice_service_plan::trace::{Step, Trace, Verdict};
+
+use super::snapshot::{Object, Snapshot};
+use crate::glue::membership::{Role, SetId};
+
+/// The objects, as lines for people.
+pub(super) fn objects_of(
+    step: &Step,
+    packet: &Packet,
+    trace: &Trace,
+    programmed: &Snapshot,
+) -> Vec<String> {
+    let look = Look {
+        packet,
+        programmed,
+        family: if packet.destination.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        },
+    };
+    match step {
+        Step::ForeignLoopback { .. } => look.rules_with(&["127.0.0.0/8", "DROP"]),
+        Step::Frontend { kind, .. } => {
+            let roles: &[Role] = match kind {
+                FrontendKind::ClusterIp => &[Role::ClusterIp],
+                FrontendKind::NodePort => &[Role::OwnIp, Role::NodePortIp],
+                FrontendKind::ExternalIp | FrontendKind::LoadBalancer => &[Role::ExternalIp],
+            };
+            let mut found = look.memberships(roles);
+            found.extend(look.frontend_rules(*kind == FrontendKind::NodePort));
+            found
+        }
+        Step::SourceRanges { .. } => look.memberships(&[Role::Guarded, Role::Allowed]),
+        Step::Pool { .. } => match &trace.verdict {
+            Verdict::Balance { endpoints, .. } => {
+                let targets = endpoints
+                    .iter()
+                    .take(FEW)
+                    .map(|endpoint| endpoint.address.to_string());
+                targets
+                    .flat_map(|target| look.rules_with(&["DNAT", &target]))
+                    .collect()
+            }
+            _ => Vec::new(),
+        },
+        Step::Refused { .. } | Step::UnlistedPort { .. } => look.memberships(&[
+            Role::Drop,
+            Role::Reject,
+            Role::NodePortDrop,
+            Role::NodePortReject,
+            Role::ClusterIp,
+        ]),
+        Step::Affinity { .. } => look.affinity_sets(),
+        Step::Masquerade { .. } => look.memberships(&[
+            Role::Masquerade,
+            Role::MasqueradeOutside,
+            Role::MasqueradeNode,
+            Role::NodePortMasquerade,
+            Role::NodePortMasqueradeNode,
+        ]),
+        Step::Hairpin { endpoint } => {
+            let (ip, protocol) = (endpoint.ip(), packet.protocol);
+            let entry = format!("{ip},{protocol}:{},{ip}", endpoint.port());
+            look.entry(Role::Hairpin, &entry).into_iter().collect()
+        }
+        Step::KeepsSource { .. } => look.rules_with(&[&look.set(Role::KeepSource)]),
+        Step::NoFrontend { .. } => Vec::new(),
+    }
+}
+
+/// Rules of endpoints that are shown; the others look the same.
+const FEW: usize = 3;
+
+struct Look<'a> {
+    packet: &'a Packet,
+    programmed: &'a Snapshot,
+    family: Family,
+}
+
+impl Look<'_> {
+    fn set(&self, role: Role) -> String {
+        let family = match self.family {
+            Family::V4 => sluice_service_plan::model::Family::V4,
+            Family::V6 => sluice_service_plan::model::Family::V6,
+        };
+        SetId { role, family }.name()
+    }
+
+    fn entry(&self, role: Role, entry: &str) -> Option<String> {
+        let name = self.set(role);
+        self.programmed
+            .set_has(&name, entry)
+            .then(|| format!("set {name}: {entry}"))
+    }
+
+    /// Entries of these sets that the packet's destination hits.
+    fn memberships(&self, roles: &[Role]) -> Vec<String> {
+        let (ip, port) = (self.packet.destination.ip(), self.packet.destination.port());
+        let by_port = format!("{}:{port}", self.packet.protocol);
+        let mut found = Vec::new();
+        for role in roles {
+            let name = self.set(*role);
+            let hit = self
+                .entries(&name)
+                .filter(|entry| hits(entry, ip, &by_port) && self.source_fits(entry));
+            found.extend(hit.map(|entry| format!("set {name}: {entry}")));
+        }
+        found
+    }
+
+    fn entries<'s>(&'s self, name: &str) -> impl Iterator<Item = &'s str> + use<'s> {
+        let lines = self.programmed.objects().get(&Object::Set {
+            name: name.to_owned(),
+        });
+        let start = format!("add {name} ");
+        lines
+            .into_iter()
+            .flatten()
+            .filter_map(move |line| line.strip_prefix(start.as_str()))
+    }
+
+    /// Of a list of clients, only the networks that hold this one.
+    fn source_fits(&self, entry: &str) -> bool {
+        match entry.split(',').nth(2) {
+            Some(network) => network
+                .parse::<ipnet::IpNet>()
+                .map_or(true, |net| net.contains(&self.packet.source)),
+            None => true,
+        }
+    }
+
+    /// From the place where the tree knows the frontend to the rules that translate.
+    fn frontend_rules(&self, node_port: bool) -> Vec<String> {
+        let (ip, port) = (self.packet.destination.ip(), self.packet.destination.port());
+        let host = format!("-d {}", ipnet::IpNet::from(ip));
+        let protocol = format!("-p {} ", self.packet.protocol);
+        let by_port = format!("--dport {port} ");
+        let mut lines = Vec::new();
+        let mut chains = BTreeSet::new();
+        for (chain, rule) in self.nat_rules() {
+            if rule.contains(&by_port)
+                && rule.contains(&protocol)
+                && (node_port || rule.contains(&host))
+            {
+                chains.extend(target(rule));
+                lines.push(format!("nat {chain}: {rule}"));
+            }
+        }
+        for chain in chains {
+            let rules = self
+                .programmed
+                .nat_chain(self.family, &chain)
+                .unwrap_or_default();
+            lines.extend(
+                rules
+                    .iter()
+                    .take(FEW)
+                    .map(|rule| format!("nat {chain}: {rule}")),
+            );
+        }
+        lines
+    }
+
+    fn rules_with(&self, words: &[&str]) -> Vec<String> {
+        self.rules()
+            .filter(|(_, rule)| words.iter().all(|word| rule.contains(word)))
+            .map(|(chain, rule)| format!("{chain}: {rule}"))
+            .collect()
+    }
+
+    fn affinity_sets(&self) -> Vec<String> {
+        self.rules_with(&["--match-set", "-A-"])
+    }
+
+    fn nat_rules(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.programmed
+            .objects()
+            .iter()
+            .flat_map(|(object, rules)| {
+                let name = match object {
+                    Object::Chain {
+                        table: sluice_kernel::iptables::Table::Nat,
+                        name,
+                        ..
+                    } => Some(name),
+                    _ => None,
+                };
+                name.into_iter()
+                    .flat_map(|name| rules.iter().map(|rule| (name.as_str(), rule.as_str())))
+            })
+    }
+
+    fn rules(&self) -> impl Iterator<Item = (String, &str)> {
+        self.programmed
+            .objects()
+            .iter()
+            .flat_map(|(object, rules)| {
+                let chain = match object {
+                    Object::Chain { table, name, .. } => Some(format!("{table} {name}")),
+                    Object::Set { .. } => None,
+                };
+                chain
+                    .into_iter()
+                    .flat_map(|chain| rules.iter().map(move |rule| (chain.clone(), rule.as_str())))
+            })
+    }
+}
+
+/// The chain of ours that a rule leads to.
+fn target(rule: &str) -> Option<String> {
+    let mut words = rule.split(' ');
+    words.find(|word| *word == "-j" || *word == "-g")?;
+    words
+        .next()
+        .filter(|to| to.starts_with("SLUICE-"))
+        .map(str::to_owned)
+}
+
+/// Whether an entry is the address alone, or a network or address that holds it with the port.
+fn hits(entry: &str, ip: IpAddr, by_port: &str) -> bool {
+    let mut parts = entry.split(',');
+    let address = parts.next().unwrap_or_default();
+    let address_fits = match address.parse::<IpAddr>() {
+        Ok(one) => one == ip,
+        Err(_) => address
+            .parse::<ipnet::IpNet>()
+            .is_ok_and(|net| net.contains(&ip)),
+    };
+    address_fits && parts.next().is_none_or(|port| port == by_port)
+}

@@ -1,0 +1,74 @@
+//! `sluice-agent run`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::manifests::ManifestArgs;
+use super::{CliError, Outcome, exit_code};
+use crate::agent::{self, AgentOptions, IptablesPlanes};
+
+/// How to run.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    manifests: ManifestArgs,
+    #[command(flatten)]
+    directories: Directories,
+    /// Where /healthz and /livez answer; `0.0.0.0` means all addresses of both families, `off` nowhere
+    #[arg(long, default_value = "0.0.0.0:10256", value_name = "ADDRESS:PORT", value_parser = address)]
+    healthz_bind_address: OptionalAddress,
+    /// Where /metrics and /proxyMode answer; `off` nowhere
+    #[arg(long, default_value = "127.0.0.1:10249", value_name = "ADDRESS:PORT", value_parser = address)]
+    metrics_bind_address: OptionalAddress,
+}
+
+/// Where an agent keeps things.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Directories {
+    /// What must outlive a reboot: old sysctl values, iptables variants in use
+    #[arg(long, default_value = "/var/lib/sluice", value_name = "DIR")]
+    pub(super) state_dir: PathBuf,
+    /// What must not: the lock that lets one agent run
+    #[arg(long, default_value = "/run/sluice", value_name = "DIR")]
+    pub(super) run_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct OptionalAddress(Option<SocketAddr>);
+
+fn address(text: &str) -> Result<OptionalAddress, String> {
+    if text == "off" {
+        return Ok(OptionalAddress(None));
+    }
+    let address = text
+        .parse()
+        .map_err(|_| "is not ADDRESS:PORT: write 0.0.0.0:10256, [::1]:10256 or `off`".to_owned())?;
+    Ok(OptionalAddress(Some(address)))
+}
+
+pub(super) fn run(args: RunArgs) -> Result<Outcome, CliError> {
+    let source = args.manifests.source()?;
+    let options = AgentOptions {
+        source: Box::new(source.watch()),
+        planes: Box::new(IptablesPlanes),
+        state_dir: args.directories.state_dir,
+        run_dir: args.directories.run_dir,
+        healthz: args.healthz_bind_address.0,
+        metrics: args.metrics_bind_address.0,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::System {
+            operation: "start the runtime",
+            source,
+        })?;
+    runtime.block_on(agent::run(options))?;
+    runtime.shutdown_background();
+    Ok(Outcome {
+        text: String::new(),
+        code: exit_code::DONE,
+    })
+}

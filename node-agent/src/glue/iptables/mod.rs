@@ -1,0 +1,158 @@
+//! The glue on iptables and ipset.
+
+use std::sync::Arc;
+
+use sluice_kernel::address_set::AddressSets;
+use sluice_kernel::iptables::Table;
+use sluice_service_plan::model::{NodeFacts, Settings};
+use sluice_service_plan::plan::Plan;
+
+use super::Glue;
+use super::membership::{of_node, of_service};
+use super::sets::GlueSets;
+use crate::balancer::Scope;
+use crate::data_plane::{DataPlaneError, Drift, SyncReport};
+use crate::family::plan_family;
+use crate::ruleset::{ChainTable, SharedRuleSet};
+
+pub(crate) mod rules;
+
+/// Constant chains in the filter and nat tables; what depends on services is in address sets.
+pub struct IptablesGlue {
+    rules: SharedRuleSet,
+    sets: GlueSets,
+    /// As of the last step.
+    node: Arc<NodeFacts>,
+    settings: Arc<Settings>,
+}
+
+impl IptablesGlue {
+    /// Glue that writes chains into this rule set and sets through this door.
+    pub fn new(rules: SharedRuleSet, sets: Box<dyn AddressSets>) -> Self {
+        let families: Vec<_> = rules.lock().families().into_iter().map(plan_family).collect();
+        Self { rules, sets: GlueSets::new(sets, &families), node: Arc::default(), settings: Arc::default() }
+    }
+
+    /// Sets, and entries in them.
+    pub fn set_sizes(&self) -> (u64, u64) {
+        self.sets.size()
+    }
+
+    /// Remembers how many rules use each set; to be called when all rules are in.
+    pub fn note_references(&mut self) -> Result<(), DataPlaneError> {
+        Ok(self.sets.note_references()?)
+    }
+
+    fn stage(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<(), DataPlaneError> {
+        let Scope::Change(change) = scope else { return Ok(self.sets.stage_all(members(plan))?) };
+        let node_differs = self.node != plan.node;
+        if node_differs
+            && (self.node.internal_ips != plan.node.internal_ips || self.node.pod_cidrs != plan.node.pod_cidrs)
+        {
+            // Source ranges and hairpin look at these; they change about never.
+            return Ok(self.sets.stage_all(members(plan))?);
+        }
+        let come = change.services.iter().filter_map(|c| c.after.as_ref());
+        let go = change.services.iter().filter_map(|c| c.before.as_ref());
+        let come = come.flat_map(|service| of_service(service, &plan.node));
+        let go = go.flat_map(|service| of_service(service, &self.node));
+        if node_differs || self.settings != plan.settings {
+            let now = of_node(&plan.node, &plan.settings);
+            let before = of_node(&self.node, &self.settings);
+            self.sets.stage(come.chain(now), go.chain(before));
+        } else {
+            self.sets.stage(come, go);
+        }
+        Ok(())
+    }
+
+    fn put_chains(&mut self, plan: &Plan, all: bool) -> Result<u64, DataPlaneError> {
+        let mut rules = self.rules.lock();
+        let before = rules.counts().0;
+        for family in rules.families() {
+            let inputs = rules::Inputs { family: plan_family(family), node: &plan.node, settings: &plan.settings };
+            for (table, chains, jumps) in [
+                (Table::Filter, rules::filter(&inputs), &rules::FILTER_JUMPS[..]),
+                (Table::Nat, rules::nat(&inputs), &rules::NAT_JUMPS[..]),
+            ] {
+                let Some(table) = rules.table(family, table) else { continue };
+                if all {
+                    table.begin_all();
+                }
+                chains.into_iter().for_each(|chain| table.put(chain));
+                jumps.iter().for_each(|jump| table.put_jump(jump));
+                if all {
+                    finish(table);
+                }
+            }
+        }
+        rules.commit()?;
+        Ok(rules.counts().0 - before)
+    }
+}
+
+impl Glue for IptablesGlue {
+    fn adopt(&mut self) -> Result<(), DataPlaneError> {
+        Ok(self.rules.lock().load()?)
+    }
+
+    fn prepare(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError> {
+        let all = matches!(scope, Scope::All);
+        let constants = all || plan.node != self.node || plan.settings != self.settings;
+        self.stage(plan, scope)?;
+        self.node = Arc::clone(&plan.node);
+        self.settings = Arc::clone(&plan.settings);
+        let mut report = SyncReport { set_entries: self.sets.write_additions()?, ..SyncReport::default() };
+        if constants {
+            report.transactions = self.put_chains(plan, all)?;
+        }
+        Ok(report)
+    }
+
+    fn finish(&mut self) -> Result<SyncReport, DataPlaneError> {
+        Ok(SyncReport { set_entries: self.sets.write_deletions()?, ..SyncReport::default() })
+    }
+
+    fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        Ok(self.sets.check()?)
+    }
+
+    fn verify(&mut self, plan: &Plan) -> Result<Vec<Drift>, DataPlaneError> {
+        let mut drifts = self.rules.lock().verify()?;
+        drifts.extend(self.sets.verify(members(plan))?);
+        Ok(drifts)
+    }
+
+    fn remove(&mut self) -> Vec<DataPlaneError> {
+        let mut errors: Vec<DataPlaneError> = Vec::new();
+        {
+            let mut rules = self.rules.lock();
+            rules.distrust();
+            if let Err(error) = rules.load() {
+                errors.push(error.into());
+            }
+            for family in rules.families() {
+                for table in crate::ruleset::TABLES {
+                    if let Some(table) = rules.table(family, table) {
+                        table.begin_all();
+                        finish(table);
+                    }
+                }
+            }
+            errors.extend(rules.commit().err().map(DataPlaneError::from));
+        }
+        errors.extend(self.sets.remove().into_iter().map(DataPlaneError::from));
+        errors
+    }
+}
+
+/// In the filter table everything of ours is the glue's; in the nat table the balancer has chains too.
+fn finish(table: &mut ChainTable) {
+    let filter = table.table() == Table::Filter;
+    table.finish_all(&|chain| filter || rules::owns(chain));
+}
+
+fn members(plan: &Plan) -> impl Iterator<Item = super::membership::Member> + '_ {
+    let services = plan.services.values().flat_map(|service| of_service(service, &plan.node));
+    of_node(&plan.node, &plan.settings).into_iter().chain(services)
+}

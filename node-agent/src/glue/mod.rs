@@ -1,0 +1,26 @@
+//! What surrounds a balancer: masquerade, hairpin, source ranges, reject and drop, isolation of service addresses.
+
+use sluice_service_plan::plan::Plan;
+
+use crate::balancer::Scope;
+use crate::data_plane::{DataPlaneError, Drift, SyncReport};
+
+pub mod iptables;
+pub mod membership;
+pub mod sets;
+
+/// A data plane's half that is the same whoever balances. One change goes `prepare`, balancer, `finish`.
+pub trait Glue: Send {
+    /// Reads what of ours the kernel holds, so that only differences are written.
+    fn adopt(&mut self) -> Result<(), DataPlaneError>;
+    /// Puts in place what must stand before the balancer changes.
+    fn prepare(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError>;
+    /// Takes away what had to stand until the balancer had changed.
+    fn finish(&mut self) -> Result<SyncReport, DataPlaneError>;
+    /// Looks for drift by counts.
+    fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError>;
+    /// Compares everything of ours with `plan`, which was programmed.
+    fn verify(&mut self, plan: &Plan) -> Result<Vec<Drift>, DataPlaneError>;
+    /// Removes everything of ours; goes on after errors.
+    fn remove(&mut self) -> Vec<DataPlaneError>;
+}

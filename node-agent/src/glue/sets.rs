@@ -1,0 +1,308 @@
+//! The glue's address sets in the kernel: what they hold, and how a change gets into them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use sluice_kernel::address_set::{AddressSetError, AddressSets, Entry, SetHeader, SetKind, SetSpec};
+use sluice_service_plan::model::Family;
+
+use super::membership::{Member, Role, SetId, prefix};
+use crate::data_plane::Drift;
+use crate::family::kernel_family;
+
+/// An upper bound that no cluster meets; it costs nothing, a hash grows as it fills.
+const MAX_ENTRIES: u32 = 1 << 24;
+
+/// The sets of the glue. A change is staged, then its additions are written, then (when nothing needs them any more) its deletions.
+pub struct GlueSets {
+    kernel: Box<dyn AddressSets>,
+    families: Vec<Family>,
+    /// How many services an entry is owed to, for the roles where that can be more than one.
+    owed: HashMap<Member, u32>,
+    /// Entries in each set, as far as we wrote them.
+    sizes: BTreeMap<SetId, u32>,
+    /// Rules that refer to each set, as the kernel said right after the constant chains were written.
+    references: BTreeMap<SetId, u32>,
+    additions: BTreeMap<SetId, Vec<Entry>>,
+    deletions: BTreeMap<SetId, Vec<Entry>>,
+    stale: Vec<String>,
+}
+
+impl GlueSets {
+    /// Sets of these families, written through this door.
+    pub fn new(kernel: Box<dyn AddressSets>, families: &[Family]) -> Self {
+        Self {
+            kernel,
+            families: families.to_vec(),
+            owed: HashMap::new(),
+            sizes: BTreeMap::new(),
+            references: BTreeMap::new(),
+            additions: BTreeMap::new(),
+            deletions: BTreeMap::new(),
+            stale: Vec::new(),
+        }
+    }
+
+    /// Stages the step from what the kernel holds to exactly these members. Sets that are missing are made here.
+    pub fn stage_all(&mut self, members: impl Iterator<Item = Member>) -> Result<(), AddressSetError> {
+        self.forget();
+        let mut wanted: BTreeMap<SetId, HashSet<Entry>> = BTreeMap::new();
+        for member in members.filter(|(set, _)| self.families.contains(&set.family)) {
+            if member.0.role.is_shared() {
+                *self.owed.entry(member).or_default() += 1;
+            }
+            wanted.entry(member.0).or_default().insert(member.1);
+        }
+        for family in self.families.clone() {
+            let mut headers: HashMap<String, SetHeader> =
+                self.kernel.headers(prefix(family))?.into_iter().map(|h| (h.spec.name.clone(), h)).collect();
+            for role in Role::ALL {
+                let set = SetId { role, family };
+                let entries = wanted.remove(&set).unwrap_or_default();
+                let held = self.held(set, entries.len(), headers.remove(&set.name()))?;
+                self.sizes.insert(set, u32::try_from(entries.len()).unwrap_or(u32::MAX));
+                self.additions.insert(set, entries.difference(&held).copied().collect());
+                self.deletions.insert(set, held.difference(&entries).copied().collect());
+            }
+            let leftovers = headers.into_keys().filter(|name| !name.starts_with(&format!("{}A-", prefix(family))));
+            self.stale.extend(leftovers);
+        }
+        Ok(())
+    }
+
+    /// Stages a step: these members come, those go. A member in both stays.
+    pub fn stage(&mut self, come: impl Iterator<Item = Member>, go: impl Iterator<Item = Member>) {
+        let mut balance: HashMap<Member, i64> = HashMap::new();
+        for member in come {
+            *balance.entry(member).or_default() += 1;
+        }
+        for member in go {
+            *balance.entry(member).or_default() -= 1;
+        }
+        for (member, change) in balance {
+            if change == 0 || !self.families.contains(&member.0.family) {
+                continue;
+            }
+            let (set, entry) = member;
+            let turn = self.turn(member, change);
+            let size = self.sizes.entry(set).or_default();
+            match turn {
+                Turn::In => {
+                    *size += 1;
+                    self.additions.entry(set).or_default().push(entry);
+                }
+                Turn::Out => {
+                    *size = size.saturating_sub(1);
+                    self.deletions.entry(set).or_default().push(entry);
+                }
+                Turn::None => {}
+            }
+        }
+    }
+
+    /// Writes the additions. Returns how many entries.
+    pub fn write_additions(&mut self) -> Result<u64, AddressSetError> {
+        let mut written = 0;
+        for (set, mut entries) in std::mem::take(&mut self.additions) {
+            if !entries.is_empty() {
+                entries.sort_unstable();
+                self.kernel.add(&spec(set, entries.len()), &entries)?;
+                written += entries.len() as u64;
+            }
+        }
+        Ok(written)
+    }
+
+    /// Writes the deletions. Returns how many entries.
+    pub fn write_deletions(&mut self) -> Result<u64, AddressSetError> {
+        let mut written = 0;
+        for (set, entries) in std::mem::take(&mut self.deletions).into_iter().rev() {
+            if !entries.is_empty() {
+                self.kernel.delete(&spec(set, entries.len()), &entries)?;
+                written += entries.len() as u64;
+            }
+        }
+        for name in std::mem::take(&mut self.stale) {
+            self.kernel.destroy(&name)?;
+        }
+        Ok(written)
+    }
+
+    /// Remembers how many rules refer to each set now.
+    pub fn note_references(&mut self) -> Result<(), AddressSetError> {
+        let headers = self.headers()?;
+        // Chains that services need refer to the pods' set, so that number moves.
+        let fixed = headers.into_iter().filter(|(set, _)| set.role != Role::Pods);
+        self.references = fixed.map(|(set, header)| (set, header.references)).collect();
+        Ok(())
+    }
+
+    /// Compares sizes and references with what they were.
+    pub fn check(&mut self) -> Result<Vec<Drift>, AddressSetError> {
+        let mut headers = self.headers()?;
+        let mut drifts = Vec::new();
+        for (set, size) in &self.sizes {
+            let object = format!("address set {}", set.name());
+            let Some(header) = headers.remove(set) else {
+                drifts.push(Drift { object, what: "is gone".to_owned() });
+                continue;
+            };
+            // The kernel tells no size of a bitmap.
+            if header.entries != *size && set.role.kind() != SetKind::BitmapPort {
+                drifts.push(Drift { object, what: format!("holds {} entries instead of {size}", header.entries) });
+            } else if self.references.get(set).is_some_and(|references| *references != header.references) {
+                let was = self.references.get(set).copied().unwrap_or_default();
+                drifts.push(Drift { object, what: format!("is used by {} rules instead of {was}", header.references) });
+            }
+        }
+        Ok(drifts)
+    }
+
+    /// Compares every entry with these members.
+    pub fn verify(&mut self, members: impl Iterator<Item = Member>) -> Result<Vec<Drift>, AddressSetError> {
+        let mut wanted: BTreeMap<SetId, HashSet<Entry>> = BTreeMap::new();
+        for (set, entry) in members.filter(|(set, _)| self.families.contains(&set.family)) {
+            wanted.entry(set).or_default().insert(entry);
+        }
+        let mut drifts = Vec::new();
+        let known: Vec<SetId> = self.sizes.keys().copied().collect();
+        for set in known {
+            let object = format!("address set {}", set.name());
+            let held = match self.kernel.list(&set.name()) {
+                Ok(held) => held.into_iter().map(|listed| listed.entry).collect::<HashSet<_>>(),
+                Err(AddressSetError::NotFound { .. }) => {
+                    drifts.push(Drift { object, what: "is gone".to_owned() });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let entries = wanted.remove(&set).unwrap_or_default();
+            let missing = entries.difference(&held).count();
+            let foreign = held.difference(&entries).count();
+            if missing + foreign > 0 {
+                let what = format!("lacks {missing} entries and holds {foreign} that are not ours");
+                drifts.push(Drift { object, what });
+            }
+        }
+        Ok(drifts)
+    }
+
+    /// Destroys the sets; goes on after errors.
+    pub fn remove(&mut self) -> Vec<AddressSetError> {
+        self.forget();
+        let mut errors = Vec::new();
+        for family in Family::ALL {
+            let headers = match self.kernel.headers(prefix(family)) {
+                Ok(headers) => headers,
+                Err(AddressSetError::Unsupported) => continue,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            errors.extend(headers.iter().filter_map(|header| self.kernel.destroy(&header.spec.name).err()));
+        }
+        errors
+    }
+
+    /// Sets, and entries in them.
+    pub fn size(&self) -> (u64, u64) {
+        (self.sizes.len() as u64, self.sizes.values().map(|size| u64::from(*size)).sum())
+    }
+
+    fn forget(&mut self) {
+        self.owed.clear();
+        self.sizes.clear();
+        self.references.clear();
+        self.additions.clear();
+        self.deletions.clear();
+        self.stale.clear();
+    }
+
+    /// What a set holds now; it is made where it is missing, made anew where it is of another kind or too small.
+    fn held(
+        &mut self,
+        set: SetId,
+        expected: usize,
+        header: Option<SetHeader>,
+    ) -> Result<HashSet<Entry>, AddressSetError> {
+        let wanted = spec(set, expected);
+        let Some(header) = header else {
+            self.kernel.create(&wanted)?;
+            return Ok(HashSet::new());
+        };
+        let alike = header.spec.kind == wanted.kind
+            && (wanted.kind == SetKind::BitmapPort || header.spec.family == wanted.family)
+            && header.spec.timeout_seconds.is_none();
+        if !alike {
+            self.kernel.destroy(&wanted.name)?;
+            self.kernel.create(&wanted)?;
+            return Ok(HashSet::new());
+        }
+        let held: HashSet<Entry> =
+            self.kernel.list(&wanted.name)?.into_iter().map(|listed| listed.entry).collect();
+        if header.spec.max_entries < wanted.max_entries && wanted.kind != SetKind::BitmapPort {
+            self.enlarge(&wanted, &held)?;
+        }
+        Ok(held)
+    }
+
+    /// Rules go on referring to the set, so a larger one takes its place by a swap.
+    fn enlarge(&mut self, wanted: &SetSpec, held: &HashSet<Entry>) -> Result<(), AddressSetError> {
+        let larger = SetSpec { name: format!("{}-NEW", wanted.name), ..wanted.clone() };
+        match self.kernel.destroy(&larger.name) {
+            Ok(()) | Err(AddressSetError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.kernel.create(&larger)?;
+        let entries: Vec<Entry> = held.iter().copied().collect();
+        self.kernel.add(&larger, &entries)?;
+        self.kernel.swap(&larger.name, &wanted.name)?;
+        self.kernel.destroy(&larger.name)
+    }
+
+    fn turn(&mut self, member: Member, change: i64) -> Turn {
+        if !member.0.role.is_shared() {
+            return if change > 0 { Turn::In } else { Turn::Out };
+        }
+        let before = i64::from(self.owed.get(&member).copied().unwrap_or(0));
+        let after = (before + change).max(0);
+        if after == 0 {
+            self.owed.remove(&member);
+        } else {
+            self.owed.insert(member, u32::try_from(after).unwrap_or(u32::MAX));
+        }
+        match (before > 0, after > 0) {
+            (false, true) => Turn::In,
+            (true, false) => Turn::Out,
+            _ => Turn::None,
+        }
+    }
+
+    fn headers(&mut self) -> Result<BTreeMap<SetId, SetHeader>, AddressSetError> {
+        let mut by_set = BTreeMap::new();
+        for family in self.families.clone() {
+            let by_name: HashMap<String, SetHeader> =
+                self.kernel.headers(prefix(family))?.into_iter().map(|h| (h.spec.name.clone(), h)).collect();
+            let sets = Role::ALL.map(|role| SetId { role, family });
+            by_set.extend(sets.into_iter().filter_map(|set| Some((set, by_name.get(&set.name())?.clone()))));
+        }
+        Ok(by_set)
+    }
+}
+
+enum Turn {
+    In,
+    Out,
+    None,
+}
+
+fn spec(set: SetId, expected: usize) -> SetSpec {
+    SetSpec {
+        name: set.name(),
+        kind: set.role.kind(),
+        family: kernel_family(set.family),
+        max_entries: MAX_ENTRIES,
+        expected_entries: u32::try_from(expected).unwrap_or(u32::MAX),
+        timeout_seconds: None,
+    }
+}

@@ -1,0 +1,102 @@
+//! Listening and answering on the agent's HTTP ports.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use axum::Router;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use crate::ports;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// Errors of [`bind`].
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}{}", holder.as_ref().map(|h| format!(", which {h} holds")).unwrap_or_default())]
+pub struct BindError {
+    /// Where.
+    pub address: SocketAddr,
+    /// Who listens there, where that can be seen.
+    pub holder: Option<String>,
+    /// Cause.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Listens on an address. The unspecified address of either family means all addresses of both, as it does for
+/// kube-proxy; on a kernel without IPv6, all of IPv4.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let bound = if address.ip().is_unspecified() {
+        let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
+        match listen(both) {
+            Err(e) if lacks_ipv6(&e) => {
+                listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+            }
+            other => other,
+        }
+    } else {
+        listen(address)
+    };
+    bound.map_err(|source| BindError {
+        address,
+        holder: (source.kind() == io::ErrorKind::AddrInUse)
+            .then(|| ports::describe_tcp_holder(address.port()))
+            .flatten(),
+        source,
+    })
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(nix::errno::Errno::from_raw),
+        Some(nix::errno::Errno::EAFNOSUPPORT | nix::errno::Errno::EADDRNOTAVAIL)
+    )
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Answers on a listener until the task is dropped.
+pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
+    axum::serve(listener, router).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_unspecified_address_answers_on_ipv4_and_where_there_is_ipv6_on_that_too() {
+        let listener = bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        if std::net::TcpListener::bind("[::1]:0").is_ok() {
+            std::net::TcpStream::connect(("::1", port)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_refused_with_the_process_that_has_it() {
+        let taken = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let refused = bind(taken.local_addr().unwrap()).unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!("({})", std::process::id())),
+            "{refused}"
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! What the agent counts: kube-proxy's names where the meaning is the same, ours prefixed `sluice_`.
+
+mod conntrack;
+mod http;
+mod kernel;
+mod labels;
+mod objects;
+mod process;
+mod router;
+mod sync;
+
+use std::fmt;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+
+pub use http::HttpMetrics;
+pub use kernel::KernelMetrics;
+pub use objects::{ObjectMetrics, PlanCounts};
+pub use router::metrics_router;
+pub use sync::{SyncKind, SyncMetrics};
+
+/// All metrics of the agent.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Syncs, as kube-proxy counts them.
+    pub sync: SyncMetrics,
+    /// What was done to the kernel, and what stands there.
+    pub kernel: KernelMetrics,
+    /// Services, refusals, lost claims, health-check servers.
+    pub objects: ObjectMetrics,
+    /// Answers on the health port.
+    pub http: HttpMetrics,
+    registry: Registry,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let metrics = Self {
+            sync: SyncMetrics::register(&mut registry),
+            kernel: KernelMetrics::register(&mut registry),
+            objects: ObjectMetrics::register(&mut registry),
+            http: HttpMetrics::register(&mut registry),
+            registry: Registry::default(),
+        };
+        conntrack::register(&mut registry);
+        process::register(&mut registry);
+        Self {
+            registry,
+            ..metrics
+        }
+    }
+}
+
+impl Metrics {
+    /// The text of a scrape, in `OpenMetrics` 1.0.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_kube_proxy_are_there_with_its_labels() {
+        let metrics = Metrics::default();
+        metrics.sync.queued((1, 0), (1, 0));
+        metrics
+            .sync
+            .synced(SyncKind::Full, std::time::Duration::from_millis(3));
+        metrics.http.count_healthz(503);
+        let text = metrics.text().unwrap();
+        for line in [
+            "kubeproxy_sync_proxy_rules_service_changes_total 1",
+            "kubeproxy_sync_proxy_rules_service_changes_pending 1",
+            "kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"} 1",
+            "kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family=\"IPv6\"} 1",
+            "kubeproxy_proxy_healthz_total{code=\"503\"} 1",
+            "process_open_fds",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

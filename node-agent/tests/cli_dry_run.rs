@@ -1,0 +1,148 @@
+//! `render`, `explain` and `check`: they tell, and change nothing.
+
+mod node;
+
+use std::net::TcpListener;
+
+use node::{Node, text, web};
+
+const NFT: [&str; 2] = ["--iptables-variant", "nft"];
+
+#[test]
+fn render_prints_what_would_be_programmed_and_touches_nothing() {
+    let node = Node::new();
+    node.write("web.yaml", &web("10.1.0.5"));
+    let before = node.rules();
+    let rendered = node.agent("render", &NFT);
+    let said = text(&rendered.stdout);
+    assert_eq!(
+        rendered.status.code(),
+        Some(0),
+        "{}",
+        text(&rendered.stderr)
+    );
+    for part in [
+        "*nat",
+        "--to-destination 10.1.0.5:8080",
+        "create SLUICE-4-CLUSTER-IP hash:ip",
+        "COMMIT",
+    ] {
+        assert!(said.contains(part), "{part} is missing in\n{said}");
+    }
+    assert_eq!(node.rules(), before);
+    assert!(node.sets().is_empty());
+
+    let only_v6 = node.agent("render", &["--iptables-variant", "nft", "--family", "ipv6"]);
+    assert!(
+        !text(&only_v6.stdout).contains("10.96.0.10"),
+        "{}",
+        text(&only_v6.stdout)
+    );
+}
+
+#[test]
+fn render_diff_ends_with_1_while_the_kernel_differs_and_with_0_when_it_does_not() {
+    let node = Node::new();
+    node.write("web.yaml", &web("10.1.0.5"));
+    let diff = ["--iptables-variant", "nft", "--diff"];
+    let empty = node.agent("render", &diff);
+    assert_eq!(empty.status.code(), Some(1), "{}", text(&empty.stderr));
+    assert!(text(&empty.stdout).contains("is not in the kernel"));
+
+    let agent = node.start(&NFT);
+    let same = node.agent("render", &diff);
+    assert_eq!(same.status.code(), Some(0), "{}", text(&same.stdout));
+    assert_eq!(text(&same.stdout), "");
+
+    agent.terminate();
+    node.write("web.yaml", &web("10.1.0.6"));
+    let differs = node.agent("render", &diff);
+    assert_eq!(differs.status.code(), Some(1));
+    let said = text(&differs.stdout);
+    let has = |sign: char, endpoint: &str| {
+        said.lines()
+            .any(|line| line.starts_with(sign) && line.contains(endpoint))
+    };
+    assert!(
+        has('-', "10.1.0.5:8080") && has('+', "10.1.0.6:8080"),
+        "{said}"
+    );
+}
+
+#[test]
+fn explain_tells_the_steps_the_objects_and_the_verdict() {
+    let node = Node::new();
+    node.write("web.yaml", &web("10.1.0.5"));
+    let explain = |from: &str, to: &str| {
+        let output = node.agent("explain", &["--from", from, "--to", to]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let cluster_ip = explain("10.1.0.9", "10.96.0.10:80");
+    for part in [
+        "shop/web",
+        "10.1.0.5:8080",
+        "set SLUICE-4-CLUSTER-IP: 10.96.0.10",
+        "DNAT",
+    ] {
+        assert!(
+            cluster_ip.contains(part),
+            "{part} is missing in\n{cluster_ip}"
+        );
+    }
+    let node_port = explain("192.168.0.77", "192.168.0.10:30080/tcp");
+    for part in ["node port", "source of this node", "MASQ"] {
+        assert!(
+            node_port.contains(part),
+            "{part} is missing in\n{node_port}"
+        );
+    }
+    let unlisted = explain("10.1.0.9", "10.96.0.10:22");
+    assert!(unlisted.contains("verdict: refused"), "{unlisted}");
+    let foreign = explain("10.1.0.9", "9.9.9.9:53/udp");
+    assert!(foreign.contains("verdict: not a service's"), "{foreign}");
+}
+
+#[test]
+fn check_tells_what_works_and_who_sits_on_node_ports() {
+    let node = Node::new();
+    node.write("web.yaml", &web("10.1.0.5"));
+    let _listener = TcpListener::bind("0.0.0.0:30080").unwrap();
+    let manifests = node.path("manifests");
+    let args = [
+        "--manifests",
+        &manifests,
+        "--node-name",
+        "n1",
+        "--iptables-variant",
+        "nft",
+    ];
+    let checked = node.agent("check", &[&args[..], &["--output", "json"]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(report["canRun"], true, "{report:#}");
+    assert_eq!(checked.status.code(), Some(0));
+    assert_eq!(report["nodePorts"][0]["port"], 30080, "{report:#}");
+    let owner = report["nodePorts"][0]["owner"].as_str().unwrap();
+    assert!(
+        owner.ends_with(&format!("({})", std::process::id())),
+        "{owner}"
+    );
+    assert!(node.sets().is_empty() && !node.rules().contains("SLUICE-"));
+
+    let said = text(&node.agent("check", &args).stdout);
+    assert!(said.contains("this node can run Sluice"), "{said}");
+    assert!(said.contains("node port of shop/web"), "{said}");
+}
+
+#[test]
+fn errors_are_one_clear_line() {
+    let node = Node::new();
+    std::fs::remove_dir_all(node.manifests()).unwrap();
+    let failed = node.agent("render", &NFT);
+    assert_eq!(failed.status.code(), Some(2));
+    let said = text(&failed.stderr);
+    assert!(
+        said.contains("does not exist") && said.lines().count() == 1,
+        "{said}"
+    );
+}

@@ -1,0 +1,255 @@
+//! A node for a test: a network namespace of the test's thread, directories, and agents that run in it.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+pub const HEALTHZ: &str = "127.0.0.1:10256";
+pub const METRICS: &str = "127.0.0.1:10249";
+
+/// Time that anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Node {
+    dir: tempfile::TempDir,
+}
+
+impl Node {
+    /// Moves the calling thread, and what it starts, into a network namespace of its own.
+    pub fn new() -> Self {
+        unshare(CloneFlags::CLONE_NEWNET).expect("tests need root: make a network namespace");
+        let node = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        std::fs::create_dir(node.manifests()).unwrap();
+        run("ip", &["link", "set", "lo", "up"]);
+        run(
+            "ip",
+            &[
+                "link", "add", "eth0", "type", "veth", "peer", "name", "uplink",
+            ],
+        );
+        run("ip", &["address", "add", "192.168.0.10/24", "dev", "eth0"]);
+        run("ip", &["link", "set", "eth0", "up"]);
+        node.write("node.yaml", NODE);
+        node
+    }
+
+    pub fn manifests(&self) -> std::path::PathBuf {
+        self.dir.path().join("manifests")
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// Puts a manifest in place as a whole, as tools do.
+    pub fn write(&self, file: &str, text: &str) {
+        let beside = self.dir.path().join("new-manifest");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, self.manifests().join(file)).unwrap();
+    }
+
+    fn command(&self, verb: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice-agent"));
+        command.arg(verb);
+        if matches!(verb, "run" | "render" | "explain") {
+            command
+                .args(["--node-name", "n1", "--manifests"])
+                .arg(self.manifests());
+        }
+        if matches!(verb, "run" | "cleanup") {
+            command.args([
+                "--state-dir",
+                &self.path("state"),
+                "--run-dir",
+                &self.path("run"),
+            ]);
+        }
+        command
+            .args(args)
+            .env_remove("RUST_LOG")
+            .env_remove("NODE_NAME");
+        command
+    }
+
+    /// Runs a command of the agent to its end.
+    pub fn agent(&self, verb: &str, args: &[&str]) -> Output {
+        self.command(verb, args).output().unwrap()
+    }
+
+    /// Starts an agent and waits until it is healthy.
+    pub fn start(&self, args: &[&str]) -> Agent {
+        let log = std::fs::File::create(self.path("log")).unwrap();
+        let child = self
+            .command("run", args)
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut agent = Agent {
+            child,
+            log: self.path("log"),
+        };
+        agent.eventually("the agent is healthy", |_| {
+            get(HEALTHZ, "/healthz").is_some_and(|answer| answer.status == 200)
+        });
+        agent
+    }
+
+    /// All rules of the node, in both families, of the nft variant.
+    pub fn rules(&self) -> String {
+        ["iptables-nft-save", "ip6tables-nft-save"]
+            .map(|save| text(&run(save, &[]).stdout))
+            .concat()
+    }
+
+    /// Names of all address sets.
+    pub fn sets(&self) -> Vec<String> {
+        text(&run("ipset", &["list", "-n"]).stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+pub struct Agent {
+    child: Child,
+    log: String,
+}
+
+impl Agent {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Sends TERM, and tells how long it took the agent to end.
+    pub fn terminate(mut self) -> Duration {
+        let start = Instant::now();
+        kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGTERM).unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(
+            status.success(),
+            "the agent ended with {status}:\n{}",
+            self.log()
+        );
+        start.elapsed()
+    }
+
+    /// Waits until something is so.
+    pub fn eventually(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the agent ended with {status}:\n{}", self.log());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it never was so that {what}:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+/// One HTTP request; nothing when nobody listens.
+pub fn get(address: &str, path: &str) -> Option<Answer> {
+    let address: SocketAddr = address.parse().unwrap();
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut all = String::new();
+    stream.read_to_string(&mut all).ok()?;
+    let (head, body) = all.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer {
+        status,
+        head: head.to_lowercase(),
+        body: body.to_owned(),
+    })
+}
+
+/// The value of a metric, by the start of its line; absent when there is no such line.
+pub fn metric(start: &str) -> Option<f64> {
+    let scrape = get(METRICS, "/metrics")?.body;
+    let line = scrape.lines().find(|line| {
+        line.strip_prefix(start)
+            .is_some_and(|rest| rest.starts_with(' '))
+    })?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+pub fn run(program: &str, args: &[&str]) -> Output {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {}",
+        text(&output.stderr)
+    );
+    output
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const NODE: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+spec: {podCIDRs: [10.1.0.0/24]}
+status:
+  addresses: [{type: InternalIP, address: 192.168.0.10}]
+";
+
+/// A service with a cluster IP and a node port, and its slice with one endpoint.
+pub fn web(endpoint: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: shop}}
+spec:
+  type: NodePort
+  clusterIPs: [10.96.0.10]
+  ports: [{{name: http, port: 80, nodePort: 30080, protocol: TCP}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-1, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8080, protocol: TCP}}]
+endpoints: [{{addresses: [{endpoint}], nodeName: n1, conditions: {{ready: true}}}}]
+"
+    )
+}

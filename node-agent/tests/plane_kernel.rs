@@ -1,0 +1,359 @@
+//! The iptables data plane on the real kernel, both variants, in a network namespace of the test's own.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+
+use nix::sched::{CloneFlags, unshare};
+use sluice_agent::data_plane::DataPlane;
+use sluice_agent::iptables_plane::IptablesPlane;
+use sluice_kernel::iptables::Variant;
+use sluice_service_plan::catalog::Catalog;
+use sluice_service_plan::model::{
+    AddressType, EndpointSlice, EndpointWeight, LocalDetector, NodeFacts, NodePortAddresses,
+    ObjectName, Protocol, Service, ServicePort, ServiceType, Settings, SliceEndpoint, SlicePort,
+    TrafficPolicy,
+};
+
+const VARIANTS: [Variant; 2] = [Variant::Legacy, Variant::Nft];
+
+fn in_namespace() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of the test's own (needs root)");
+    run("ip link set lo up");
+}
+
+fn run(command: &str) -> String {
+    let words: Vec<&str> = command.split(' ').collect();
+    let output = Command::new(words[0])
+        .args(&words[1..])
+        .output()
+        .expect(command);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command}: {error}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn service(n: u8, edit: impl Fn(&mut Service)) -> Service {
+    let mut service = Service {
+        name: ObjectName::new("default", format!("s{n}")),
+        created: i64::from(n),
+        labels: BTreeMap::new(),
+        kind: ServiceType::LoadBalancer,
+        cluster_ips: vec![
+            format!("10.96.0.{n}").parse().unwrap(),
+            format!("fd00:10:96::{n:x}").parse().unwrap(),
+        ],
+        external_ips: vec![format!("198.51.100.{n}").parse().unwrap()],
+        load_balancer_ips: vec![
+            format!("203.0.113.{n}").parse().unwrap(),
+            format!("2001:db8:113::{n:x}").parse().unwrap(),
+        ],
+        source_ranges: vec![
+            "192.0.2.0/24".parse().unwrap(),
+            "2001:db8::/64".parse().unwrap(),
+        ],
+        internal_policy: TrafficPolicy::Cluster,
+        external_policy: TrafficPolicy::Local,
+        affinity_seconds: None,
+        health_check_port: Some(32_000 + u16::from(n)),
+        ports: Protocol::ALL
+            .iter()
+            .enumerate()
+            .map(|(i, &protocol)| ServicePort {
+                name: Arc::from(protocol.as_str()),
+                protocol,
+                port: 80,
+                node_port: Some(30_000 + u16::from(n) * 3 + u16::try_from(i).unwrap()),
+            })
+            .collect(),
+    };
+    edit(&mut service);
+    service
+}
+
+fn slices(n: u8, endpoints: u16) -> [EndpointSlice; 2] {
+    [
+        (AddressType::Ipv4, "10.244."),
+        (AddressType::Ipv6, "fd00:10:244:"),
+    ]
+    .map(|(address_type, start)| EndpointSlice {
+        name: ObjectName::new("default", format!("s{n}-{start}")),
+        service: Arc::from(format!("s{n}")),
+        headless: false,
+        address_type,
+        ports: Protocol::ALL
+            .iter()
+            .map(|&protocol| SlicePort {
+                name: Arc::from(protocol.as_str()),
+                protocol,
+                port: 8080,
+            })
+            .collect(),
+        endpoints: (0..endpoints)
+            .map(|e| SliceEndpoint {
+                address: match address_type {
+                    AddressType::Ipv6 => format!("{start}:{n:x}:{e:x}").parse().unwrap(),
+                    _ => format!("{start}{}.{}", e / 200, e % 200 + 1)
+                        .parse()
+                        .unwrap(),
+                },
+                ready: true,
+                serving: true,
+                terminating: false,
+                node: Some(Arc::from(if e % 3 == 0 { "here" } else { "there" })),
+                zone: None,
+                hints: None,
+            })
+            .collect(),
+    })
+}
+
+fn catalog() -> Catalog {
+    let node = NodeFacts {
+        name: Arc::from("here"),
+        internal_ips: vec!["192.0.2.10".parse().unwrap()],
+        addresses: ["127.0.0.1", "192.0.2.10", "192.0.2.11", "2001:db8::10"]
+            .map(|ip| ip.parse().unwrap())
+            .to_vec(),
+        pod_cidrs: vec![
+            "10.244.0.0/24".parse().unwrap(),
+            "fd00:10:244::/64".parse().unwrap(),
+        ],
+        ..NodeFacts::default()
+    };
+    let settings = Settings {
+        detect_local: LocalDetector::Cidrs(vec!["10.244.0.0/24".parse().unwrap()]),
+        endpoint_weights: vec![EndpointWeight {
+            zones: vec![],
+            nodes: vec![Arc::from("here")],
+            weight: 3,
+        }],
+        ..Settings::default()
+    };
+    let mut catalog = Catalog::new(node, settings);
+    for n in 1..40 {
+        catalog.set_service(service(n, |service| {
+            if n % 5 == 0 {
+                service.affinity_seconds = Some(600);
+            }
+        }));
+        for slice in slices(n, [0, 1, 2, 3, 9, 50][usize::from(n % 6)]) {
+            catalog.set_slice(slice);
+        }
+    }
+    catalog.take_changes();
+    catalog
+}
+
+#[test]
+fn what_is_programmed_is_listed_as_it_was_rendered_and_a_restart_writes_nothing() {
+    for variant in VARIANTS {
+        in_namespace();
+        let catalog = catalog();
+        let mut plane = IptablesPlane::open(variant).unwrap();
+        plane.reconcile(catalog.plan()).unwrap();
+        assert_eq!(plane.verify().unwrap(), vec![], "{variant}");
+        assert_eq!(plane.check().unwrap(), vec![], "{variant}");
+        let report = IptablesPlane::open(variant)
+            .unwrap()
+            .reconcile(catalog.plan())
+            .unwrap();
+        assert!(report.is_noop(), "{variant}: {report:?}");
+    }
+}
+
+#[test]
+fn every_setting_is_listed_as_it_was_rendered() {
+    let base = catalog().plan().settings.as_ref().clone();
+    let detectors = [
+        LocalDetector::None,
+        LocalDetector::BridgeInterface("cni0".to_owned()),
+        LocalDetector::InterfaceNamePrefix("cali".to_owned()),
+        LocalDetector::Cidrs(vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()]),
+    ];
+    let mut all: Vec<Settings> = detectors
+        .into_iter()
+        .map(|detect_local| Settings {
+            detect_local,
+            ..base.clone()
+        })
+        .collect();
+    all.push(Settings {
+        snat_ports: Some((1024, 65535)),
+        random_fully: false,
+        ..base.clone()
+    });
+    let pool = vec![
+        "192.0.2.0/24".parse().unwrap(),
+        "2001:db8::/64".parse().unwrap(),
+    ];
+    all.push(Settings {
+        snat_addresses: pool.clone(),
+        ..base.clone()
+    });
+    all.push(Settings {
+        snat_addresses: pool,
+        snat_ports: Some((1024, 65535)),
+        mark_bit: 31,
+        ..base.clone()
+    });
+    all.push(Settings {
+        localhost_node_ports: true,
+        tcp_be_liberal: true,
+        ..base.clone()
+    });
+    all.push(Settings {
+        node_port_addresses: NodePortAddresses::Primary,
+        ..base.clone()
+    });
+    for variant in VARIANTS {
+        in_namespace();
+        let mut catalog = catalog();
+        let mut plane = IptablesPlane::open(variant).unwrap();
+        plane.reconcile(catalog.plan()).unwrap();
+        for settings in &all {
+            catalog.set_settings(settings.clone());
+            let change = catalog.take_changes();
+            plane.apply(catalog.plan(), &change).unwrap();
+            assert_eq!(plane.verify().unwrap(), vec![], "{variant} {settings:?}");
+            let report = IptablesPlane::open(variant)
+                .unwrap()
+                .reconcile(catalog.plan())
+                .unwrap();
+            assert!(report.is_noop(), "{variant} {settings:?}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn one_endpoint_change_is_one_transaction_and_few_bytes() {
+    for variant in VARIANTS {
+        in_namespace();
+        let mut catalog = catalog();
+        let mut plane = IptablesPlane::open(variant).unwrap();
+        plane.reconcile(catalog.plan()).unwrap();
+        let [slice, _] = slices(3, 4);
+        catalog.set_slice(slice);
+        let change = catalog.take_changes();
+        let report = plane.apply(catalog.plan(), &change).unwrap();
+        assert_eq!(
+            (report.transactions, report.programs_started),
+            (1, 1),
+            "{variant}: {report:?}"
+        );
+        assert!(report.bytes_written < 20_000, "{variant}: {report:?}");
+        assert_eq!(plane.verify().unwrap(), vec![], "{variant}");
+    }
+}
+
+#[test]
+fn drift_is_seen_by_counts_or_by_comparison_and_mended_without_touching_others() {
+    for variant in VARIANTS {
+        in_namespace();
+        let iptables = format!("iptables-{variant}");
+        run(&format!("{iptables} -t nat -N DOCKER"));
+        run(&format!(
+            "{iptables} -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER"
+        ));
+        run(&format!(
+            "{iptables} -t nat -A DOCKER -p tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"
+        ));
+        let catalog = catalog();
+        let mut plane = IptablesPlane::open(variant).unwrap();
+        plane.reconcile(catalog.plan()).unwrap();
+        let tampers = [
+            (format!("{iptables} -t nat -F SLUICE-FRONTENDS"), true),
+            (
+                format!("{iptables} -D INPUT -m comment --comment XX -j SLUICE-INPUT"),
+                false,
+            ),
+            (
+                format!("{iptables} -t nat -A SLUICE-SERVICES -j RETURN"),
+                false,
+            ),
+            ("ipset del SLUICE-4-CLUSTER-IP 10.96.0.3".to_owned(), true),
+            ("ipset flush SLUICE-6-MASQ-OUTSIDE".to_owned(), false),
+            (format!("{iptables} -F SLUICE-REFUSE"), true),
+        ];
+        for (tamper, by_counts) in tampers {
+            let words = tamper.replace("-m comment --comment XX ", "");
+            if words == tamper {
+                run(&tamper);
+            } else {
+                let status = Command::new(&iptables)
+                    .args([
+                        "-D",
+                        "INPUT",
+                        "-m",
+                        "comment",
+                        "--comment",
+                        "sluice: refused service traffic",
+                        "-j",
+                        "SLUICE-INPUT",
+                    ])
+                    .status();
+                assert!(status.unwrap().success());
+            }
+            assert!(
+                !plane.check().unwrap().is_empty() || !by_counts,
+                "{variant}: counts did not see {tamper}"
+            );
+            let drifts = plane.verify().unwrap();
+            assert!(
+                !drifts.is_empty() || tamper.contains("flush"),
+                "{variant}: not seen: {tamper}"
+            );
+            plane.reconcile(catalog.plan()).unwrap();
+            assert_eq!(
+                plane.verify().unwrap(),
+                vec![],
+                "{variant}: not mended: {tamper}"
+            );
+            assert_eq!(
+                plane.check().unwrap(),
+                vec![],
+                "{variant}: not mended: {tamper}"
+            );
+        }
+        assert!(plane.remove().is_empty(), "{variant}");
+        assert_eq!(run("ipset list -n"), "", "{variant}");
+        let left = run(&format!("{iptables}-save"));
+        assert!(!left.contains("SLUICE"), "{variant}: {left}");
+        assert!(
+            left.contains(
+                "-A DOCKER -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"
+            ),
+            "{left}"
+        );
+    }
+}
+
+#[test]
+fn a_changed_affinity_timeout_forgets_no_client() {
+    in_namespace();
+    let mut catalog = catalog();
+    let mut plane = IptablesPlane::open(Variant::Nft).unwrap();
+    plane.reconcile(catalog.plan()).unwrap();
+    let names = run("ipset list -n");
+    let set = names
+        .lines()
+        .find(|name| name.starts_with("SLUICE-4-A-"))
+        .expect("an affinity set")
+        .to_owned();
+    run(&format!("ipset add {set} 192.0.2.100 timeout 500"));
+    for n in [5, 10, 15, 20, 25, 30, 35] {
+        catalog.set_service(service(n, |service| service.affinity_seconds = Some(6000)));
+    }
+    let change = catalog.take_changes();
+    plane.apply(catalog.plan(), &change).unwrap();
+    let listed = run(&format!("ipset list {set}"));
+    // 600 - 500 seconds were over; so many are over of the 6000.
+    let left: u32 = listed
+        .lines()
+        .find_map(|line| line.strip_prefix("192.0.2.100 timeout "))
+        .unwrap_or_else(|| panic!("the client is forgotten: {listed}"))
+        .parse()
+        .unwrap();
+    assert!((5890..=5900).contains(&left), "{left}");
+    assert!(listed.contains("timeout 6000"), "{listed}");
+}

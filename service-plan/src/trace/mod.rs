@@ -1,0 +1,254 @@
+//! What must happen to one packet, and why: the oracle that data planes are tested against, and what is shown to people.
+//!
+//! It judges the first packet of a connection, without the memory that session affinity is. ICMP is not modelled.
+
+mod lookup;
+mod step;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use self::lookup::FrontendIndex;
+use self::lookup::{Door, Found, Lookup};
+pub use self::step::Step;
+use crate::access::Admission;
+use crate::masquerade::keeps_source;
+use crate::model::Settings;
+use crate::packet::{Origin, Packet, Side};
+use crate::plan::{Endpoint, FrontendAddress, Plan, PortKey, Refusal};
+
+/// What happens to a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes to one of these endpoints.
+    Balance {
+        /// The service port that serves it.
+        key: PortKey,
+        /// Where it may go; never empty. Chances are by weight.
+        endpoints: Arc<[Endpoint]>,
+        /// Whether the frontend's rule masquerades it. [`Trace::masqueraded`] has the last word, by endpoint.
+        masquerade: bool,
+    },
+    /// It is refused: TCP by a reset, else by ICMP port unreachable.
+    Reject,
+    /// It vanishes.
+    Drop,
+    /// No service asks for it: it passes as if there were no proxy.
+    NotOurs,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Balance { key, endpoints, .. } => {
+                write!(f, "goes to one of {} endpoints of {key}", endpoints.len())
+            }
+            Self::Reject => f.write_str("refused"),
+            Self::Drop => f.write_str("dropped"),
+            Self::NotOurs => f.write_str("not a service's"),
+        }
+    }
+}
+
+/// A packet's verdict, and the way to it.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    /// What happens.
+    pub verdict: Verdict,
+    /// Why, in the order in which it was decided.
+    pub steps: Vec<Step>,
+    source: IpAddr,
+    settings: Arc<Settings>,
+}
+
+impl Trace {
+    /// Whether the packet has a source address of the node when it comes to this endpoint: hairpin traffic always;
+    /// other traffic by the frontend's rule, unless [`Settings::exclude_destinations`] holds the endpoint.
+    /// False where the verdict is not [`Verdict::Balance`].
+    pub fn masqueraded(&self, endpoint: &Endpoint) -> bool {
+        let Verdict::Balance { masquerade, .. } = &self.verdict else {
+            return false;
+        };
+        let destination = endpoint.address.ip();
+        destination == self.source || (*masquerade && !keeps_source(destination, &self.settings))
+    }
+}
+
+/// Judges one packet. Looks through the whole plan: for many packets make a [`FrontendIndex`] once.
+pub fn trace(packet: &Packet, plan: &Plan) -> Trace {
+    Decision::new(packet, plan).run(&plan)
+}
+
+impl FrontendIndex<'_> {
+    /// Judges one packet, as [`trace`] does.
+    pub fn trace(&self, packet: &Packet) -> Trace {
+        Decision::new(packet, self.plan()).run(self)
+    }
+}
+
+struct Decision<'a> {
+    packet: &'a Packet,
+    plan: &'a Plan,
+    steps: Vec<Step>,
+}
+
+impl<'a> Decision<'a> {
+    fn new(packet: &'a Packet, plan: &'a Plan) -> Self {
+        Self {
+            packet,
+            plan,
+            steps: Vec::new(),
+        }
+    }
+
+    fn run(mut self, lookup: &impl Lookup<'a>) -> Trace {
+        let verdict = self.verdict(lookup);
+        Trace {
+            verdict,
+            steps: self.steps,
+            source: self.packet.source,
+            settings: self.plan.settings.clone(),
+        }
+    }
+
+    fn verdict(&mut self, lookup: &impl Lookup<'a>) -> Verdict {
+        if self.is_foreign_loopback() {
+            self.steps.push(Step::ForeignLoopback {
+                destination: self.packet.destination.ip(),
+            });
+            return Verdict::Drop;
+        }
+        match self.find(lookup) {
+            Some(found) => self.at_frontend(found),
+            None => self.unlisted(lookup),
+        }
+    }
+
+    /// A packet for 127.0.0.0/8 that another host sent; only `route_localnet`, which localhost node ports need, lets
+    /// it in (CVE-2020-8558).
+    fn is_foreign_loopback(&self) -> bool {
+        let destination = self.packet.destination.ip();
+        self.plan.settings.localhost_node_ports
+            && destination.is_ipv4()
+            && destination.is_loopback()
+            && self.packet.origin != Origin::Node
+    }
+
+    fn find(&self, lookup: &impl Lookup<'a>) -> Option<Found<'a>> {
+        let destination = self.packet.destination;
+        let at = |address| lookup.frontend(&Door::new(address, destination, self.packet.protocol));
+        at(FrontendAddress::Ip(destination.ip())).or_else(|| {
+            let serves = lookup.serves_node_ports(destination.ip());
+            if serves {
+                at(FrontendAddress::NodePort)
+            } else {
+                None
+            }
+        })
+    }
+
+    fn at_frontend(&mut self, found: Found<'a>) -> Verdict {
+        let Found { port, frontend } = found;
+        let settings = &*self.plan.settings;
+        self.steps.push(Step::Frontend {
+            key: port.key.clone(),
+            destination: self.packet.destination,
+            kind: frontend.kind,
+        });
+        let admission = Admission::of(self.packet.source, frontend, &self.plan.node);
+        if admission != Admission::Open {
+            self.steps.push(Step::SourceRanges {
+                source: self.packet.source,
+                admission,
+            });
+        }
+        if admission == Admission::Refused {
+            return Verdict::Drop;
+        }
+        let side = Side::of(self.packet, settings);
+        let pool = if side.is_inside() {
+            frontend.inside
+        } else {
+            frontend.outside
+        };
+        let endpoints = port.pool(pool);
+        self.steps.push(Step::Pool {
+            side,
+            pool,
+            depends_on_side: frontend.inside != frontend.outside,
+            endpoints: endpoints.len(),
+        });
+        if endpoints.is_empty() {
+            self.steps.push(Step::Refused {
+                refusal: frontend.refusal,
+            });
+            return match frontend.refusal {
+                Refusal::Reject => Verdict::Reject,
+                Refusal::Drop => Verdict::Drop,
+            };
+        }
+        if let Some(seconds) = port.affinity_seconds {
+            self.steps.push(Step::Affinity { seconds });
+        }
+        let masquerade = frontend.masquerade.applies(self.packet, settings);
+        self.steps.push(Step::Masquerade {
+            rule: frontend.masquerade,
+            applies: masquerade,
+        });
+        self.exceptions(endpoints, masquerade);
+        Verdict::Balance {
+            key: port.key.clone(),
+            endpoints: endpoints.clone(),
+            masquerade,
+        }
+    }
+
+    /// Endpoints that are masqueraded otherwise than the frontend's rule says.
+    fn exceptions(&mut self, endpoints: &[Endpoint], masquerade: bool) {
+        let source = self.packet.source;
+        let (itself, others): (Vec<_>, Vec<_>) = endpoints
+            .iter()
+            .map(|one| one.address)
+            .partition(|address| address.ip() == source);
+        self.steps.extend(
+            itself
+                .into_iter()
+                .map(|endpoint| Step::Hairpin { endpoint }),
+        );
+        let settings = &self.plan.settings;
+        let excluded = others
+            .iter()
+            .filter(|address| keeps_source(address.ip(), settings))
+            .count();
+        if masquerade && excluded > 0 {
+            self.steps.push(Step::KeepsSource {
+                endpoints: excluded,
+            });
+        }
+    }
+
+    /// Nothing of the node may answer on a cluster IP's unlisted port. External addresses pass: unless they are the
+    /// node's own they are somebody else's too.
+    fn unlisted(&mut self, lookup: &impl Lookup<'a>) -> Verdict {
+        let destination = self.packet.destination;
+        let own = self.plan.node.addresses.contains(&destination.ip());
+        match lookup.cluster_ip(destination.ip()) {
+            Some(service) if !own => {
+                self.steps.push(Step::UnlistedPort {
+                    service: service.clone(),
+                    destination,
+                    protocol: self.packet.protocol,
+                });
+                Verdict::Reject
+            }
+            _ => {
+                self.steps.push(Step::NoFrontend {
+                    destination,
+                    protocol: self.packet.protocol,
+                });
+                Verdict::NotOurs
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The steps of a trace, in words.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::access::Admission;
+use crate::model::{ObjectName, Protocol};
+use crate::packet::Side;
+use crate::plan::{FrontendKind, Masquerade, Pool, PortKey, Refusal};
+
+/// One reason on the way to a verdict. Each is also a place where kernel objects do the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Another host sent a packet for the node's loopback.
+    ForeignLoopback {
+        /// Where it wants to go.
+        destination: IpAddr,
+    },
+    /// A frontend is addressed.
+    Frontend {
+        /// The service port it leads to.
+        key: PortKey,
+        /// What the packet is addressed to.
+        destination: SocketAddr,
+        /// Why the frontend exists.
+        kind: FrontendKind,
+    },
+    /// `loadBalancerSourceRanges` guard the frontend.
+    SourceRanges {
+        /// The client.
+        source: IpAddr,
+        /// What they say.
+        admission: Admission,
+    },
+    /// A pool is taken.
+    Pool {
+        /// Which side the packet comes from.
+        side: Side,
+        /// The pool.
+        pool: Pool,
+        /// Another side would have got the other pool.
+        depends_on_side: bool,
+        /// How many endpoints it has.
+        endpoints: usize,
+    },
+    /// The pool is empty.
+    Refused {
+        /// What that means.
+        refusal: Refusal,
+    },
+    /// A client that was here before gets the endpoint it had.
+    Affinity {
+        /// For this long after its last connection, seconds.
+        seconds: u32,
+    },
+    /// The frontend's masquerade rule.
+    Masquerade {
+        /// The rule.
+        rule: Masquerade,
+        /// What it says of this packet.
+        applies: bool,
+    },
+    /// An endpoint that is the client itself.
+    Hairpin {
+        /// The endpoint.
+        endpoint: SocketAddr,
+    },
+    /// Some endpoints are excluded from masquerading.
+    KeepsSource {
+        /// How many.
+        endpoints: usize,
+    },
+    /// The address is a service's cluster IP, the port is none of its ports.
+    UnlistedPort {
+        /// A service that has the address.
+        service: ObjectName,
+        /// What the packet is addressed to.
+        destination: SocketAddr,
+        /// Its protocol.
+        protocol: Protocol,
+    },
+    /// Nothing that is planned has this address and port.
+    NoFrontend {
+        /// What the packet is addressed to.
+        destination: SocketAddr,
+        /// Its protocol.
+        protocol: Protocol,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForeignLoopback { destination } => write!(
+                f,
+                "{destination} is loopback, and the packet comes from another host: dropped"
+            ),
+            Self::Frontend {
+                key,
+                destination,
+                kind,
+            } => {
+                let kind = kind_words(*kind);
+                write!(
+                    f,
+                    "{destination}/{} is {kind} of service {}",
+                    key.protocol, key.service
+                )?;
+                if key.port.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ", port {}", key.port)
+                }
+            }
+            Self::SourceRanges { source, admission } => {
+                let verdict = if *admission == Admission::Refused {
+                    ": dropped"
+                } else {
+                    ""
+                };
+                write!(f, "client {source}: {admission}{verdict}")
+            }
+            Self::Pool {
+                side,
+                pool,
+                depends_on_side,
+                endpoints,
+            } => {
+                if *depends_on_side {
+                    write!(
+                        f,
+                        "externalTrafficPolicy is Local and it comes from {side}: "
+                    )?;
+                }
+                write!(f, "{}, number of them: {endpoints}", pool_words(*pool))
+            }
+            Self::Refused { refusal } => f.write_str(refusal_words(*refusal)),
+            Self::Affinity { seconds } => write!(
+                f,
+                "sessionAffinity: a client seen in the last {seconds} s gets the endpoint it had"
+            ),
+            Self::Masquerade { rule, applies } => f.write_str(masquerade_words(*rule, *applies)),
+            Self::Hairpin { endpoint } => {
+                write!(
+                    f,
+                    "if {endpoint} is chosen, the client reaches itself: masqueraded"
+                )
+            }
+            Self::KeepsSource { endpoints } => write!(
+                f,
+                "endpoints excluded from masquerading, where the source stays: {endpoints}"
+            ),
+            Self::UnlistedPort {
+                service,
+                destination,
+                protocol,
+            } => {
+                let (ip, port) = (destination.ip(), destination.port());
+                write!(
+                    f,
+                    "{ip} is a cluster IP of service {service}, without port {port}/{protocol}: refused"
+                )
+            }
+            Self::NoFrontend {
+                destination,
+                protocol,
+            } => {
+                write!(
+                    f,
+                    "no service has {destination}/{protocol}: it passes untouched"
+                )
+            }
+        }
+    }
+}
+
+fn kind_words(kind: FrontendKind) -> &'static str {
+    match kind {
+        FrontendKind::ClusterIp => "the cluster IP",
+        FrontendKind::ExternalIp => "an external IP",
+        FrontendKind::LoadBalancer => "a load-balancer IP",
+        FrontendKind::NodePort => "the node port",
+    }
+}
+
+fn pool_words(pool: Pool) -> &'static str {
+    match pool {
+        Pool::Cluster => "it gets one of the cluster's usable endpoints",
+        Pool::Local => "it gets one of this node's usable endpoints",
+    }
+}
+
+fn refusal_words(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Reject => "the service has no usable endpoint anywhere: refused",
+        Refusal::Drop => "all usable endpoints are on other nodes: dropped",
+    }
+}
+
+fn masquerade_words(rule: Masquerade, applies: bool) -> &'static str {
+    match (rule, applies) {
+        (Masquerade::Always, _) => "masqueraded: all traffic to this frontend is",
+        (Masquerade::Outside, true) => {
+            "masqueraded: the local detector does not take it for a pod's"
+        }
+        (Masquerade::Outside, false) => "the source stays: the local detector takes it for a pod's",
+        (Masquerade::FromNode, true) => "masqueraded: it starts on the node itself",
+        (Masquerade::FromNode, false) => {
+            "the source stays: externalTrafficPolicy is Local, and it starts elsewhere than on the node"
+        }
+        (Masquerade::Never, _) => "the source stays: no local detector is set, nor masqueradeAll",
+    }
+}

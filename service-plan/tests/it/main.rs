@@ -1,0 +1,18 @@
+//! The planner and the trace, seen from outside.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "builders of test objects are tests too"
+)]
+
+mod claims;
+mod endpoints;
+mod frontends;
+mod health;
+mod incremental;
+mod naive;
+mod objects;
+mod random;
+mod trace;
+mod verdicts;
