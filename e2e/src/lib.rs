@@ -3,6 +3,8 @@
 //! [`lab`] makes a node, its pods and their neighbours out of network namespaces. [`packets`] is the table of what a
 //! Service must do to a packet, the same for every data plane.
 
+pub mod agent_process;
 pub mod bench;
+pub mod demo;
 pub mod lab;
 pub mod packets;

@@ -1,5 +1,8 @@
 //! The packet suite: every row of the table against the oracle, and against each data plane on the real kernel.
 
+// Helpers of tests may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::time::Instant;
 
 use sluice_e2e::packets::kernel::{Disagreement, NodeUnderTest};
@@ -13,17 +16,27 @@ fn the_oracle_agrees_with_the_table() {
         .iter()
         .filter_map(|row| {
             let verdict = oracle::disagreement(row, &oracle::plan(&row.scene))?;
-            Some(format!("{}\n  expected: {}\n  oracle: {verdict}", row.name, row.expect))
+            Some(format!(
+                "{}\n  expected: {}\n  oracle: {verdict}",
+                row.name, row.expect
+            ))
         })
         .collect();
     eprintln!("{} rows put to the oracle", rows.len());
-    assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} rows:\n{}",
+        wrong.len(),
+        rows.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn the_table_is_large_and_its_rows_have_names_of_their_own() {
     let rows = table::rows();
-    let names: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    let names: std::collections::BTreeSet<&str> =
+        rows.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(names.len(), rows.len());
     assert!(rows.len() >= 150 || std::env::var_os("SLUICE_CASE").is_some());
 }
@@ -31,10 +44,19 @@ fn the_table_is_large_and_its_rows_have_names_of_their_own() {
 #[test]
 fn every_data_plane_does_to_packets_what_the_table_says() {
     let reports: Vec<Report> = std::thread::scope(|scope| {
-        let running: Vec<_> = PLANES.iter().map(|plane| scope.spawn(|| run(plane))).collect();
-        running.into_iter().map(|run| run.join().expect("a run panicked")).collect()
+        let running: Vec<_> = PLANES
+            .iter()
+            .map(|plane| scope.spawn(|| run(plane)))
+            .collect();
+        running
+            .into_iter()
+            .map(|run| run.join().expect("a run panicked"))
+            .collect()
     });
-    let wrong: usize = reports.iter().map(|report| report.disagreements.len() + report.at_the_end.len()).sum();
+    let wrong: usize = reports
+        .iter()
+        .map(|report| report.disagreements.len() + report.at_the_end.len())
+        .sum();
     for report in &reports {
         report.print();
     }
@@ -53,8 +75,10 @@ fn run(plane: &PlaneUnderTest) -> Report {
     let start = Instant::now();
     let rows = table::rows();
     let mut node = NodeUnderTest::start(plane).unwrap();
-    let disagreements: Vec<Disagreement> =
-        rows.iter().filter_map(|row| node.check(row).unwrap()).collect();
+    let disagreements: Vec<Disagreement> = rows
+        .iter()
+        .filter_map(|row| node.check(row).unwrap())
+        .collect();
     let at_the_end = node.finish().unwrap();
     Report {
         plane: plane.name,

@@ -1,11 +1,10 @@
 //! Listening and answering on the agent's HTTP ports.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use axum::Router;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 
 use crate::ports;
 
@@ -68,20 +67,20 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
 /// Answers on a listener until the task is dropped.
 pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
-    axum::serve(listener, router).await
+    axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn the_unspecified_address_answers_on_ipv4_and_where_there_is_ipv6_on_that_too() {
+    #[test]
+    fn the_unspecified_address_answers_on_ipv4_and_where_there_is_ipv6_on_that_too() {
         let listener = bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -90,8 +89,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_port_in_use_is_refused_with_the_process_that_has_it() {
+    #[test]
+    fn a_port_in_use_is_refused_with_the_process_that_has_it() {
         let taken = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let refused = bind(taken.local_addr().unwrap()).unwrap_err().to_string();
         assert!(

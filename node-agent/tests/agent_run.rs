@@ -131,6 +131,41 @@ fn rules_that_somebody_flushed_are_repaired_at_once_and_counted() {
 }
 
 #[test]
+fn what_the_agent_writes_itself_is_not_taken_for_a_foreign_change() {
+    let node = Node::new();
+    node.write("web.yaml", &web("10.1.0.5"));
+    let mut agent = node.start(&NFT);
+    node.write("web.yaml", &web("10.1.0.6"));
+    agent.eventually("the new endpoint is in", |_| {
+        node.rules().contains("10.1.0.6:8080")
+    });
+    // A comparison that a notice caused would have begun within the least interval, 50 ms.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(
+        metric("sluice_drift_checks_total{kind=\"full\"}"),
+        None,
+        "{}",
+        agent.log()
+    );
+    run(
+        "iptables-nft",
+        &[
+            "-t",
+            "nat",
+            "-A",
+            "PREROUTING",
+            "-d",
+            "192.0.2.1",
+            "-j",
+            "ACCEPT",
+        ],
+    );
+    agent.eventually("a foreign change is looked at", |_| {
+        metric("sluice_drift_checks_total{kind=\"full\"}") == Some(1.0)
+    });
+}
+
+#[test]
 fn an_address_that_the_node_gets_later_is_followed() {
     let node = Node::new();
     node.write("web.yaml", &web("10.1.0.5"));

@@ -51,7 +51,7 @@ impl ServiceProxyPolicySpec {
         c.items("sysctls", &self.sysctls, |c, sysctl| sysctl.check(c));
         Sysctl::check_names(&self.sysctls, &mut c);
         c.items("endpointWeights", &self.endpoint_weights, |c, row| {
-            row.check(c)
+            row.check(c);
         });
         EndpointWeight::check_order(&self.endpoint_weights, &mut c);
         c.into_found()

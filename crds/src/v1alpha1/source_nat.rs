@@ -129,7 +129,7 @@ impl SourceNat {
             c,
         );
         c.field("snat", |c| {
-            check_networks("addressCIDRs", &self.snat.address_cidrs, c)
+            check_networks("addressCIDRs", &self.snat.address_cidrs, c);
         });
         c.field("markBit", |c| c.within(self.mark_bit, 0..=31));
         c.field("portRange", |c| {
@@ -185,7 +185,7 @@ impl DetectLocal {
             if let Some(cluster) = &self.cluster_cidr {
                 if cluster.cidrs.is_empty() {
                     c.field("cidrs", |c| {
-                        c.wrong("the list is empty: add the cluster's pod networks")
+                        c.wrong("the list is empty: add the cluster's pod networks");
                     });
                 }
                 check_networks("cidrs", &cluster.cidrs, c);

@@ -26,7 +26,7 @@ impl Default for SyncIntervals {
 impl SyncIntervals {
     pub(super) fn check(&self, c: &mut Checker) {
         c.field("fullIntervalSeconds", |c| {
-            c.within(self.full_interval_seconds, 1..=86_400)
+            c.within(self.full_interval_seconds, 1..=86_400);
         });
         c.field("minIntervalMilliseconds", |c| {
             if u64::from(self.min_interval_milliseconds)

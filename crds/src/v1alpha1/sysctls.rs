@@ -117,7 +117,7 @@ impl Sysctl {
                     c.wrong(format!(
                         "{} is in the list already: remove one",
                         sysctl.name
-                    ))
+                    ));
                 });
             }
             index += 1;

@@ -1,13 +1,11 @@
 //! The real agent with manifests of a size: memory, and what it costs while nothing happens.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{BenchError, Size, cluster};
+use crate::agent_process::AgentProcess;
 use crate::lab::Namespace;
 
 /// How long the agent is watched while nothing happens.
@@ -28,49 +26,23 @@ pub struct Measured {
     pub idle_cpu_percent: f64,
 }
 
-/// An agent that is killed when the value goes.
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Runs the agent on manifests of this size.
 pub fn measure(agent: &Path, size: Size) -> Result<Measured, BenchError> {
-    let directory = tempfile::tempdir().map_err(BenchError::io("make a directory"))?;
-    let manifests = directory.path().join("manifests");
-    std::fs::create_dir(&manifests).map_err(BenchError::io("make a directory"))?;
-    std::fs::write(manifests.join("cluster.json"), documents(size)).map_err(BenchError::io("write manifests"))?;
     let node = Namespace::new("agent")?;
-    let mut command = Command::new(agent);
-    command
-        .arg("run")
-        .arg("--manifests")
-        .arg(&manifests)
-        .args(["--node-name", cluster::NODE_NAME, "--healthz-bind-address", "127.0.0.1:10256"])
-        .arg("--state-dir")
-        .arg(directory.path().join("state"))
-        .arg("--run-dir")
-        .arg(directory.path().join("run"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let child = node.run(move || command.spawn())?.map_err(BenchError::io("start the agent"))?;
-    let pid = child.id();
-    let _agent = Agent(child);
-    node.run(wait_until_healthy)??;
-    let before = cpu_ticks(pid)?;
+    let documents = documents(size);
+    let agent = AgentProcess::start(&node, agent, cluster::NODE_NAME, |manifests| {
+        std::fs::write(manifests.join("cluster.json"), documents)
+    })?;
+    agent.wait_until_healthy(&node, PATIENCE)?;
+    let before = cpu_ticks(agent.id())?;
     std::thread::sleep(IDLE);
-    let ticks = cpu_ticks(pid)? - before;
-    // Linux counts a hundred ticks a second on every architecture (USER_HZ).
-    let idle_cpu_percent = ticks as f64 / IDLE.as_secs_f64();
+    let ticks = cpu_ticks(agent.id())? - before;
     Ok(Measured {
         size,
-        rss_kib: memory(pid, "VmRSS:")?,
-        peak_rss_kib: memory(pid, "VmHWM:")?,
-        idle_cpu_percent,
+        rss_kib: memory(agent.id(), "VmRSS:")?,
+        peak_rss_kib: memory(agent.id(), "VmHWM:")?,
+        // Linux counts a hundred ticks a second on every architecture (USER_HZ).
+        idle_cpu_percent: ticks as f64 / IDLE.as_secs_f64(),
     })
 }
 
@@ -104,25 +76,6 @@ fn documents(size: Size) -> String {
         );
     }
     out
-}
-
-fn wait_until_healthy() -> Result<(), BenchError> {
-    let start = Instant::now();
-    let mut last = String::from("no answer");
-    while start.elapsed() < PATIENCE {
-        if let Ok(mut stream) = TcpStream::connect("127.0.0.1:10256") {
-            let mut answer = String::new();
-            let asked = stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n");
-            if asked.is_ok() && stream.read_to_string(&mut answer).is_ok() {
-                if answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200") {
-                    return Ok(());
-                }
-                last = answer;
-            }
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Err(BenchError::NotSo(format!("the agent is not healthy after {} s: {last}", PATIENCE.as_secs())))
 }
 
 fn memory(pid: u32, field: &str) -> Result<u64, BenchError> {

@@ -10,6 +10,7 @@ use sluice_agent::data_plane::DataPlaneError;
 use sluice_kernel::address_set::AddressSetError;
 use sluice_kernel::iptables::{IptablesError, Variant};
 
+use crate::agent_process::AgentProcessError;
 use crate::lab::LabError;
 
 pub mod agent;
@@ -27,6 +28,9 @@ pub enum BenchError {
     /// The lab.
     #[error(transparent)]
     Lab(#[from] LabError),
+    /// The agent.
+    #[error(transparent)]
+    Agent(#[from] AgentProcessError),
     /// The data plane.
     #[error(transparent)]
     DataPlane(#[from] DataPlaneError),

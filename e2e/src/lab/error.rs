@@ -29,6 +29,14 @@ pub enum LabError {
         /// What it said.
         message: String,
     },
+    /// A link did not come up.
+    #[error("in namespace {namespace}: this link does not come up: {link}")]
+    LinkDown {
+        /// The namespace.
+        namespace: String,
+        /// The link as `ip` lists it.
+        link: String,
+    },
     /// A sysctl could not be written.
     #[error("in namespace {namespace}: cannot write {path}")]
     Sysctl {

@@ -71,14 +71,21 @@ impl Load {
     }
 
     /// `senders` UDP sockets, each of which sends `per_second` datagrams a second and expects an answer to each.
-    pub fn datagrams(lab: &Lab, route: Route, senders: usize, per_second: u32) -> Result<Self, LabError> {
+    pub fn datagrams(
+        lab: &Lab,
+        route: Route,
+        senders: usize,
+        per_second: u32,
+    ) -> Result<Self, LabError> {
         Self::start(lab, route, senders, move |running, results| {
             let socket = match steady_socket(route) {
                 Ok(socket) => socket,
                 Err(error) => return attempt(results, || Outcome::of_error(&error)),
             };
             every(Duration::from_secs(1) / per_second.max(1), running, || {
-                attempt(results, || ask(&socket).unwrap_or_else(|error| Outcome::of_error(&error)));
+                attempt(results, || {
+                    ask(&socket).unwrap_or_else(|error| Outcome::of_error(&error))
+                });
                 true
             });
         })
@@ -86,7 +93,12 @@ impl Load {
 
     /// `connections` TCP connections that stay, each of which sends a byte `per_second` times a second and expects it back.
     /// A connection that failed once sends no more.
-    pub fn long_lived(lab: &Lab, route: Route, connections: usize, per_second: u32) -> Result<Self, LabError> {
+    pub fn long_lived(
+        lab: &Lab,
+        route: Route,
+        connections: usize,
+        per_second: u32,
+    ) -> Result<Self, LabError> {
         Self::start(lab, route, connections, move |running, results| {
             let mut connection = None;
             attempt(results, || match LongLived::open(route) {
@@ -97,11 +109,15 @@ impl Load {
                 }
                 Err(error) => Outcome::of_error(&error),
             });
-            let Some(mut connection) = connection else { return };
+            let Some(mut connection) = connection else {
+                return;
+            };
             every(Duration::from_secs(1) / per_second.max(1), running, || {
                 let exchanged = connection.exchange();
                 let alive = exchanged.is_ok();
-                attempt(results, || exchanged.unwrap_or_else(|error| Outcome::of_error(&error)));
+                attempt(results, || {
+                    exchanged.unwrap_or_else(|error| Outcome::of_error(&error))
+                });
                 alive
             });
         })
@@ -118,10 +134,16 @@ impl Load {
         let threads = (0..threads)
             .map(|_| {
                 let (stop, results, work) = (stop.clone(), results.clone(), work.clone());
-                lab.namespace(&route.from).spawn(move || work(&stop, &results))
+                lab.namespace(&route.from)
+                    .spawn(move || work(&stop, &results))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { stop, started: Instant::now(), attempts, threads })
+        Ok(Self {
+            stop,
+            started: Instant::now(),
+            attempts,
+            threads,
+        })
     }
 
     /// Stops sending, waits for the last answers and tells what happened.
@@ -129,7 +151,10 @@ impl Load {
         self.end();
         // It ends when the last attempt in flight has let go of its end of the channel.
         let attempts = self.attempts.iter().collect();
-        LoadReport { started: self.started, attempts }
+        LoadReport {
+            started: self.started,
+            attempts,
+        }
     }
 
     fn end(&mut self) {
@@ -156,16 +181,28 @@ impl Route {
 impl LoadReport {
     /// Attempts that no server answered, and how long after the start of the load each was made.
     pub fn failures(&self) -> Vec<(Duration, &Outcome)> {
-        let failed = self.attempts.iter().filter(|attempt| attempt.outcome.endpoint().is_none());
+        let failed = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.outcome.endpoint().is_none());
         failed
-            .map(|attempt| (attempt.at.saturating_duration_since(self.started), &attempt.outcome))
+            .map(|attempt| {
+                (
+                    attempt.at.saturating_duration_since(self.started),
+                    &attempt.outcome,
+                )
+            })
             .collect()
     }
 
     /// Answers by server.
     pub fn answers(&self) -> BTreeMap<&str, usize> {
         let mut answers = BTreeMap::new();
-        for endpoint in self.attempts.iter().filter_map(|attempt| attempt.outcome.endpoint()) {
+        for endpoint in self
+            .attempts
+            .iter()
+            .filter_map(|attempt| attempt.outcome.endpoint())
+        {
             *answers.entry(endpoint).or_default() += 1;
         }
         answers
@@ -173,8 +210,14 @@ impl LoadReport {
 
     /// The longest that an answer took.
     pub fn slowest(&self) -> Duration {
-        let answered = self.attempts.iter().filter(|attempt| attempt.outcome.endpoint().is_some());
-        answered.map(|attempt| attempt.took).max().unwrap_or_default()
+        let answered = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.outcome.endpoint().is_some());
+        answered
+            .map(|attempt| attempt.took)
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -191,7 +234,11 @@ fn attempt(results: &Sender<Attempt>, work: impl FnOnce() -> Outcome) {
     let at = Instant::now();
     let outcome = work();
     // Nobody listens any more when the load was dropped without asking for its report.
-    let _ = results.send(Attempt { at, took: at.elapsed(), outcome });
+    let _ = results.send(Attempt {
+        at,
+        took: at.elapsed(),
+        outcome,
+    });
 }
 
 fn steady_socket(route: Route) -> io::Result<UdpSocket> {
@@ -209,7 +256,9 @@ fn ask(socket: &UdpSocket) -> io::Result<Outcome> {
     socket.set_nonblocking(false)?;
     socket.send(b"who\n")?;
     let read = socket.recv(&mut buffer)?;
-    Ok(Outcome::of_greeting(&String::from_utf8_lossy(&buffer[..read])))
+    Ok(Outcome::of_greeting(&String::from_utf8_lossy(
+        &buffer[..read],
+    )))
 }
 
 struct LongLived {
@@ -231,7 +280,10 @@ impl LongLived {
         stream.set_nodelay(true)?;
         let mut line = String::new();
         BufReader::new(&stream).read_line(&mut line)?;
-        Ok(Self { stream, greeting: Outcome::of_greeting(&line) })
+        Ok(Self {
+            stream,
+            greeting: Outcome::of_greeting(&line),
+        })
     }
 
     fn exchange(&mut self) -> io::Result<Outcome> {

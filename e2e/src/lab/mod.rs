@@ -52,7 +52,10 @@ impl Lab {
     /// Builds a lab (some 100 ms). Needs root and the program `ip`.
     pub fn up() -> Result<Self, LabError> {
         let namespaces = Namespaces::new()?;
-        let mut lab = Self { servers: Vec::new(), namespaces };
+        let mut lab = Self {
+            servers: Vec::new(),
+            namespaces,
+        };
         lab.start_servers()?;
         Ok(lab)
     }
@@ -61,7 +64,11 @@ impl Lab {
         let hosts = LOCAL_PODS.iter().map(|pod| vec![serving(pod)]);
         let hosts = hosts.chain([
             vec![serving(&NODE), daemon()],
-            [REMOTE_NODE].iter().chain(&REMOTE_PODS).map(serving).collect(),
+            [REMOTE_NODE]
+                .iter()
+                .chain(&REMOTE_PODS)
+                .map(serving)
+                .collect(),
         ]);
         let homes = LOCAL_PODS.iter().chain([&NODE, &REMOTE_NODE]);
         self.servers = homes
@@ -97,11 +104,17 @@ impl Lab {
     /// ICMP tells any of them, so such a batch should expect one outcome.
     pub fn probe_all(&self, from: &Place, probes: Vec<Probe>) -> Result<Vec<Outcome>, LabError> {
         self.namespace(from).run(move || {
-            let running: Vec<JoinHandle<Outcome>> =
-                probes.into_iter().map(|probe| std::thread::spawn(move || probe.run())).collect();
+            let running: Vec<JoinHandle<Outcome>> = probes
+                .into_iter()
+                .map(|probe| std::thread::spawn(move || probe.run()))
+                .collect();
             running
                 .into_iter()
-                .map(|probe| probe.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .map(|probe| {
+                    probe
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
                 .collect()
         })
     }
@@ -109,13 +122,16 @@ impl Lab {
     /// Lets the bridge send a frame back to the pod it came from, or not. Pods start with it on.
     pub fn set_hairpin(&self, pod: &Place, on: bool) -> Result<(), LabError> {
         let (port, value) = (pod_port(pod), if on { "on" } else { "off" });
-        self.node().ip(&format!("link set {port} type bridge_slave hairpin {value}"))
+        self.node().ip(&format!(
+            "link set {port} type bridge_slave hairpin {value}"
+        ))
     }
 
     /// Lets the pod bridge take every frame, or not.
     pub fn set_promiscuous(&self, on: bool) -> Result<(), LabError> {
         let value = if on { "on" } else { "off" };
-        self.node().ip(&format!("link set {POD_BRIDGE} promisc {value}"))
+        self.node()
+            .ip(&format!("link set {POD_BRIDGE} promisc {value}"))
     }
 }
 

@@ -28,8 +28,10 @@ impl Namespace {
     pub fn new(name: &str) -> Result<Self, LabError> {
         let (jobs, queue) = channel::<Job>();
         let (ready, born) = channel();
-        let failed =
-            |source| LabError::Namespace { name: name.to_owned(), source };
+        let failed = |source| LabError::Namespace {
+            name: name.to_owned(),
+            source,
+        };
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
@@ -42,10 +44,16 @@ impl Namespace {
             .map_err(failed)?;
         let thread_id = born
             .recv()
-            .map_err(|_| LabError::ThreadGone { name: name.to_owned() })?
+            .map_err(|_| LabError::ThreadGone {
+                name: name.to_owned(),
+            })?
             .map_err(|errno| failed(errno.into()))?;
-        let namespace =
-            Self { name: name.to_owned(), thread_id, jobs: Some(jobs), thread: Some(thread) };
+        let namespace = Self {
+            name: name.to_owned(),
+            thread_id,
+            jobs: Some(jobs),
+            thread: Some(thread),
+        };
         namespace.ip("link set lo up")?;
         Ok(namespace)
     }
@@ -68,14 +76,23 @@ impl Namespace {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let gone = || LabError::ThreadGone { name: self.name.clone() };
+        let gone = || LabError::ThreadGone {
+            name: self.name.clone(),
+        };
         let (result, answer) = channel();
         let job: Job = Box::new(move || {
             // A caller that went away does not want the result.
             let _ = result.send(catch_unwind(AssertUnwindSafe(work)));
         });
-        self.jobs.as_ref().ok_or_else(gone)?.send(job).map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())?.map_or_else(|panic| resume_unwind(panic), Ok)
+        self.jobs
+            .as_ref()
+            .ok_or_else(gone)?
+            .send(job)
+            .map_err(|_| gone())?;
+        answer
+            .recv()
+            .map_err(|_| gone())?
+            .map_or_else(|panic| resume_unwind(panic), Ok)
     }
 
     /// Starts a thread inside the namespace.
@@ -88,9 +105,18 @@ impl Namespace {
     }
 
     /// Runs a program inside the namespace with `input` on its standard input; returns its standard output.
-    pub fn program(&self, program: &str, arguments: &[&str], input: &str) -> Result<String, LabError> {
+    pub fn program(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        input: &str,
+    ) -> Result<String, LabError> {
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let input = input.to_owned();
         let ended = self.run(move || {
             let mut child = command.spawn()?;
@@ -108,7 +134,9 @@ impl Namespace {
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
-            Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+            Err(failed(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ))
         }
     }
 
@@ -129,11 +157,12 @@ impl Namespace {
     /// Writes a sysctl of this namespace, by its path below `/proc/sys`.
     pub fn sysctl(&self, path: &str, value: &str) -> Result<(), LabError> {
         let (file, text) = (format!("/proc/sys/{path}"), value.to_owned());
-        self.run(move || std::fs::write(file, text))?.map_err(|source| LabError::Sysctl {
-            namespace: self.name.clone(),
-            path: path.to_owned(),
-            source,
-        })
+        self.run(move || std::fs::write(file, text))?
+            .map_err(|source| LabError::Sysctl {
+                namespace: self.name.clone(),
+                path: path.to_owned(),
+                source,
+            })
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   client 192.0.2.100-.131   neighbour 192.0.2.200
 //!        |                         |
-//!   =====+=========== LAN =========+======+======= 192.0.2.0/24, 2001:db8::/64; router .1 swallows everything
+//!   =====+=========== LAN =========+======+======= 192.0.2.0/24, 2001:db8::/64; router .1: nothing beyond
 //!                      |                  |
 //!            node 192.0.2.10, .11     remote 192.0.2.20
 //!            cni0 10.244.0.1/24       b1 b2 b3  10.244.1.11-.13
@@ -60,7 +60,16 @@ impl Place {
         let s = self.v6.segments();
         Self {
             v4: Ipv4Addr::new(a, b, c, d + offset),
-            v6: Ipv6Addr::new(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7] + offset as u16),
+            v6: Ipv6Addr::new(
+                s[0],
+                s[1],
+                s[2],
+                s[3],
+                s[4],
+                s[5],
+                s[6],
+                s[7] + offset as u16,
+            ),
             ..self
         }
     }
@@ -97,8 +106,12 @@ pub const NODE_SECOND: Place = on_lan("node", 11, Home::Node);
 /// The node's address on the pod bridge, which a masqueraded packet to a local pod has.
 pub const NODE_BRIDGE: Place = pod("node", 0, 1, Home::Node);
 /// The node's loopback.
-pub const NODE_LOOPBACK: Place =
-    Place { name: "node", v4: Ipv4Addr::LOCALHOST, v6: Ipv6Addr::LOCALHOST, home: Home::Node };
+pub const NODE_LOOPBACK: Place = Place {
+    name: "node",
+    v4: Ipv4Addr::LOCALHOST,
+    v6: Ipv6Addr::LOCALHOST,
+    home: Home::Node,
+};
 /// The other node.
 pub const REMOTE_NODE: Place = on_lan("remote", 20, Home::Remote);
 /// A client outside; it holds [`CLIENT_ADDRESSES`] addresses, `CLIENT.shifted(0..)`.

@@ -13,6 +13,9 @@ use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
 
 use super::sctp::{self, Chunk, Packet};
 
+/// A lost SYN is sent again after 1 s; a connection that took longer would hide the loss.
+const BEFORE_RESENDING: Duration = Duration::from_millis(900);
+
 /// One attempt to reach a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
@@ -42,6 +45,8 @@ pub enum Outcome {
     Refused,
     /// Nothing came back.
     TimedOut,
+    /// The packet left the node for where nothing is: the router at the end of the lab says so.
+    Unrouted,
     /// Another error of the client's kernel.
     Failed(Errno),
     /// An answer that no server of the lab gives.
@@ -51,11 +56,16 @@ pub enum Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reached { endpoint, port, source } => {
+            Self::Reached {
+                endpoint,
+                port,
+                source,
+            } => {
                 write!(f, "reached {endpoint}:{port} as {}", source.ip())
             }
             Self::Refused => f.write_str("refused"),
             Self::TimedOut => f.write_str("no answer"),
+            Self::Unrouted => f.write_str("routed to nowhere"),
             Self::Failed(errno) => write!(f, "failed: {errno}"),
             Self::Unintelligible(text) => write!(f, "answered {text:?}"),
         }
@@ -63,9 +73,22 @@ impl fmt::Display for Outcome {
 }
 
 impl Probe {
-    /// A probe with patience for a drop on a quiet machine; see [`patience`](Self::patience).
+    /// A probe that waits for an answer as long as a busy machine may need.
     pub const fn new(protocol: Protocol, source: Option<IpAddr>, destination: SocketAddr) -> Self {
-        Self { protocol, source, destination, patience: Duration::from_millis(250) }
+        let patience = Duration::from_secs(3);
+        Self {
+            protocol,
+            source,
+            destination,
+            patience,
+        }
+    }
+
+    /// The same, where silence is expected: on a busy machine too, an answer is there within 200 ms nearly always.
+    #[must_use]
+    pub const fn expecting_silence(self) -> Self {
+        let patience = Duration::from_millis(200);
+        Self { patience, ..self }
     }
 
     /// Runs it in the calling thread's namespace.
@@ -84,7 +107,10 @@ impl Probe {
     fn tcp(&self) -> io::Result<String> {
         let socket = self.socket(Type::STREAM, None)?;
         self.bind(&socket)?;
-        socket.connect_timeout(&self.destination.into(), self.patience)?;
+        socket.connect_timeout(
+            &self.destination.into(),
+            self.patience.min(BEFORE_RESENDING),
+        )?;
         // Ends by a reset, so that a busy prober does not run out of ports in TIME_WAIT.
         socket.set_linger(Some(Duration::ZERO))?;
         let connection = TcpStream::from(socket);
@@ -120,9 +146,11 @@ impl Probe {
         loop {
             let read = socket.recv(&mut buffer)?;
             match Packet::decode(sctp::payload(&buffer[..read], self.destination.is_ipv4())) {
-                Some(Packet { chunk: Chunk::InitAck { peer_tag, cookie }, destination_port, .. })
-                    if destination_port == source_port && peer_tag == init.initiate_tag =>
-                {
+                Some(Packet {
+                    chunk: Chunk::InitAck { peer_tag, cookie },
+                    destination_port,
+                    ..
+                }) if destination_port == source_port && peer_tag == init.initiate_tag => {
                     return Ok(String::from_utf8_lossy(&cookie).into_owned());
                 }
                 // A raw socket also sees what answers its neighbours' probes.
@@ -157,7 +185,11 @@ impl Probe {
 
     /// Only a connected socket hears of ICMP errors.
     fn connected(&self, socket: Socket) -> io::Result<(UdpSocket, Instant)> {
-        let port = if self.protocol == Protocol::Sctp { 0 } else { self.destination.port() };
+        let port = if self.protocol == Protocol::Sctp {
+            0
+        } else {
+            self.destination.port()
+        };
         socket.connect(&SocketAddr::new(self.destination.ip(), port).into())?;
         socket.set_read_timeout(Some(self.patience))?;
         Ok((socket.into(), Instant::now() + self.patience))
@@ -178,11 +210,16 @@ impl Outcome {
     }
 
     pub(super) fn of_error(error: &io::Error) -> Self {
-        if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
+        if matches!(
+            error.kind(),
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+        ) {
             return Self::TimedOut;
         }
         match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
             Errno::ECONNREFUSED | Errno::ENOPROTOOPT | Errno::EPROTO => Self::Refused,
+            // "Administratively prohibited" in IPv4 and in IPv6.
+            Errno::EHOSTUNREACH | Errno::EACCES => Self::Unrouted,
             errno => Self::Failed(errno),
         }
     }

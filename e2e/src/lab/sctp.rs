@@ -88,7 +88,10 @@ impl Packet {
                 let parameter = body + INIT_BODY;
                 let end = parameter + usize::from(u16_at(parameter + 2)?);
                 let cookie = bytes.get(parameter + CHUNK_HEADER..end)?.to_vec();
-                Chunk::InitAck { peer_tag: u32_at(4)?, cookie }
+                Chunk::InitAck {
+                    peer_tag: u32_at(4)?,
+                    cookie,
+                }
             }
             _ => return None,
         };
@@ -134,11 +137,19 @@ mod tests {
 
     #[test]
     fn a_packet_survives_encoding_and_a_damaged_one_is_not_read() {
-        for chunk in
-            [Chunk::Init, Chunk::InitAck { peer_tag: 7, cookie: b"a1 192.0.2.100:4242".to_vec() }]
-        {
-            let packet =
-                Packet { source_port: 4242, destination_port: 80, initiate_tag: 99, chunk };
+        for chunk in [
+            Chunk::Init,
+            Chunk::InitAck {
+                peer_tag: 7,
+                cookie: b"a1 192.0.2.100:4242".to_vec(),
+            },
+        ] {
+            let packet = Packet {
+                source_port: 4242,
+                destination_port: 80,
+                initiate_tag: 99,
+                chunk,
+            };
             let mut bytes = packet.encode();
             assert_eq!(Packet::decode(&bytes), Some(packet));
             bytes[0] ^= 1;

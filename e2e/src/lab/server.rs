@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
 use sluice_service_plan::model::Protocol;
+use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
 
 use super::sctp::{self, Chunk, Packet};
 use super::{LabError, Namespace};
@@ -45,10 +45,16 @@ impl Server {
     pub fn start(namespace: &Namespace, listen: &[Listen]) -> Result<Self, LabError> {
         let wanted = listen.to_vec();
         let sockets = namespace.run(move || open_all(&wanted))??;
-        let failed = |source| LabError::Namespace { name: namespace.name().to_owned(), source };
+        let failed = |source| LabError::Namespace {
+            name: namespace.name().to_owned(),
+            source,
+        };
         let (stop, stopped) = UnixStream::pair().map_err(failed)?;
         let thread = namespace.spawn(move || serve(sockets, &stopped))?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -70,7 +76,11 @@ struct Listener {
 enum ListenerSocket {
     Tcp(TcpListener, u16),
     Udp(UdpSocket, u16),
-    Sctp { raw: UdpSocket, ipv4: bool, ports: Vec<u16> },
+    Sctp {
+        raw: UdpSocket,
+        ipv4: bool,
+        ports: Vec<u16>,
+    },
 }
 
 fn open_all(listen: &[Listen]) -> Result<Vec<Listener>, LabError> {
@@ -78,12 +88,17 @@ fn open_all(listen: &[Listen]) -> Result<Vec<Listener>, LabError> {
     for wanted in listen {
         for &ip in &wanted.addresses {
             for &protocol in &wanted.protocols {
-                for socket in open(ip, protocol, &wanted.ports).map_err(|source| LabError::Listen {
-                    endpoint: wanted.name.clone(),
-                    listen: format!("{ip} {protocol}"),
-                    source,
-                })? {
-                    listeners.push(Listener { name: wanted.name.clone(), socket });
+                for socket in
+                    open(ip, protocol, &wanted.ports).map_err(|source| LabError::Listen {
+                        endpoint: wanted.name.clone(),
+                        listen: format!("{ip} {protocol}"),
+                        source,
+                    })?
+                {
+                    listeners.push(Listener {
+                        name: wanted.name.clone(),
+                        socket,
+                    });
                 }
             }
         }
@@ -100,9 +115,16 @@ fn open(ip: IpAddr, protocol: Protocol, ports: &[u16]) -> io::Result<Vec<Listene
         )?;
         raw.bind(&SocketAddr::new(ip, 0).into())?;
         let ports = ports.to_vec();
-        return Ok(vec![ListenerSocket::Sctp { raw: raw.into(), ipv4: ip.is_ipv4(), ports }]);
+        return Ok(vec![ListenerSocket::Sctp {
+            raw: raw.into(),
+            ipv4: ip.is_ipv4(),
+            ports,
+        }]);
     }
-    ports.iter().map(|&port| open_port(SocketAddr::new(ip, port), protocol)).collect()
+    ports
+        .iter()
+        .map(|&port| open_port(SocketAddr::new(ip, port), protocol))
+        .collect()
 }
 
 fn open_port(address: SocketAddr, protocol: Protocol) -> io::Result<ListenerSocket> {
@@ -127,8 +149,16 @@ fn serve(listeners: Vec<Listener>, stopped: &UnixStream) {
     let mut connections: Vec<TcpStream> = Vec::new();
     loop {
         let mut fds = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
-        fds.extend(listeners.iter().map(|l| PollFd::new(l.socket.as_fd(), PollFlags::POLLIN)));
-        fds.extend(connections.iter().map(|c| PollFd::new(c.as_fd(), PollFlags::POLLIN)));
+        fds.extend(
+            listeners
+                .iter()
+                .map(|l| PollFd::new(l.socket.as_fd(), PollFlags::POLLIN)),
+        );
+        fds.extend(
+            connections
+                .iter()
+                .map(|c| PollFd::new(c.as_fd(), PollFlags::POLLIN)),
+        );
         match poll(&mut fds, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
             Err(_) => return,
@@ -142,7 +172,11 @@ fn serve(listeners: Vec<Listener>, stopped: &UnixStream) {
         let ready_connections: Vec<bool> = ready.collect();
         let mut ready_connections = ready_connections.into_iter();
         connections.retain_mut(|c| ready_connections.next() != Some(true) || echo(c));
-        for (listener, _) in listeners.iter().zip(ready_listeners).filter(|(_, ready)| *ready) {
+        for (listener, _) in listeners
+            .iter()
+            .zip(ready_listeners)
+            .filter(|(_, ready)| *ready)
+        {
             listener.answer(&mut connections);
         }
     }
@@ -171,7 +205,9 @@ impl Listener {
                 while let Ok((mut connection, client)) = listener.accept() {
                     if connection.set_nonblocking(true).is_ok()
                         && connection.set_nodelay(true).is_ok()
-                        && connection.write_all(self.greeting(*port, client).as_bytes()).is_ok()
+                        && connection
+                            .write_all(self.greeting(*port, client).as_bytes())
+                            .is_ok()
                     {
                         connections.push(connection);
                     }
@@ -185,8 +221,12 @@ impl Listener {
             ListenerSocket::Sctp { raw, ipv4, ports } => {
                 while let Ok((read, client)) = raw.recv_from(&mut buffer) {
                     let request = Packet::decode(sctp::payload(&buffer[..read], *ipv4));
-                    if let Some(Packet { chunk: Chunk::Init, source_port, destination_port, initiate_tag }) =
-                        request
+                    if let Some(Packet {
+                        chunk: Chunk::Init,
+                        source_port,
+                        destination_port,
+                        initiate_tag,
+                    }) = request
                         && ports.contains(&destination_port)
                     {
                         let seen = SocketAddr::new(client.ip(), source_port);

@@ -1,15 +1,39 @@
 //! Links, addresses, routes and sysctls of a lab.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use super::places::{
-    CLIENT, CLIENT_ADDRESSES, LAN_INTERFACE, LOCAL_PODS, NEIGHBOUR, NODE, NODE_BRIDGE,
-    NODE_SECOND, POD_BRIDGE, Place, REMOTE_NODE, REMOTE_PODS,
+    CLIENT, CLIENT_ADDRESSES, LAN_INTERFACE, LOCAL_PODS, NEIGHBOUR, NODE, NODE_BRIDGE, NODE_SECOND,
+    POD_BRIDGE, Place, REMOTE_NODE, REMOTE_PODS,
 };
 use super::{LabError, Namespace};
 
-/// The router's address on the LAN: the node's default route. It forwards nothing.
+/// The router's address on the LAN: the node's default route.
 const ROUTER: (&str, &str) = ("192.0.2.1", "2001:db8::1");
+
+/// Of a host that forwards for others.
+const ROUTER_SYSCTLS: [(&str, &str); 8] = [
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/default/rp_filter", "0"),
+    // Clients reach everything through the node, on the segment they came from.
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
+    // Every probe that is refused hears of it, not one a second.
+    ("net/ipv4/icmp_ratelimit", "0"),
+    ("net/ipv6/icmp/ratelimit", "0"),
+];
+
+/// Replies between pods of one bridge must meet connection tracking.
+const BRIDGE_SYSCTLS: [(&str, &str); 2] = [
+    ("net/bridge/bridge-nf-call-iptables", "1"),
+    ("net/bridge/bridge-nf-call-ip6tables", "1"),
+];
+
+/// How long links may take to come up.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// The namespaces to wire up.
 #[derive(Debug)]
@@ -30,17 +54,45 @@ impl Namespaces {
             remote: Namespace::new("remote")?,
             client: Namespace::new("client")?,
             neighbour: Namespace::new("neighbour")?,
-            pods: LOCAL_PODS.iter().map(|pod| Namespace::new(pod.name)).collect::<Result<_, _>>()?,
+            pods: LOCAL_PODS
+                .iter()
+                .map(|pod| Namespace::new(pod.name))
+                .collect::<Result<_, _>>()?,
         };
         made.wire_lan()?;
         made.wire_node()?;
         made.wire_pods()?;
         made.wire_remote()?;
         made.wire_clients()?;
+        made.settle()?;
         Ok(made)
     }
 
-    /// A switch that is also the router at the end of everybody's world: it forwards nothing.
+    /// Waits until every link is up. The kernel says so a moment after the last command, and until then drops what is
+    /// sent: a lost neighbour solicitation would cost the first probe a second.
+    fn settle(&self) -> Result<(), LabError> {
+        let all = [
+            &self.lan,
+            &self.node,
+            &self.remote,
+            &self.client,
+            &self.neighbour,
+        ];
+        let deadline = Instant::now() + SETTLING;
+        for namespace in all.into_iter().chain(&self.pods) {
+            while let Some(link) = down(&namespace.command("ip -oneline link show")?) {
+                if Instant::now() > deadline {
+                    let namespace = namespace.name().to_owned();
+                    return Err(LabError::LinkDown { namespace, link });
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        Ok(())
+    }
+
+    /// A switch that is also the router at the end of everybody's world. It answers by ICMP that what lies beyond is
+    /// prohibited: so a packet that the node dropped and one that it let pass are told apart.
     fn wire_lan(&self) -> Result<(), LabError> {
         let mut lines = String::from("link add lan type bridge forward_delay 0\n");
         let _ = writeln!(lines, "link set lan addrgenmode none up");
@@ -48,27 +100,26 @@ impl Namespaces {
         let _ = writeln!(lines, "addr add {}/64 dev lan nodad", ROUTER.1);
         for guest in [&self.node, &self.remote, &self.client, &self.neighbour] {
             let (port, id) = (guest.name(), guest.id());
-            let _ = writeln!(lines, "link add {port} type veth peer name {LAN_INTERFACE} netns {id}");
+            let _ = writeln!(
+                lines,
+                "link add {port} type veth peer name {LAN_INTERFACE} netns {id}"
+            );
             let _ = writeln!(lines, "link set {port} addrgenmode none");
             let _ = writeln!(lines, "link set {port} master lan up");
         }
-        self.lan.sysctl("net/ipv4/ip_forward", "0")?;
+        // Only kinds of "prohibited" end a connected UDP or raw socket's wait.
+        let _ = writeln!(lines, "route add prohibit default");
+        let _ = writeln!(lines, "route add prohibit ::/0");
+        let _ = writeln!(lines, "route add 10.244.0.0/16 via {}", NODE.v4);
+        let _ = writeln!(lines, "route add fd00:10:244::/48 via {}", NODE.v6);
+        for (path, value) in ROUTER_SYSCTLS {
+            self.lan.sysctl(path, value)?;
+        }
         self.lan.ip(&lines)
     }
 
     fn wire_node(&self) -> Result<(), LabError> {
-        for (path, value) in [
-            ("net/ipv4/ip_forward", "1"),
-            ("net/ipv6/conf/all/forwarding", "1"),
-            ("net/ipv4/conf/all/rp_filter", "0"),
-            ("net/ipv4/conf/default/rp_filter", "0"),
-            // Clients reach everything through the node, on the segment they came from.
-            ("net/ipv4/conf/all/send_redirects", "0"),
-            ("net/ipv4/conf/default/send_redirects", "0"),
-            // Replies between pods of one bridge must meet connection tracking.
-            ("net/bridge/bridge-nf-call-iptables", "1"),
-            ("net/bridge/bridge-nf-call-ip6tables", "1"),
-        ] {
+        for (path, value) in ROUTER_SYSCTLS.into_iter().chain(BRIDGE_SYSCTLS) {
             self.node.sysctl(path, value)?;
         }
         let mut lines = on_lan(&NODE, 24, 64);
@@ -88,7 +139,10 @@ impl Namespaces {
         let _ = writeln!(lines, "route add fd00:10:244:1::/64 via {}", REMOTE_NODE.v6);
         for (pod, place) in self.pods.iter().zip(LOCAL_PODS) {
             let (port, id) = (pod_port(&place), pod.id());
-            let _ = writeln!(lines, "link add {port} type veth peer name {LAN_INTERFACE} netns {id}");
+            let _ = writeln!(
+                lines,
+                "link add {port} type veth peer name {LAN_INTERFACE} netns {id}"
+            );
             let _ = writeln!(lines, "link set {port} addrgenmode none");
             let _ = writeln!(lines, "link set {port} master {POD_BRIDGE} up");
             let _ = writeln!(lines, "link set {port} type bridge_slave hairpin on");
@@ -120,15 +174,30 @@ impl Namespaces {
         let mut lines = on_lan(&CLIENT, 24, 64);
         for more in (1..CLIENT_ADDRESSES).map(|n| CLIENT.shifted(n)) {
             let _ = writeln!(lines, "addr add {}/24 dev {LAN_INTERFACE}", more.v4);
-            let _ = writeln!(lines, "addr add {}/64 dev {LAN_INTERFACE} nodad preferred_lft 0", more.v6);
+            let _ = writeln!(
+                lines,
+                "addr add {}/64 dev {LAN_INTERFACE} nodad preferred_lft 0",
+                more.v6
+            );
         }
         self.client.ip(&(lines + &default_route(&NODE)))?;
         let mut lines = on_lan(&NEIGHBOUR, 24, 64) + &default_route(&NODE);
         let _ = writeln!(lines, "addr del 127.0.0.1/8 dev lo");
         let _ = writeln!(lines, "route add 127.0.0.0/8 via {}", NODE.v4);
-        self.neighbour.sysctl("net/ipv4/conf/all/route_localnet", "1")?;
+        self.neighbour
+            .sysctl("net/ipv4/conf/all/route_localnet", "1")?;
         self.neighbour.ip(&lines)
     }
+}
+
+/// The first link of a listing by `ip -oneline link show` that is not up.
+fn down(listing: &str) -> Option<String> {
+    let not_up = |line: &&str| {
+        !["state UP", "state UNKNOWN"]
+            .iter()
+            .any(|up| line.contains(up))
+    };
+    listing.lines().find(not_up).map(str::to_owned)
 }
 
 /// The bridge port of a pod.
@@ -154,6 +223,8 @@ fn addresses(place: &Place, interface: &str, v4_len: u8, v6_len: u8) -> String {
 }
 
 fn default_route(via: &Place) -> String {
-    format!("route add default via {}\nroute add default via {}\n", via.v4, via.v6)
+    format!(
+        "route add default via {}\nroute add default via {}\n",
+        via.v4, via.v6
+    )
 }
-

@@ -72,7 +72,9 @@ pub fn service(name: &str) -> ServiceBuilder {
 
 /// `default/web` with the cluster IP `cluster_ip(family, 10)` and one port, [`PORT`].
 pub fn web(family: Family, protocol: Protocol) -> ServiceBuilder {
-    service("web").cluster_ip(cluster_ip(family, 10)).port("", protocol, PORT)
+    service("web")
+        .cluster_ip(cluster_ip(family, 10))
+        .port("", protocol, PORT)
 }
 
 impl ServiceBuilder {
@@ -84,7 +86,12 @@ impl ServiceBuilder {
 
     /// Adds a port without node port.
     pub fn port(mut self, name: &str, protocol: Protocol, port: u16) -> Self {
-        self.0.ports.push(ServicePort { name: name.into(), protocol, port, node_port: None });
+        self.0.ports.push(ServicePort {
+            name: name.into(),
+            protocol,
+            port,
+            node_port: None,
+        });
         self
     }
 
@@ -175,13 +182,17 @@ impl ServiceBuilder {
                 Family::V6 => AddressType::Ipv6,
             },
             ports: ports.collect(),
-            endpoints: endpoints.iter().map(|endpoint| endpoint.build(family)).collect(),
+            endpoints: endpoints
+                .iter()
+                .map(|endpoint| endpoint.build(family))
+                .collect(),
         }
     }
 
     /// The families of its cluster IPs.
     pub fn families(&self) -> Vec<Family> {
-        let mut families: Vec<Family> = self.0.cluster_ips.iter().copied().map(Family::of).collect();
+        let mut families: Vec<Family> =
+            self.0.cluster_ips.iter().copied().map(Family::of).collect();
         families.sort_unstable();
         families.dedup();
         families
@@ -201,7 +212,11 @@ pub struct EndpointBuilder {
 
 /// A ready endpoint.
 pub fn ready(place: Place) -> EndpointBuilder {
-    let node = if place.home == Home::Remote { REMOTE_NODE_NAME } else { NODE_NAME };
+    let node = if place.home == Home::Remote {
+        REMOTE_NODE_NAME
+    } else {
+        NODE_NAME
+    };
     EndpointBuilder {
         place,
         ready: true,
@@ -214,17 +229,28 @@ pub fn ready(place: Place) -> EndpointBuilder {
 
 /// An endpoint that is not ready.
 pub fn unready(place: Place) -> EndpointBuilder {
-    EndpointBuilder { ready: false, serving: false, ..ready(place) }
+    EndpointBuilder {
+        ready: false,
+        serving: false,
+        ..ready(place)
+    }
 }
 
 /// An endpoint that terminates and still serves.
 pub fn draining(place: Place) -> EndpointBuilder {
-    EndpointBuilder { ready: false, terminating: true, ..ready(place) }
+    EndpointBuilder {
+        ready: false,
+        terminating: true,
+        ..ready(place)
+    }
 }
 
 /// An endpoint that terminates and serves no more.
 pub fn ending(place: Place) -> EndpointBuilder {
-    EndpointBuilder { serving: false, ..draining(place) }
+    EndpointBuilder {
+        serving: false,
+        ..draining(place)
+    }
 }
 
 /// Ready endpoints.
@@ -235,7 +261,10 @@ pub fn all_ready<const N: usize>(places: [Place; N]) -> Vec<EndpointBuilder> {
 impl EndpointBuilder {
     /// Says that it terminates, and leaves ready as it is (`publishNotReadyAddresses`).
     pub fn terminating(self) -> Self {
-        Self { terminating: true, ..self }
+        Self {
+            terminating: true,
+            ..self
+        }
     }
 
     /// Says not on which node it is.
@@ -256,7 +285,11 @@ impl EndpointBuilder {
     }
 
     fn build(&self, family: Family) -> SliceEndpoint {
-        let zone = if self.place.home == Home::Remote { REMOTE_ZONE } else { ZONE };
+        let zone = if self.place.home == Home::Remote {
+            REMOTE_ZONE
+        } else {
+            ZONE
+        };
         SliceEndpoint {
             address: self.place.ip(family),
             ready: self.ready,
@@ -276,10 +309,16 @@ pub fn network(ip: IpAddr, prefix_len: u8) -> IpNet {
 
 /// The pod networks of the node under test, both families.
 pub fn node_pod_networks() -> Vec<IpNet> {
-    vec![network(A1.ip(Family::V4), 24), network(A1.ip(Family::V6), 64)]
+    vec![
+        network(A1.ip(Family::V4), 24),
+        network(A1.ip(Family::V6), 64),
+    ]
 }
 
 /// The pod networks of the whole cluster, both families.
 pub fn cluster_pod_networks() -> Vec<IpNet> {
-    vec![network(A1.ip(Family::V4), 16), network(A1.ip(Family::V6), 48)]
+    vec![
+        network(A1.ip(Family::V4), 16),
+        network(A1.ip(Family::V6), 48),
+    ]
 }

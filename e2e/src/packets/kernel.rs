@@ -45,7 +45,7 @@ pub enum RunError {
     /// The data plane failed at its first programming.
     #[error("the data plane cannot start")]
     Start(#[source] DataPlaneError),
-    /// A row asks for probes that cannot be made.
+    /// An earlier call panicked inside the data plane.
     #[error("the data plane is gone: an earlier call panicked")]
     PlaneGone,
 }
@@ -66,7 +66,13 @@ impl NodeUnderTest {
                 plane.reconcile(&plan).map(|_| plane)
             })?
             .map_err(RunError::Start)?;
-        Ok(Self { under_test: *under_test, plane: Some(plane), lab, catalog, scene })
+        Ok(Self {
+            under_test: *under_test,
+            plane: Some(plane),
+            lab,
+            catalog,
+            scene,
+        })
     }
 
     /// The lab.
@@ -97,7 +103,11 @@ impl NodeUnderTest {
     pub fn finish(mut self) -> Result<Vec<String>, RunError> {
         let mut wrong = self.drift()?;
         let errors = self.with_plane(|plane, _| plane.remove())?;
-        wrong.extend(errors.iter().map(|error| format!("remove: {}", with_causes(error))));
+        wrong.extend(
+            errors
+                .iter()
+                .map(|error| format!("remove: {}", with_causes(error))),
+        );
         for command in [
             format!("{}-save", self.under_test.programs.v4),
             format!("{}-save", self.under_test.programs.v6),
@@ -111,18 +121,34 @@ impl NodeUnderTest {
     }
 
     fn change_to(&mut self, scene: &Scene) -> Result<Result<(), DataPlaneError>, RunError> {
-        self.surround(&scene.surroundings.clone(), scene)?;
+        self.surround(scene)?;
         let old = std::mem::replace(&mut self.scene, scene.clone());
         let kept: BTreeSet<_> = scene.services.iter().map(|one| &one.name).collect();
-        let gone = old.services.iter().map(|one| &one.name).filter(|name| !kept.contains(name));
+        let gone = old
+            .services
+            .iter()
+            .map(|one| &one.name)
+            .filter(|name| !kept.contains(name));
         gone.for_each(|name| self.catalog.remove_service(name));
         let kept: BTreeSet<_> = scene.slices.iter().map(|one| &one.name).collect();
-        let gone = old.slices.iter().map(|one| &one.name).filter(|name| !kept.contains(name));
+        let gone = old
+            .slices
+            .iter()
+            .map(|one| &one.name)
+            .filter(|name| !kept.contains(name));
         gone.for_each(|name| self.catalog.remove_slice(name));
         self.catalog.set_node(scene.node.clone());
         self.catalog.set_settings(scene.settings.clone());
-        scene.services.iter().cloned().for_each(|service| self.catalog.set_service(service));
-        scene.slices.iter().cloned().for_each(|slice| self.catalog.set_slice(slice));
+        scene
+            .services
+            .iter()
+            .cloned()
+            .for_each(|service| self.catalog.set_service(service));
+        scene
+            .slices
+            .iter()
+            .cloned()
+            .for_each(|slice| self.catalog.set_slice(slice));
         let change = self.catalog.take_changes();
         if change.is_empty() {
             return Ok(Ok(()));
@@ -131,16 +157,20 @@ impl NodeUnderTest {
     }
 
     /// Other software, and the one sysctl that localhost node ports need.
-    fn surround(&self, wanted: &BTreeSet<super::surroundings::Surrounding>, scene: &Scene) -> Result<(), LabError> {
+    fn surround(&self, scene: &Scene) -> Result<(), LabError> {
         let (node, programs) = (self.lab.node(), self.under_test.programs);
-        for gone in self.scene.surroundings.difference(wanted) {
+        for gone in self.scene.surroundings.difference(&scene.surroundings) {
             gone.stop(node, programs)?;
         }
-        for new in wanted.difference(&self.scene.surroundings) {
+        for new in scene.surroundings.difference(&self.scene.surroundings) {
             new.start(node, programs)?;
         }
         if scene.settings.localhost_node_ports != self.scene.settings.localhost_node_ports {
-            let value = if scene.settings.localhost_node_ports { "1" } else { "0" };
+            let value = if scene.settings.localhost_node_ports {
+                "1"
+            } else {
+                "0"
+            };
             node.sysctl("net/ipv4/conf/all/route_localnet", value)?;
         }
         Ok(())
@@ -149,15 +179,21 @@ impl NodeUnderTest {
     /// Whether the kernel holds what was meant, and whether programming it anew would have helped.
     fn second_opinion(&mut self, row: &Row) -> Result<String, RunError> {
         let drift = self.drift()?;
-        let mut opinion = drift.iter().map(|drift| format!("\n    drift: {drift}")).collect::<String>();
+        let mut opinion = drift
+            .iter()
+            .map(|drift| format!("\n    drift: {drift}"))
+            .collect::<String>();
         if std::env::var_os("SLUICE_DUMP").is_some() {
             opinion += &self.dump(row)?;
+        }
+        if observe(&self.lab, row)?.is_none() {
+            return Ok(opinion + "\n    but right when asked again");
         }
         if let Err(error) = self.with_plane(|plane, plan| plane.reconcile(plan).map(drop))? {
             return Ok(opinion + &format!("\n    reconcile fails: {}", with_causes(&error)));
         }
         opinion += match observe(&self.lab, row)? {
-            None => "\n    but right when asked again after a reconcile",
+            None => "\n    but right after a reconcile",
             Some(_) => "\n    and the same after a reconcile",
         };
         Ok(opinion)
@@ -165,7 +201,11 @@ impl NodeUnderTest {
 
     fn dump(&self, row: &Row) -> Result<String, LabError> {
         let v4 = row.packet.to.is_ipv4();
-        let program = if v4 { self.under_test.programs.v4 } else { self.under_test.programs.v6 };
+        let program = if v4 {
+            self.under_test.programs.v4
+        } else {
+            self.under_test.programs.v6
+        };
         let rules = self.lab.node().command(&format!("{program}-save"))?;
         let sets = self.lab.node().command("ipset list")?;
         Ok(format!("\n{rules}\n{sets}"))

@@ -14,8 +14,16 @@ use crate::lab::places::{LOCAL_PODS, NODE, Place, REMOTE_NODE, REMOTE_PODS};
 /// The plan of a scene, made from nothing.
 pub fn plan(scene: &Scene) -> Plan {
     let mut catalog = Catalog::new(scene.node.clone(), scene.settings.clone());
-    scene.services.iter().cloned().for_each(|service| catalog.set_service(service));
-    scene.slices.iter().cloned().for_each(|slice| catalog.set_slice(slice));
+    scene
+        .services
+        .iter()
+        .cloned()
+        .for_each(|service| catalog.set_service(service));
+    scene
+        .slices
+        .iter()
+        .cloned()
+        .for_each(|slice| catalog.set_slice(slice));
     catalog.take_changes();
     catalog.plan().clone()
 }
@@ -43,8 +51,9 @@ fn as_planner_sees(packet: &Packet, from: &Place) -> packet::Packet {
         protocol: packet.protocol,
         source: from.ip(family),
         destination: packet.to,
-        origin: Packet::interface(from)
-            .map_or(Origin::Node, |interface| Origin::Interface(interface.to_owned())),
+        origin: Packet::interface(from).map_or(Origin::Node, |interface| {
+            Origin::Interface(interface.to_owned())
+        }),
     }
 }
 
@@ -57,7 +66,10 @@ fn agrees(trace: &Trace, expect: &Expect) -> bool {
             Verdict::Balance { endpoints, .. },
             Expect::Reaches(targets, source) | Expect::Sticks(targets, source),
         ) => {
-            same_set(endpoints, targets) && endpoints.iter().all(|one| source_agrees(trace, one, source))
+            same_set(endpoints, targets)
+                && endpoints
+                    .iter()
+                    .all(|one| source_agrees(trace, one, source))
         }
         (Verdict::Balance { endpoints, .. }, Expect::Splits(shares, source)) => {
             let targets: Vec<Target> = shares.iter().map(|(target, _)| *target).collect();
@@ -67,14 +79,17 @@ fn agrees(trace: &Trace, expect: &Expect) -> bool {
             });
             weights_agree
                 && same_set(endpoints, &targets)
-                && endpoints.iter().all(|one| source_agrees(trace, one, source))
+                && endpoints
+                    .iter()
+                    .all(|one| source_agrees(trace, one, source))
         }
         _ => false,
     }
 }
 
 fn same_set(endpoints: &[Endpoint], targets: &[Target]) -> bool {
-    let mut planned: Vec<Option<Target>> = endpoints.iter().map(|one| target(one.address)).collect();
+    let mut planned: Vec<Option<Target>> =
+        endpoints.iter().map(|one| target(one.address)).collect();
     let mut expected: Vec<Option<Target>> = targets.iter().copied().map(Some).collect();
     planned.sort_unstable();
     expected.sort_unstable();
@@ -101,15 +116,25 @@ fn place_of(ip: IpAddr) -> Option<Place> {
 
 /// Everybody who may be an endpoint.
 pub(super) fn places() -> impl Iterator<Item = Place> {
-    LOCAL_PODS.into_iter().chain(REMOTE_PODS).chain([NODE, REMOTE_NODE])
+    LOCAL_PODS
+        .into_iter()
+        .chain(REMOTE_PODS)
+        .chain([NODE, REMOTE_NODE])
 }
 
 fn explain(trace: &Trace) -> String {
     let mut text = match &trace.verdict {
         Verdict::Balance { key, endpoints, .. } => {
             let one = |endpoint: &Endpoint| {
-                let source = if trace.masqueraded(endpoint) { "masqueraded" } else { "source kept" };
-                format!("{} ({source}, weight {})", endpoint.address, endpoint.weight)
+                let source = if trace.masqueraded(endpoint) {
+                    "masqueraded"
+                } else {
+                    "source kept"
+                };
+                format!(
+                    "{} ({source}, weight {})",
+                    endpoint.address, endpoint.weight
+                )
             };
             let list: Vec<String> = endpoints.iter().map(one).collect();
             format!("{key} to one of {}", list.join(", "))

@@ -22,11 +22,17 @@ pub const PLANES: [PlaneUnderTest; 2] = [
     PlaneUnderTest {
         name: "iptables legacy",
         open: || Ok(Box::new(IptablesPlane::open(Variant::Legacy)?)),
-        programs: Programs { v4: "iptables-legacy", v6: "ip6tables-legacy" },
+        programs: Programs {
+            v4: "iptables-legacy",
+            v6: "ip6tables-legacy",
+        },
     },
     PlaneUnderTest {
         name: "iptables nft",
         open: || Ok(Box::new(IptablesPlane::open(Variant::Nft)?)),
-        programs: Programs { v4: "iptables-nft", v6: "ip6tables-nft" },
+        programs: Programs {
+            v4: "iptables-nft",
+            v6: "ip6tables-nft",
+        },
     },
 ];

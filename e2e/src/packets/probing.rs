@@ -2,18 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use sluice_service_plan::model::Family;
 
-use super::row::{Expect, Row, Source, Target, Untouched};
+use super::row::{Expect, Packet, Row, Source, Target, Untouched};
 use crate::lab::places::{LOCAL_PODS, NODE, NODE_BRIDGE, Place};
 use crate::lab::{Lab, LabError, Outcome, Probe};
 
-/// Answers come in less than this; it is less than the second after which a lost SYN is sent again.
-const ANSWER: Duration = Duration::from_millis(900);
-/// Silence that lasts so long is taken for a drop.
-const SILENCE: Duration = Duration::from_millis(200);
+/// Probes where each must end the same way.
+const FEW: usize = 3;
 /// Probes in flight at a time.
 const BATCH: usize = 16;
 /// Probes for an endpoint that does not show up: with 5 endpoints one stays unseen by chance once in 10^13 runs.
@@ -29,51 +26,66 @@ pub(super) fn observe(lab: &Lab, row: &Row) -> Result<Option<String>, LabError> 
         Expect::Reaches(targets, source) => reaches(lab, row, targets, source)?,
         Expect::Sticks(targets, source) => sticks(lab, row, targets, source)?,
         Expect::Splits(shares, source) => splits(lab, row, shares, source)?,
-        Expect::Rejected => all(lab, row, ANSWER, |outcome| *outcome == Outcome::Refused)?,
-        Expect::Dropped => all(lab, row, SILENCE, |outcome| *outcome == Outcome::TimedOut)?,
-        Expect::NotOurs(untouched) => {
-            let patience = if *untouched == Untouched::Lost { SILENCE } else { ANSWER };
-            all(lab, row, patience, |outcome| match untouched {
-                Untouched::Lost => *outcome == Outcome::TimedOut,
-                Untouched::Refused => *outcome == Outcome::Refused,
-                Untouched::Has(name) => outcome.endpoint() == Some(name),
-            })?
+        Expect::Rejected => all(lab, row, &Outcome::Refused)?,
+        Expect::Dropped | Expect::NotOurs(Untouched::Filtered) => {
+            all(lab, row, &Outcome::TimedOut)?
+        }
+        Expect::NotOurs(Untouched::Routed) => all(lab, row, &Outcome::Unrouted)?,
+        Expect::NotOurs(Untouched::Refused) => all(lab, row, &Outcome::Refused)?,
+        Expect::NotOurs(Untouched::Has(name)) => {
+            let outcomes = probe(lab, row, FEW)?;
+            let right = outcomes
+                .iter()
+                .all(|outcome| outcome.endpoint() == Some(name));
+            (!right).then(|| summary(&outcomes))
         }
     };
     Ok(wrong)
 }
 
 /// Runs `count` probes, turn by turn from each sender of the row.
-fn probe(lab: &Lab, row: &Row, count: usize, patience: Duration) -> Result<Vec<Outcome>, LabError> {
+fn probe(lab: &Lab, row: &Row, count: usize) -> Result<Vec<Outcome>, LabError> {
+    probe_as(lab, row, count, |probe| probe)
+}
+
+fn probe_as(
+    lab: &Lab,
+    row: &Row,
+    count: usize,
+    adapt: impl Fn(Probe) -> Probe,
+) -> Result<Vec<Outcome>, LabError> {
     let Some(first) = row.packet.from.first() else {
         return Ok(Vec::new());
     };
-    let family = Family::of(row.packet.to.ip());
+    let Packet { protocol, to, .. } = row.packet;
+    let family = Family::of(to.ip());
     let senders = row.packet.from.iter().cycle().take(count);
-    let probes = senders.map(|from| Probe {
-        patience,
-        ..Probe::new(row.packet.protocol, Some(from.ip(family)), row.packet.to)
-    });
+    let probes = senders.map(|from| adapt(Probe::new(protocol, Some(from.ip(family)), to)));
     lab.probe_all(first, probes.collect())
 }
 
-fn all(
-    lab: &Lab,
-    row: &Row,
-    patience: Duration,
-    as_expected: impl Fn(&Outcome) -> bool,
-) -> Result<Option<String>, LabError> {
-    let outcomes = probe(lab, row, 3, patience)?;
-    Ok((!outcomes.iter().all(as_expected)).then(|| summary(&outcomes)))
+/// A few probes that must all end so.
+fn all(lab: &Lab, row: &Row, expected: &Outcome) -> Result<Option<String>, LabError> {
+    let outcomes = match expected {
+        Outcome::TimedOut => probe_as(lab, row, FEW, Probe::expecting_silence)?,
+        _ => probe(lab, row, FEW)?,
+    };
+    let right = outcomes.iter().all(|outcome| outcome == expected);
+    Ok((!right).then(|| summary(&outcomes)))
 }
 
-fn reaches(lab: &Lab, row: &Row, targets: &[Target], source: &Source) -> Result<Option<String>, LabError> {
+fn reaches(
+    lab: &Lab,
+    row: &Row,
+    targets: &[Target],
+    source: &Source,
+) -> Result<Option<String>, LabError> {
     let expected: BTreeSet<Target> = targets.iter().copied().collect();
     let mut outcomes = Vec::new();
     let enough = enough_to_miss_nobody(row);
     while outcomes.len() < MOST {
         let batch = BATCH.min(enough).max(row.packet.from.len());
-        outcomes.extend(probe(lab, row, batch, ANSWER)?);
+        outcomes.extend(probe(lab, row, batch)?);
         if stranger(row, &outcomes, targets, source).is_some() {
             break;
         }
@@ -85,18 +97,29 @@ fn reaches(lab: &Lab, row: &Row, targets: &[Target], source: &Source) -> Result<
 }
 
 /// The first probe alone: those that come at the same time from a client not seen before may be told apart.
-fn sticks(lab: &Lab, row: &Row, targets: &[Target], source: &Source) -> Result<Option<String>, LabError> {
-    let mut outcomes = probe(lab, row, 1, ANSWER)?;
-    outcomes.extend(probe(lab, row, BATCH, ANSWER)?);
-    let wrong = stranger(row, &outcomes, targets, source).is_some() || reached(&outcomes).len() != 1;
+fn sticks(
+    lab: &Lab,
+    row: &Row,
+    targets: &[Target],
+    source: &Source,
+) -> Result<Option<String>, LabError> {
+    let mut outcomes = probe(lab, row, 1)?;
+    outcomes.extend(probe(lab, row, BATCH)?);
+    let wrong =
+        stranger(row, &outcomes, targets, source).is_some() || reached(&outcomes).len() != 1;
     Ok(wrong.then(|| summary(&outcomes)))
 }
 
-fn splits(lab: &Lab, row: &Row, shares: &[(Target, u16)], source: &Source) -> Result<Option<String>, LabError> {
+fn splits(
+    lab: &Lab,
+    row: &Row,
+    shares: &[(Target, u16)],
+    source: &Source,
+) -> Result<Option<String>, LabError> {
     let targets: Vec<Target> = shares.iter().map(|(target, _)| *target).collect();
     let mut outcomes = Vec::new();
     while outcomes.len() < FOR_SHARES {
-        outcomes.extend(probe(lab, row, BATCH, ANSWER)?);
+        outcomes.extend(probe(lab, row, BATCH)?);
     }
     if stranger(row, &outcomes, &targets, source).is_some() {
         return Ok(Some(summary(&outcomes)));
@@ -105,7 +128,10 @@ fn splits(lab: &Lab, row: &Row, shares: &[(Target, u16)], source: &Source) -> Re
     let chi_square: f64 = shares
         .iter()
         .map(|(target, weight)| {
-            let seen = outcomes.iter().filter(|outcome| target_of(outcome) == Some(*target)).count();
+            let seen = outcomes
+                .iter()
+                .filter(|outcome| target_of(outcome) == Some(*target))
+                .count();
             let seen = f64::from(u32::try_from(seen).unwrap_or(u32::MAX));
             let probes = f64::from(u32::try_from(outcomes.len()).unwrap_or(u32::MAX));
             let expected = probes * f64::from(*weight) / f64::from(total);
@@ -149,13 +175,20 @@ fn reached(outcomes: &[Outcome]) -> BTreeSet<Target> {
 }
 
 fn source_is_right(row: &Row, outcome: &Outcome, expected: &Source) -> bool {
-    let Outcome::Reached { endpoint, source, .. } = outcome else {
+    let Outcome::Reached {
+        endpoint, source, ..
+    } = outcome
+    else {
         return false;
     };
     let family = Family::of(source.ip());
     let on_the_way = || on_the_way_to(endpoint).ip(family) == source.ip();
     match expected {
-        Source::Kept => row.packet.from.iter().any(|from| from.ip(family) == source.ip()),
+        Source::Kept => row
+            .packet
+            .from
+            .iter()
+            .any(|from| from.ip(family) == source.ip()),
         Source::Masqueraded => on_the_way(),
         Source::Snat(addresses) => addresses.contains(&source.ip()),
         Source::MasqueradedPorts(ports) => on_the_way() && ports.contains(&source.port()),
@@ -165,7 +198,11 @@ fn source_is_right(row: &Row, outcome: &Outcome, expected: &Source) -> bool {
 
 /// The node's address that a packet to this endpoint is masqueraded with.
 fn on_the_way_to(endpoint: &str) -> Place {
-    if LOCAL_PODS.iter().any(|pod| pod.name == endpoint) { NODE_BRIDGE } else { NODE }
+    if LOCAL_PODS.iter().any(|pod| pod.name == endpoint) {
+        NODE_BRIDGE
+    } else {
+        NODE
+    }
 }
 
 /// Outcomes and how often each was seen, source ports apart.
@@ -174,6 +211,9 @@ fn summary(outcomes: &[Outcome]) -> String {
     for outcome in outcomes {
         *counts.entry(outcome.to_string()).or_default() += 1;
     }
-    let list: Vec<String> = counts.iter().map(|(outcome, count)| format!("{count} x {outcome}")).collect();
+    let list: Vec<String> = counts
+        .iter()
+        .map(|(outcome, count)| format!("{count} x {outcome}"))
+        .collect();
     list.join(", ")
 }

@@ -59,7 +59,10 @@ impl Scene {
     #[must_use]
     pub fn with(mut self, service: ServiceBuilder, endpoints: &[EndpointBuilder]) -> Self {
         if !endpoints.is_empty() {
-            let slices = service.families().into_iter().map(|family| service.slice(family, endpoints));
+            let slices = service
+                .families()
+                .into_iter()
+                .map(|family| service.slice(family, endpoints));
             self.slices.extend(slices);
         }
         self.services.push(service.build());
@@ -101,7 +104,12 @@ impl Scene {
             Family::V6 => "IPv6",
         };
         let name = format!("{sentence} ({family}, {})", packet.protocol);
-        Row { name, scene: self.clone(), packet, expect }
+        Row {
+            name,
+            scene: self.clone(),
+            packet,
+            expect,
+        }
     }
 }
 
@@ -118,7 +126,11 @@ pub struct Packet {
 
 /// A packet from one sender.
 pub fn packet(from: Place, protocol: Protocol, to: IpAddr, port: u16) -> Packet {
-    Packet { from: vec![from], protocol, to: SocketAddr::new(to, port) }
+    Packet {
+        from: vec![from],
+        protocol,
+        to: SocketAddr::new(to, port),
+    }
 }
 
 impl Packet {
@@ -165,8 +177,10 @@ pub enum Expect {
 /// What happens to a packet that is nobody's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Untouched {
-    /// It is routed to where nobody answers.
-    Lost,
+    /// The node routes it to where nothing is.
+    Routed,
+    /// Another program's rule on the node drops it.
+    Filtered,
     /// The node's own stack refuses it.
     Refused,
     /// This server has it.
@@ -207,7 +221,9 @@ fn targets<const N: usize>(places: [Place; N]) -> Vec<Target> {
 
 /// All combinations of family and protocol.
 pub fn each() -> impl Iterator<Item = (Family, Protocol)> {
-    Family::ALL.into_iter().flat_map(|family| Protocol::ALL.map(|protocol| (family, protocol)))
+    Family::ALL
+        .into_iter()
+        .flat_map(|family| Protocol::ALL.map(|protocol| (family, protocol)))
 }
 
 impl fmt::Display for Expect {
@@ -221,7 +237,11 @@ impl fmt::Display for Expect {
                 write!(f, "all of {} are reached, source {source:?}", list(targets))
             }
             Self::Sticks(targets, source) => {
-                write!(f, "always the same of {} is reached, source {source:?}", list(targets))
+                write!(
+                    f,
+                    "always the same of {} is reached, source {source:?}",
+                    list(targets)
+                )
             }
             Self::Splits(shares, source) => write!(f, "shares {shares:?}, source {source:?}"),
             Self::Rejected => f.write_str("refused"),

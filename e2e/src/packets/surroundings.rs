@@ -2,8 +2,8 @@
 
 use sluice_service_plan::model::Family;
 
-use crate::lab::{LabError, Namespace};
 use crate::lab::places::{A3, SERVED_PORTS};
+use crate::lab::{LabError, Namespace};
 
 /// The port of [`Surrounding::HostPort`].
 pub const HOST_PORT: u16 = 8443;
@@ -20,8 +20,8 @@ pub enum Surrounding {
 }
 
 impl Surrounding {
-    /// Puts it on the node. `iptables` and its IPv6 twin are found by `program`.
-    pub(super) fn start(self, node: &Namespace, programs: Programs) -> Result<(), LabError> {
+    /// Puts it on the node.
+    pub fn start(self, node: &Namespace, programs: Programs) -> Result<(), LabError> {
         match self {
             Self::ForwardDrop => programs.both(node, |_| "-P FORWARD DROP".to_owned()),
             Self::HostPort => programs.both(node, |family| format!("-A {}", host_port(family))),
@@ -30,7 +30,7 @@ impl Surrounding {
     }
 
     /// Takes it away.
-    pub(super) fn stop(self, node: &Namespace, programs: Programs) -> Result<(), LabError> {
+    pub fn stop(self, node: &Namespace, programs: Programs) -> Result<(), LabError> {
         match self {
             Self::ForwardDrop => programs.both(node, |_| "-P FORWARD ACCEPT".to_owned()),
             Self::HostPort => programs.both(node, |family| format!("-D {}", host_port(family))),
@@ -51,7 +51,11 @@ pub struct Programs {
 impl Programs {
     fn both(self, node: &Namespace, rule: impl Fn(Family) -> String) -> Result<(), LabError> {
         for family in Family::ALL {
-            let program = if family == Family::V4 { self.v4 } else { self.v6 };
+            let program = if family == Family::V4 {
+                self.v4
+            } else {
+                self.v6
+            };
             node.command(&format!("{program} -w {}", rule(family)))?;
         }
         Ok(())

@@ -1,8 +1,10 @@
 //! The running agent: one thread that owns the data plane, tasks around it that own HTTP and signals.
 
+mod clock;
 mod desired;
 mod drift_log;
 mod failure;
+mod health_check_table;
 mod inbox;
 mod intake;
 mod iptables_planes;
@@ -15,6 +17,7 @@ mod sync_loop;
 mod tunables;
 mod variant_ledger;
 
+pub use clock::{Clock, SystemClock};
 pub use desired::Desired;
 pub use inbox::{Batch, Inbox};
 pub use intake::Intake;
@@ -23,6 +26,6 @@ pub use node_network::{NetworkWatch, NodeNetwork};
 pub use plane::{Plane, PlaneError, Planes};
 pub use rule_notices::RuleNotices;
 pub use start::{AgentError, AgentOptions, run};
-pub use sync_loop::{Clock, Shared, SyncLoop, SystemClock};
+pub use sync_loop::{Shared, SyncLoop};
 pub use tunables::{Tunables, ledger_path};
 pub use variant_ledger::{LedgerError, VariantLedger};

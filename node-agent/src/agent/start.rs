@@ -2,12 +2,11 @@
 
 use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -15,12 +14,13 @@ use sluice_kernel::links::LinkError;
 use sluice_kernel::ruleset_events::RulesetEvents;
 use sluice_kernel::sysctl::LedgerError as SysctlLedgerError;
 
+use super::clock::SystemClock;
 use super::inbox::Inbox;
 use super::intake::Intake;
 use super::node_network::NetworkWatch;
 use super::plane::{Plane, Planes};
 use super::rule_notices::RuleNotices;
-use super::sync_loop::{Shared, SyncLoop, SystemClock};
+use super::sync_loop::{Shared, SyncLoop};
 use super::tunables::Tunables;
 use super::variant_ledger::{LedgerError, VariantLedger};
 use crate::health::{
@@ -82,13 +82,8 @@ pub enum AgentError {
 
 /// Runs an agent until a signal. The rules stay in the kernel, and the data plane's thread is left where it is: what it was
 /// writing is whole or not there at all.
-pub async fn run(options: AgentOptions) -> Result<(), AgentError> {
+pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     let _lock = AgentLock::acquire(&options.run_dir)?;
-    let failed = |operation| move |source| AgentError::System { operation, source };
-    let mut terminate =
-        signal(SignalKind::terminate()).map_err(failed("listen for the signal TERM"))?;
-    let mut interrupt =
-        signal(SignalKind::interrupt()).map_err(failed("listen for the signal INT"))?;
     let healthz = options.healthz.map(http::bind).transpose()?;
     let metrics_port = options.metrics.map(http::bind).transpose()?;
 
@@ -114,7 +109,7 @@ pub async fn run(options: AgentOptions) -> Result<(), AgentError> {
         health_checks,
     };
 
-    let (ended, mut parts_ended) = mpsc::unbounded_channel();
+    let (ended, parts_ended) = mpsc::unbounded_channel();
     let start = |name, work: Box<dyn FnOnce() + Send>| start_thread(name, &ended, work);
     start("network watch", Box::new(move || network.follow()))?;
     if let Some(events) = rule_events {
@@ -132,26 +127,74 @@ pub async fn run(options: AgentOptions) -> Result<(), AgentError> {
         Box::new(move || SyncLoop::new(shared, Box::new(SystemClock), plane, tunables).run()),
     )?;
 
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to end by TERM: the rules stay in place"),
-        _ = interrupt.recv() => tracing::info!("told to end by INT: the rules stay in place"),
-        Some(part) = parts_ended.recv() => return Err(AgentError::Ended(part)),
-        () = serve_health_checks(wanted_health_checks, Arc::clone(&health), Arc::clone(&metrics)) => {
-            return Err(AgentError::Ended("health check servers"));
-        }
-        result = serve(healthz, health_router(&health, &metrics)) => {
-            result.map_err(failed("serve health"))?;
-            return Err(AgentError::Ended("health server"));
-        }
-        result = serve(
+    let front = Front {
+        healthz,
+        metrics_port,
+        health,
+        metrics,
+        wanted_health_checks,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| AgentError::System {
+            operation: "start the runtime",
+            source,
+        })?;
+    let result = runtime.block_on(front.answer(parts_ended));
+    runtime.shutdown_background();
+    result
+}
+
+/// What the agent shows to others, in tasks of one thread.
+struct Front {
+    healthz: Option<TcpListener>,
+    metrics_port: Option<TcpListener>,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    wanted_health_checks: watch::Receiver<HealthCheckTable>,
+}
+
+impl Front {
+    /// Answers until a signal, or until a part of the agent ends.
+    async fn answer(
+        self,
+        mut parts_ended: mpsc::UnboundedReceiver<&'static str>,
+    ) -> Result<(), AgentError> {
+        let failed = |operation| move |source| AgentError::System { operation, source };
+        let mut terminate =
+            signal(SignalKind::terminate()).map_err(failed("listen for the signal TERM"))?;
+        let mut interrupt =
+            signal(SignalKind::interrupt()).map_err(failed("listen for the signal INT"))?;
+        let Self {
+            healthz,
             metrics_port,
-            metrics_router(&metrics).merge(proxy_mode_router()).merge(health_router(&health, &metrics)),
-        ) => {
-            result.map_err(failed("serve metrics"))?;
-            return Err(AgentError::Ended("metrics server"));
+            health,
+            metrics,
+            wanted_health_checks,
+        } = self;
+        let health_routes = health_router(&health, &metrics);
+        let metrics_routes = metrics_router(&metrics)
+            .merge(proxy_mode_router())
+            .merge(health_routes.clone());
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("told to end by TERM: the rules stay in place"),
+            _ = interrupt.recv() => tracing::info!("told to end by INT: the rules stay in place"),
+            Some(part) = parts_ended.recv() => return Err(AgentError::Ended(part)),
+            () = serve_health_checks(wanted_health_checks, health, metrics) => {
+                return Err(AgentError::Ended("health check servers"));
+            }
+            result = serve(healthz, health_routes) => {
+                result.map_err(failed("serve health"))?;
+                return Err(AgentError::Ended("health server"));
+            }
+            result = serve(metrics_port, metrics_routes) => {
+                result.map_err(failed("serve metrics"))?;
+                return Err(AgentError::Ended("metrics server"));
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 async fn serve(listener: Option<TcpListener>, router: axum::Router) -> io::Result<()> {

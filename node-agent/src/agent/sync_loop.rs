@@ -7,9 +7,11 @@ use tokio::sync::watch;
 
 use sluice_kernel::iptables::Variant;
 
+use super::clock::Clock;
 use super::desired::Desired;
 use super::drift_log::DriftLog;
 use super::failure::{category, refused_restore};
+use super::health_check_table;
 use super::inbox::Inbox;
 use super::pacing::{Backoff, Pacer};
 use super::plane::{Plane, PlaneError};
@@ -25,22 +27,6 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 const NOTICE_REST: u32 = 10;
 /// A wait with nothing to do; news ends it.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// The time as the loop sees it.
-pub trait Clock: Send {
-    /// Now.
-    fn now(&self) -> Instant;
-}
-
-/// The machine's monotonic clock.
-#[derive(Debug, Clone, Copy)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-}
 
 /// What the loop shares with the rest of the agent.
 #[derive(Debug)]
@@ -219,7 +205,10 @@ impl SyncLoop {
         let outcome = self.shared.notices.during(|| plane.reconcile(plan));
         if self.ended(SyncKind::Full, start, outcome) {
             self.fresh = false;
-            self.serve_health_checks_of_plan();
+            let plan = self.desired.plan();
+            self.shared
+                .health_checks
+                .send_if_modified(|table| health_check_table::replace(table, plan));
             self.schedule_looks();
         }
     }
@@ -240,17 +229,9 @@ impl SyncLoop {
             self.shared.notices.during(|| plane.apply(plan, &change))
         };
         if self.ended(SyncKind::Partial, start, outcome) {
-            self.shared.health_checks.send_if_modified(|table| {
-                let mut modified = false;
-                for service in &change.services {
-                    let check = service.after.as_ref().and_then(|plan| plan.health_check);
-                    modified |= match check {
-                        Some(check) => table.insert(service.name.clone(), check) != Some(check),
-                        None => table.remove(&service.name).is_some(),
-                    };
-                }
-                modified
-            });
+            self.shared
+                .health_checks
+                .send_if_modified(|table| health_check_table::follow(table, &change));
         }
     }
 
@@ -377,21 +358,6 @@ impl SyncLoop {
         let now = self.clock.now();
         self.next_check = now + CHECK_INTERVAL;
         self.next_verification = now + self.desired.settings().full_sync_interval;
-    }
-
-    fn serve_health_checks_of_plan(&self) {
-        let wanted: HealthCheckTable = self
-            .desired
-            .plan()
-            .services
-            .iter()
-            .filter_map(|(name, plan)| Some((name.clone(), plan.health_check?)))
-            .collect();
-        self.shared.health_checks.send_if_modified(|table| {
-            let modified = *table != wanted;
-            *table = wanted;
-            modified
-        });
     }
 }
 

@@ -7,7 +7,6 @@ use clap::Args;
 use sluice_kernel::iptables::Family;
 use sluice_service_plan::model::Protocol;
 use sluice_service_plan::packet::{Origin, Packet};
-use sluice_service_plan::plan::Plan;
 use sluice_service_plan::trace::{Trace, Verdict, trace};
 
 use super::manifests::{ManifestArgs, variant_of};
@@ -61,7 +60,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
     };
     let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
     let trace = trace(&packet, plan);
-    let programmed = Snapshot::of_plan(&only(plan, &trace), variant_of(&desired), &[family])?;
+    let programmed = Snapshot::of_plan(plan, variant_of(&desired), &[family])?;
 
     let mut outcome = Outcome::default();
     outcome.line(format_args!("{packet}"));
@@ -74,17 +73,6 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
     outcome.line(format_args!("verdict: {}", trace.verdict));
     tell_endpoints(&trace, &mut outcome);
     Ok(outcome)
-}
-
-/// The plan with no other service than the one that serves the packet: what stands in the kernel for it is easily found then,
-/// but for the tree, whose shape depends on all services.
-fn only(plan: &Plan, trace: &Trace) -> Plan {
-    let Verdict::Balance { key, .. } = &trace.verdict else {
-        return plan.clone();
-    };
-    let mut alone = plan.clone();
-    alone.services.retain(|name, _| *name == key.service);
-    alone
 }
 
 fn tell_endpoints(trace: &Trace, outcome: &mut Outcome) {

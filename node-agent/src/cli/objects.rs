@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use sluice_kernel::iptables::Family;
 use sluice_service_plan::packet::Packet;
 use sluice_service_plan::plan::FrontendKind;
-use sluice_service_plan::trace::{Step, Trace, Verdict};
+use sluice_service_plan::trace::{Step, Trace};
 
-use super::snapshot::{Object, Snapshot};
+use super::snapshot::{OURS, Object, Snapshot};
 use crate::glue::membership::{Role, SetId};
 
 /// The objects, as lines for people.
@@ -26,6 +26,15 @@ pub(super) fn objects_of(
         } else {
             Family::V6
         },
+        node_port: trace.steps.iter().any(|step| {
+            matches!(
+                step,
+                Step::Frontend {
+                    kind: FrontendKind::NodePort,
+                    ..
+                }
+            )
+        }),
     };
     match step {
         Step::ForeignLoopback { .. } => look.rules_with(&["127.0.0.0/8", "DROP"]),
@@ -36,22 +45,11 @@ pub(super) fn objects_of(
                 FrontendKind::ExternalIp | FrontendKind::LoadBalancer => &[Role::ExternalIp],
             };
             let mut found = look.memberships(roles);
-            found.extend(look.frontend_rules(*kind == FrontendKind::NodePort));
+            found.extend(look.of_way(&["--dport"]));
             found
         }
         Step::SourceRanges { .. } => look.memberships(&[Role::Guarded, Role::Allowed]),
-        Step::Pool { .. } => match &trace.verdict {
-            Verdict::Balance { endpoints, .. } => {
-                let targets = endpoints
-                    .iter()
-                    .take(FEW)
-                    .map(|endpoint| endpoint.address.to_string());
-                targets
-                    .flat_map(|target| look.rules_with(&["DNAT", &target]))
-                    .collect()
-            }
-            _ => Vec::new(),
-        },
+        Step::Pool { .. } => look.of_way(&["-m statistic", "DNAT"]),
         Step::Refused { .. } | Step::UnlistedPort { .. } => look.memberships(&[
             Role::Drop,
             Role::Reject,
@@ -59,7 +57,7 @@ pub(super) fn objects_of(
             Role::NodePortReject,
             Role::ClusterIp,
         ]),
-        Step::Affinity { .. } => look.affinity_sets(),
+        Step::Affinity { .. } => look.of_way(&["--match-set"]),
         Step::Masquerade { .. } => look.memberships(&[
             Role::Masquerade,
             Role::MasqueradeOutside,
@@ -77,13 +75,14 @@ pub(super) fn objects_of(
     }
 }
 
-/// Rules of endpoints that are shown; the others look the same.
+/// Rules of one sort that are shown; the others look the same.
 const FEW: usize = 3;
 
 struct Look<'a> {
     packet: &'a Packet,
     programmed: &'a Snapshot,
     family: Family,
+    node_port: bool,
 }
 
 impl Look<'_> {
@@ -138,36 +137,47 @@ impl Look<'_> {
         }
     }
 
-    /// From the place where the tree knows the frontend to the rules that translate.
-    fn frontend_rules(&self, node_port: bool) -> Vec<String> {
+    /// The rules from the place where the tree knows the frontend to those that translate, each with its chain.
+    fn way(&self) -> Vec<(String, String)> {
         let (ip, port) = (self.packet.destination.ip(), self.packet.destination.port());
-        let host = format!("-d {}", ipnet::IpNet::from(ip));
+        let host = format!("-d {} ", ipnet::IpNet::from(ip));
         let protocol = format!("-p {} ", self.packet.protocol);
         let by_port = format!("--dport {port} ");
-        let mut lines = Vec::new();
-        let mut chains = BTreeSet::new();
-        for (chain, rule) in self.nat_rules() {
-            if rule.contains(&by_port)
+        let knows = |chain: &str, rule: &str| {
+            rule.contains(&by_port)
                 && rule.contains(&protocol)
-                && (node_port || rule.contains(&host))
-            {
-                chains.extend(target(rule));
-                lines.push(format!("nat {chain}: {rule}"));
-            }
-        }
-        for chain in chains {
+                && (rule.contains(&host) || (self.node_port && !rule.starts_with("-d ")))
+                && chain.starts_with(OURS)
+        };
+        let mut way: Vec<(String, String)> = self
+            .nat_rules()
+            .filter(|(chain, rule)| knows(chain, rule))
+            .map(|(chain, rule)| (chain.to_owned(), rule.to_owned()))
+            .collect();
+        let mut seen = BTreeSet::new();
+        let mut next = 0;
+        while let Some((_, rule)) = way.get(next) {
+            next += 1;
+            let Some(chain) = target(rule).filter(|chain| seen.insert(chain.clone())) else {
+                continue;
+            };
             let rules = self
                 .programmed
                 .nat_chain(self.family, &chain)
                 .unwrap_or_default();
-            lines.extend(
-                rules
-                    .iter()
-                    .take(FEW)
-                    .map(|rule| format!("nat {chain}: {rule}")),
-            );
+            way.extend(rules.iter().map(|rule| (chain.clone(), rule.clone())));
         }
-        lines
+        way
+    }
+
+    /// Those rules of the way that have one of these words; the first few, the others look the same.
+    fn of_way(&self, words: &[&str]) -> Vec<String> {
+        self.way()
+            .iter()
+            .filter(|(_, rule)| words.iter().any(|word| rule.contains(word)))
+            .take(FEW)
+            .map(|(chain, rule)| format!("nat {chain}: {rule}"))
+            .collect()
     }
 
     fn rules_with(&self, words: &[&str]) -> Vec<String> {
@@ -175,10 +185,6 @@ impl Look<'_> {
             .filter(|(_, rule)| words.iter().all(|word| rule.contains(word)))
             .map(|(chain, rule)| format!("{chain}: {rule}"))
             .collect()
-    }
-
-    fn affinity_sets(&self) -> Vec<String> {
-        self.rules_with(&["--match-set", "-A-"])
     }
 
     fn nat_rules(&self) -> impl Iterator<Item = (&str, &str)> {

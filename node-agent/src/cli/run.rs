@@ -58,15 +58,7 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, CliError> {
         healthz: args.healthz_bind_address.0,
         metrics: args.metrics_bind_address.0,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| CliError::System {
-            operation: "start the runtime",
-            source,
-        })?;
-    runtime.block_on(agent::run(options))?;
-    runtime.shutdown_background();
+    agent::run(options)?;
     Ok(Outcome {
         text: String::new(),
         code: exit_code::DONE,

@@ -13,7 +13,7 @@ use crate::data_plane::DataPlane;
 use crate::iptables_plane::{Doors, IptablesPlane};
 
 /// All chains and sets of ours start so.
-const OURS: &str = "SLUICE-";
+pub(super) const OURS: &str = "SLUICE-";
 
 /// One chain or set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sluice_kernel::address_set::{Entry, SetKind};
+use sluice_service_plan::access::admits_itself;
 use sluice_service_plan::model::{Family, LocalDetector, NodeFacts, NodePortAddresses, Settings};
 use sluice_service_plan::plan::{Frontend, FrontendAddress, FrontendKind, Masquerade, PortPlan, Refusal, ServicePlan};
 
@@ -175,6 +176,11 @@ pub fn of_node(node: &NodeFacts, settings: &Settings) -> Vec<Member> {
     members
 }
 
+/// The service's entries depend on the addresses of the node, not only on its own plan.
+pub fn depends_on_addresses(service: &ServicePlan) -> bool {
+    service.ports.iter().flat_map(|port| &port.frontends).any(|frontend| frontend.source_ranges.is_some())
+}
+
 /// What one service puts into the sets. An entry may come more than once.
 pub fn of_service(service: &ServicePlan, node: &NodeFacts) -> Vec<Member> {
     let mut members = Vec::new();
@@ -211,8 +217,7 @@ fn add_frontend(members: &mut Vec<Member>, node: &NodeFacts, port: &PortPlan, fr
         for &range in ranges {
             add(Role::Allowed, Entry::IpPortNet(ip, protocol, frontend.port, range));
         }
-        // A load balancer's address may be bound to the node; then the node reaches it with that address as its source.
-        if node.internal_ips.iter().any(|own| ranges.iter().any(|range| range.contains(own))) {
+        if admits_itself(ranges, node) {
             add(Role::Allowed, Entry::IpPortNet(ip, protocol, frontend.port, ip.into()));
         }
     }

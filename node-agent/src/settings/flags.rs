@@ -8,6 +8,8 @@ use sluice_crds::v1alpha1::{
 };
 
 /// Flags that together say what a policy says.
+// Flags are on or off: no state hides in them.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Settings, used while no policy selects this node")]
 pub struct SettingsFlags {

@@ -4,6 +4,8 @@ mod detect_local;
 mod flags;
 mod resolve;
 mod sysctls;
+#[cfg(test)]
+mod tests;
 
 pub use detect_local::{LocalDetection, NodeNetworks, detect_local};
 pub use flags::{FlagsError, SettingsFlags};

@@ -1,4 +1,10 @@
 //! A node for a test: a network namespace of the test's thread, directories, and agents that run in it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail"
+)]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{Read, Write};

@@ -2,9 +2,7 @@
 
 use sluice_service_plan::model::{EndpointWeight, Family, Protocol};
 
-use crate::lab::places::{
-    A1, A2, A3, B1, CLIENT, CLIENT_ADDRESSES, NODE, Place, SERVED_PORTS,
-};
+use crate::lab::places::{A1, A2, A3, B1, CLIENT, CLIENT_ADDRESSES, NODE, Place, SERVED_PORTS};
 use crate::packets::Row;
 use crate::packets::build::{
     NODE_NAME, NODE_PORT, PORT, REMOTE_ZONE, all_ready, cluster_ip, outside_ip, web,
@@ -26,7 +24,10 @@ fn affinity(family: Family, protocol: Protocol) -> Vec<Row> {
     let service = web(family, protocol).node_port(NODE_PORT).affinity(10_800);
     let scene = Scene::of(service.clone(), &all_ready([A1, A3, B1]));
     let many: Vec<Place> = (0..CLIENT_ADDRESSES).map(|n| CLIENT.shifted(n)).collect();
-    let from_many = Packet { from: many, ..packet(CLIENT, protocol, vip, PORT) };
+    let from_many = Packet {
+        from: many,
+        ..packet(CLIENT, protocol, vip, PORT)
+    };
     let mut rows = vec![
         scene.row(
             "with affinity a pod keeps its endpoint",
@@ -38,7 +39,11 @@ fn affinity(family: Family, protocol: Protocol) -> Vec<Row> {
             packet(CLIENT, protocol, NODE.ip(family), NODE_PORT),
             sticks([A1, A3, B1], Masqueraded),
         ),
-        scene.row("with affinity many clients spread", from_many, reaches([A1, A3, B1], Kept)),
+        scene.row(
+            "with affinity many clients spread",
+            from_many,
+            reaches([A1, A3, B1], Kept),
+        ),
         Scene::of(service.clone(), &all_ready([crate::lab::places::B2])).row(
             "with affinity a client whose endpoint went gets another",
             packet(A2, protocol, vip, PORT),
@@ -46,17 +51,22 @@ fn affinity(family: Family, protocol: Protocol) -> Vec<Row> {
         ),
     ];
     if protocol == Protocol::Tcp {
-        let local = service.clone().external_local().load_balancer(outside_ip(family, 20));
+        let local = service
+            .clone()
+            .external_local()
+            .load_balancer(outside_ip(family, 20));
         rows.push(Scene::of(local, &all_ready([A1, A3, B1])).row(
             "with affinity and external policy Local a client keeps a local endpoint",
             packet(CLIENT, protocol, outside_ip(family, 20), PORT),
             sticks([A1, A3], Kept),
         ));
-        rows.push(Scene::of(service.affinity(5), &all_ready([A1, A3, B1])).row(
-            "a changed affinity time-out keeps affinity",
-            packet(A2, protocol, vip, PORT),
-            sticks([A1, A3, B1], Kept),
-        ));
+        rows.push(
+            Scene::of(service.affinity(5), &all_ready([A1, A3, B1])).row(
+                "a changed affinity time-out keeps affinity",
+                packet(A2, protocol, vip, PORT),
+                sticks([A1, A3, B1], Kept),
+            ),
+        );
     }
     rows
 }
@@ -70,14 +80,29 @@ fn weights(family: Family, protocol: Protocol) -> Vec<Row> {
     };
     let scene = Scene::of(web(family, protocol), &all_ready([A1, B1]));
     let share = |a1, b1| {
-        Expect::Splits(vec![((A1.name, SERVED_PORTS[0]), a1), ((B1.name, SERVED_PORTS[0]), b1)], Kept)
+        Expect::Splits(
+            vec![
+                ((A1.name, SERVED_PORTS[0]), a1),
+                ((B1.name, SERVED_PORTS[0]), b1),
+            ],
+            Kept,
+        )
     };
     let to_vip = || packet(A2, protocol, vip, PORT);
-    let by_zone =
-        scene.clone().set(|settings| settings.endpoint_weights = vec![weight(&[REMOTE_ZONE], &[], 3)]);
+    let by_zone = scene
+        .clone()
+        .set(|settings| settings.endpoint_weights = vec![weight(&[REMOTE_ZONE], &[], 3)]);
     let mut rows = vec![
-        scene.row("endpoints without weights have equal shares", to_vip(), share(1, 1)),
-        by_zone.row("a zone's weight is its endpoints' share", to_vip(), share(1, 3)),
+        scene.row(
+            "endpoints without weights have equal shares",
+            to_vip(),
+            share(1, 1),
+        ),
+        by_zone.row(
+            "a zone's weight is its endpoints' share",
+            to_vip(),
+            share(1, 3),
+        ),
     ];
     if protocol == Protocol::Tcp {
         let first_wins = scene.set(|settings| {

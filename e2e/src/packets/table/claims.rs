@@ -19,13 +19,21 @@ pub(super) fn rows() -> Vec<Row> {
 fn of_family(family: Family) -> Vec<Row> {
     let shared = outside_ip(family, 30);
     let named = |name: &str, host: u8| -> ServiceBuilder {
-        service(name).cluster_ip(cluster_ip(family, host)).port("", Protocol::Tcp, PORT).external_ip(shared)
+        service(name)
+            .cluster_ip(cluster_ip(family, host))
+            .port("", Protocol::Tcp, PORT)
+            .external_ip(shared)
     };
     let two = |first: ServiceBuilder, second: ServiceBuilder| {
-        Scene::empty().with(first, &[ready(A1)]).with(second, &[ready(B1)])
+        Scene::empty()
+            .with(first, &[ready(A1)])
+            .with(second, &[ready(B1)])
     };
     let to = |ip: IpAddr, port| packet(CLIENT, Protocol::Tcp, ip, port);
-    let older_second = two(named("alpha", 11).created(2000), named("beta", 12).created(1000));
+    let older_second = two(
+        named("alpha", 11).created(2000),
+        named("beta", 12).created(1000),
+    );
     let same_age = two(named("alpha", 11), named("beta", 12));
     let alone = Scene::empty().with(named("alpha", 11).created(2000), &[ready(A1)]);
     let node_ports = two(
@@ -34,7 +42,10 @@ fn of_family(family: Family) -> Vec<Row> {
     );
     let other_protocol = two(
         named("alpha", 11).created(2000),
-        service("beta").cluster_ip(cluster_ip(family, 12)).port("", Protocol::Udp, PORT).external_ip(shared),
+        service("beta")
+            .cluster_ip(cluster_ip(family, 12))
+            .port("", Protocol::Udp, PORT)
+            .external_ip(shared),
     );
     vec![
         older_second.row(

@@ -2,7 +2,9 @@
 
 use sluice_service_plan::model::{Family, Protocol, SlicePort};
 
-use crate::lab::places::{A1, A2, B1, CLIENT, NEIGHBOUR, NODE, NODE_BRIDGE, NODE_SECOND, Place, SERVED_PORTS};
+use crate::lab::places::{
+    A1, A2, B1, CLIENT, NEIGHBOUR, NODE, NODE_BRIDGE, NODE_SECOND, Place, SERVED_PORTS,
+};
 use crate::packets::Row;
 use crate::packets::build::{
     NODE_PORT, PORT, ServiceBuilder, all_ready, cluster_ip, outside_ip, ready, service, web,
@@ -33,29 +35,125 @@ fn each_kind_from_everywhere() -> Vec<Row> {
             rows.push(scene.row(sentence, packet(from, protocol, to, port), expect));
         };
         let vip = cluster_ip(family, 10);
-        add("a pod reaches every endpoint by the cluster IP", A2, vip, PORT, Kept);
-        add("the node reaches every endpoint by the cluster IP", NODE, vip, PORT, Kept);
-        add("a client outside that routes to it uses the cluster IP", CLIENT, vip, PORT, Kept);
+        add(
+            "a pod reaches every endpoint by the cluster IP",
+            A2,
+            vip,
+            PORT,
+            Kept,
+        );
+        add(
+            "the node reaches every endpoint by the cluster IP",
+            NODE,
+            vip,
+            PORT,
+            Kept,
+        );
+        add(
+            "a client outside that routes to it uses the cluster IP",
+            CLIENT,
+            vip,
+            PORT,
+            Kept,
+        );
         let external = outside_ip(family, EXTERNAL);
-        add("a client outside reaches the external IP", CLIENT, external, PORT, Masqueraded);
-        add("the node reaches the external IP", NODE, external, PORT, Masqueraded);
+        add(
+            "a client outside reaches the external IP",
+            CLIENT,
+            external,
+            PORT,
+            Masqueraded,
+        );
+        add(
+            "the node reaches the external IP",
+            NODE,
+            external,
+            PORT,
+            Masqueraded,
+        );
         let balancer = outside_ip(family, BALANCER);
-        add("a client outside reaches the load balancer IP", CLIENT, balancer, PORT, Masqueraded);
-        add("a pod reaches the load balancer IP", A2, balancer, PORT, Masqueraded);
+        add(
+            "a client outside reaches the load balancer IP",
+            CLIENT,
+            balancer,
+            PORT,
+            Masqueraded,
+        );
+        add(
+            "a pod reaches the load balancer IP",
+            A2,
+            balancer,
+            PORT,
+            Masqueraded,
+        );
         let node = NODE.ip(family);
-        add("a client outside reaches the node port", CLIENT, node, NODE_PORT, Masqueraded);
-        add("a pod reaches its own node's node port", A2, node, NODE_PORT, Masqueraded);
-        add("the node reaches its own node port", NODE, node, NODE_PORT, Masqueraded);
+        add(
+            "a client outside reaches the node port",
+            CLIENT,
+            node,
+            NODE_PORT,
+            Masqueraded,
+        );
+        add(
+            "a pod reaches its own node's node port",
+            A2,
+            node,
+            NODE_PORT,
+            Masqueraded,
+        );
+        add(
+            "the node reaches its own node port",
+            NODE,
+            node,
+            NODE_PORT,
+            Masqueraded,
+        );
         if protocol == Protocol::Tcp {
             let remote_pod = crate::lab::places::B2;
-            add("a pod of another node reaches the node port", remote_pod, node, NODE_PORT, Masqueraded);
-            add("a second client reaches the load balancer IP", NEIGHBOUR, balancer, PORT, Masqueraded);
-            add("a pod reaches the external IP", A2, external, PORT, Masqueraded);
-            add("the node reaches the load balancer IP", NODE, balancer, PORT, Masqueraded);
+            add(
+                "a pod of another node reaches the node port",
+                remote_pod,
+                node,
+                NODE_PORT,
+                Masqueraded,
+            );
+            add(
+                "a second client reaches the load balancer IP",
+                NEIGHBOUR,
+                balancer,
+                PORT,
+                Masqueraded,
+            );
+            add(
+                "a pod reaches the external IP",
+                A2,
+                external,
+                PORT,
+                Masqueraded,
+            );
+            add(
+                "the node reaches the load balancer IP",
+                NODE,
+                balancer,
+                PORT,
+                Masqueraded,
+            );
             let second = NODE_SECOND.ip(family);
-            add("the node's second address has the node port too", CLIENT, second, NODE_PORT, Masqueraded);
+            add(
+                "the node's second address has the node port too",
+                CLIENT,
+                second,
+                NODE_PORT,
+                Masqueraded,
+            );
             let bridge = NODE_BRIDGE.ip(family);
-            add("the pod bridge's address has the node port too", A2, bridge, NODE_PORT, Masqueraded);
+            add(
+                "the pod bridge's address has the node port too",
+                A2,
+                bridge,
+                NODE_PORT,
+                Masqueraded,
+            );
         }
     }
     rows
@@ -80,7 +178,7 @@ fn ports() -> Vec<Row> {
             rows.push(scene.row(
                 &format!("the external IP's {protocol} port leaves other protocols alone"),
                 packet(CLIENT, other, outside_ip(family, EXTERNAL), PORT),
-                Expect::NotOurs(Untouched::Lost),
+                Expect::NotOurs(Untouched::Routed),
             ));
         }
         let scene = Scene::of(everything(family, Protocol::Tcp), &all_ready([A1]));
@@ -90,10 +188,11 @@ fn ports() -> Vec<Row> {
             Expect::NotOurs(Untouched::Refused),
         ));
         rows.extend(two_ports(family));
-        let all = Protocol::ALL.into_iter().fold(
-            service("web").cluster_ip(vip),
-            |service, protocol| service.port(protocol.as_str(), protocol, PORT),
-        );
+        let all = Protocol::ALL
+            .into_iter()
+            .fold(service("web").cluster_ip(vip), |service, protocol| {
+                service.port(protocol.as_str(), protocol, PORT)
+            });
         let scene = Scene::of(all, &all_ready([A1, B1]));
         for protocol in Protocol::ALL {
             rows.push(scene.row(
@@ -108,10 +207,17 @@ fn ports() -> Vec<Row> {
 
 fn two_ports(family: Family) -> Vec<Row> {
     let vip = cluster_ip(family, 10);
-    let two = service("web").cluster_ip(vip).port("http", Protocol::Tcp, 80).port("admin", Protocol::Tcp, 9000);
+    let two = service("web")
+        .cluster_ip(vip)
+        .port("http", Protocol::Tcp, 80)
+        .port("admin", Protocol::Tcp, 9000);
     let mut slice = two.slice(family, &[ready(A1), ready(B1)]);
     slice.ports = [("http", SERVED_PORTS[0]), ("admin", SERVED_PORTS[1])]
-        .map(|(name, port)| SlicePort { name: name.into(), protocol: Protocol::Tcp, port })
+        .map(|(name, port)| SlicePort {
+            name: name.into(),
+            protocol: Protocol::Tcp,
+            port,
+        })
         .into();
     let scene = Scene::of(two, &[]).slice(slice);
     let at = |port| Expect::Reaches([A1, B1].map(|pod| (pod.name, port)).to_vec(), Kept);
@@ -161,8 +267,11 @@ fn families() -> Vec<Row> {
             packet(CLIENT, Protocol::Tcp, outside_ip(family, EXTERNAL), PORT),
             reaches([pod], Masqueraded),
         ));
-        let expect =
-            if family == Family::V4 { reaches([A1], Kept) } else { Expect::Rejected };
+        let expect = if family == Family::V4 {
+            reaches([A1], Kept)
+        } else {
+            Expect::Rejected
+        };
         rows.push(half.row(
             "a family without endpoints refuses while the other serves",
             packet(A2, Protocol::Tcp, vip, PORT),

@@ -4,9 +4,7 @@ use sluice_service_plan::model::{LocalDetector, Protocol};
 
 use crate::lab::places::{A1, A2, CLIENT, NODE, POD_BRIDGE, REMOTE_NODE};
 use crate::packets::Row;
-use crate::packets::build::{
-    NODE_PORT, PORT, cluster_ip, network, outside_ip, ready, web,
-};
+use crate::packets::build::{NODE_PORT, PORT, cluster_ip, network, outside_ip, ready, web};
 use crate::packets::row::Source::{Kept, Masqueraded, Unstated};
 use crate::packets::row::{Scene, each, packet, reaches};
 
@@ -21,23 +19,32 @@ pub(super) fn rows() -> Vec<Row> {
             packet(A1, protocol, vip, PORT),
             reaches([A1], Masqueraded),
         ));
-        rows.push(scene.clone().set(|settings| settings.detect_local = bridge()).row(
-            "a pod that the detector tells is masqueraded when it reaches itself",
-            packet(A1, protocol, vip, PORT),
-            reaches([A1], Masqueraded),
-        ));
-        let exposed = web(family, protocol).node_port(NODE_PORT).load_balancer(balancer);
+        rows.push(
+            scene
+                .clone()
+                .set(|settings| settings.detect_local = bridge())
+                .row(
+                    "a pod that the detector tells is masqueraded when it reaches itself",
+                    packet(A1, protocol, vip, PORT),
+                    reaches([A1], Masqueraded),
+                ),
+        );
+        let exposed = web(family, protocol)
+            .node_port(NODE_PORT)
+            .load_balancer(balancer);
         rows.push(Scene::of(exposed.clone(), &[ready(A1)]).row(
             "a pod reaches itself by its node's node port",
             packet(A1, protocol, NODE.ip(family), NODE_PORT),
             reaches([A1], Masqueraded),
         ));
         if protocol == Protocol::Tcp {
-            rows.push(Scene::of(exposed.clone().external_local(), &[ready(A1)]).row(
-                "a pod reaches itself by a load balancer IP under external policy Local",
-                packet(A1, protocol, balancer, PORT),
-                reaches([A1], Masqueraded),
-            ));
+            rows.push(
+                Scene::of(exposed.clone().external_local(), &[ready(A1)]).row(
+                    "a pod reaches itself by a load balancer IP under external policy Local",
+                    packet(A1, protocol, balancer, PORT),
+                    reaches([A1], Masqueraded),
+                ),
+            );
             let excluded = scene.clone().set(|settings| {
                 settings.exclude_destinations = vec![network(A1.ip(family), 24)];
             });
@@ -55,7 +62,10 @@ pub(super) fn rows() -> Vec<Row> {
 fn host_network(family: sluice_service_plan::model::Family, protocol: Protocol) -> Vec<Row> {
     let vip = cluster_ip(family, 10);
     let here = Scene::of(web(family, protocol).node_port(NODE_PORT), &[ready(NODE)]);
-    let there = Scene::of(web(family, protocol).node_port(NODE_PORT), &[ready(REMOTE_NODE)]);
+    let there = Scene::of(
+        web(family, protocol).node_port(NODE_PORT),
+        &[ready(REMOTE_NODE)],
+    );
     vec![
         here.row(
             "the node reaches its own host-network endpoint",

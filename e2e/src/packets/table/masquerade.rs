@@ -25,30 +25,45 @@ fn detectors() -> Vec<Row> {
     let prefix = LocalDetector::InterfaceNamePrefix("cni".to_owned());
     // What each detector makes of: a pod here, a pod elsewhere.
     let detectors = [
-        ("ClusterCIDR", LocalDetector::Cidrs(cluster_pod_networks()), Kept, Kept),
-        ("NodeCIDR", LocalDetector::Cidrs(node_pod_networks()), Kept, Masqueraded),
+        (
+            "ClusterCIDR",
+            LocalDetector::Cidrs(cluster_pod_networks()),
+            Kept,
+            Kept,
+        ),
+        (
+            "NodeCIDR",
+            LocalDetector::Cidrs(node_pod_networks()),
+            Kept,
+            Masqueraded,
+        ),
         ("BridgeInterface", bridge, Kept, Masqueraded),
         ("InterfaceNamePrefix", prefix, Kept, Masqueraded),
     ];
     for (family, protocol) in each() {
         let vip = cluster_ip(family, 10);
         let scene = Scene::of(web(family, protocol), &all_ready([A1, B1]));
+        let local = Scene::of(web(family, protocol), &all_ready([A1, A3]));
         for (name, detector, pod_here, pod_elsewhere) in detectors.clone() {
-            let detecting = scene.clone().set(|settings| settings.detect_local = detector);
-            let mut senders = vec![
-                ("a pod here", A2, pod_here),
-                ("a client outside", CLIENT, Masqueraded),
-                ("the node itself", NODE, Masqueraded),
-            ];
-            if protocol == Protocol::Tcp {
-                senders.push(("a pod of another node", B2, pod_elsewhere));
-            }
-            for (who, from, source) in senders {
-                rows.push(detecting.row(
+            let detecting = |scene: &Scene| {
+                let detector = detector.clone();
+                scene
+                    .clone()
+                    .set(|settings| settings.detect_local = detector)
+            };
+            let mut add = |who: &str, from, source: Source, scene: &Scene, pods| {
+                rows.push(detecting(scene).row(
                     &format!("detector {name}: the source of {who} is {}", word(&source)),
                     packet(from, protocol, vip, PORT),
-                    reaches([A1, B1], source),
+                    reaches(pods, source),
                 ));
+            };
+            add("a pod here", A2, pod_here, &scene, [A1, B1]);
+            add("a client outside", CLIENT, Masqueraded, &scene, [A1, B1]);
+            add("the node itself", NODE, Masqueraded, &scene, [A1, B1]);
+            if protocol == Protocol::Tcp {
+                // Pods of the other node share a namespace, which takes packets from its own addresses for forged.
+                add("a pod of another node", B2, pod_elsewhere, &local, [A1, A3]);
             }
         }
         let all = scene.clone().set(|settings| settings.masquerade_all = true);
@@ -61,13 +76,21 @@ fn detectors() -> Vec<Row> {
         }
     }
     for family in Family::ALL {
-        let (vip, other) = (cluster_ip(family, 10), LocalDetector::Cidrs(other_family(family)));
+        let (vip, other) = (
+            cluster_ip(family, 10),
+            LocalDetector::Cidrs(other_family(family)),
+        );
         let scene = Scene::of(web(family, Protocol::Tcp), &all_ready([A1]));
-        rows.push(scene.clone().set(|settings| settings.detect_local = other).row(
-            "a detector with networks of the other family only takes everybody for outside",
-            packet(A2, Protocol::Tcp, vip, PORT),
-            reaches([A1], Masqueraded),
-        ));
+        rows.push(
+            scene
+                .clone()
+                .set(|settings| settings.detect_local = other)
+                .row(
+                    "a detector with networks of the other family only takes everybody for outside",
+                    packet(A2, Protocol::Tcp, vip, PORT),
+                    reaches([A1], Masqueraded),
+                ),
+        );
         let other_bit = scene.set(|settings| {
             settings.mark_bit = 20;
             settings.masquerade_all = true;
@@ -82,21 +105,35 @@ fn detectors() -> Vec<Row> {
 }
 
 fn other_family(family: Family) -> Vec<ipnet::IpNet> {
-    cluster_pod_networks().into_iter().filter(|net| Family::of_net(net) != family).collect()
+    cluster_pod_networks()
+        .into_iter()
+        .filter(|net| Family::of_net(net) != family)
+        .collect()
 }
 
 fn word(source: &Source) -> &'static str {
-    if *source == Kept { "kept" } else { "translated" }
+    if *source == Kept {
+        "kept"
+    } else {
+        "translated"
+    }
 }
 
 fn excluded() -> Vec<Row> {
     let mut rows = Vec::new();
     for (family, protocol) in each() {
         let scene = |pod: Place| {
-            Scene::of(web(family, protocol).node_port(NODE_PORT), &all_ready([pod])).set(|settings| {
+            Scene::of(
+                web(family, protocol).node_port(NODE_PORT),
+                &all_ready([pod]),
+            )
+            .set(|settings| {
                 settings.masquerade_all = true;
-                settings.exclude_destinations =
-                    Family::ALL.map(|family| network(B1.ip(family), if family == Family::V4 { 24 } else { 64 })).into();
+                settings.exclude_destinations = Family::ALL
+                    .map(|family| {
+                        network(B1.ip(family), if family == Family::V4 { 24 } else { 64 })
+                    })
+                    .into();
             })
         };
         let node_port = |from| packet(from, protocol, NODE.ip(family), NODE_PORT);
@@ -125,11 +162,16 @@ fn excluded() -> Vec<Row> {
 fn addresses_and_ports() -> Vec<Row> {
     let mut rows = Vec::new();
     for (family, protocol) in each() {
-        let scene = Scene::of(web(family, protocol).node_port(NODE_PORT), &all_ready([A1, B1]));
+        let scene = Scene::of(
+            web(family, protocol).node_port(NODE_PORT),
+            &all_ready([A1, B1]),
+        );
         let to_node_port = |from| packet(from, protocol, NODE.ip(family), NODE_PORT);
         let second: IpAddr = NODE_SECOND.ip(family);
         let one = scene.clone().set(|settings| {
-            settings.snat_addresses = Family::ALL.map(|family| only(NODE_SECOND.ip(family))).into();
+            settings.snat_addresses = Family::ALL
+                .map(|family| only(NODE_SECOND.ip(family)))
+                .into();
         });
         rows.push(one.row(
             "a chosen SNAT address is what endpoints see",
@@ -144,7 +186,9 @@ fn addresses_and_ports() -> Vec<Row> {
             to_node_port(CLIENT),
             reaches([A1, B1], Source::Snat(vec![NODE.ip(family), second])),
         ));
-        let ports = scene.clone().set(|settings| settings.snat_ports = Some((20_000, 20_999)));
+        let ports = scene
+            .clone()
+            .set(|settings| settings.snat_ports = Some((20_000, 20_999)));
         rows.push(ports.row(
             "masqueraded connections use the given source ports",
             to_node_port(CLIENT),
@@ -152,7 +196,7 @@ fn addresses_and_ports() -> Vec<Row> {
         ));
         if protocol == Protocol::Tcp {
             let not_held = scene.clone().set(|settings| {
-                settings.snat_addresses = vec![network(outside_ip(family, 99), 28)];
+                settings.snat_addresses = vec![only(outside_ip(family, 99))];
             });
             rows.push(not_held.row(
                 "where the node holds no SNAT address of the policy it masquerades",

@@ -14,8 +14,11 @@ use crate::packets::row::{Expect, Scene, Untouched, each, packet, reaches};
 const REFUSED_BY_NODE: Expect = Expect::NotOurs(Untouched::Refused);
 
 fn scene(family: Family, protocol: Protocol, addresses: NodePortAddresses) -> Scene {
-    Scene::of(web(family, protocol).node_port(NODE_PORT), &all_ready([A1, B1]))
-        .set(|settings| settings.node_port_addresses = addresses)
+    Scene::of(
+        web(family, protocol).node_port(NODE_PORT),
+        &all_ready([A1, B1]),
+    )
+    .set(|settings| settings.node_port_addresses = addresses)
 }
 
 fn networks(networks: impl IntoIterator<Item = IpNet>) -> NodePortAddresses {
@@ -38,14 +41,22 @@ fn selections() -> Vec<Row> {
             at(NODE_SECOND),
             served.clone(),
         ));
-        rows.push(selected.row("an address that is not selected has no node port", at(NODE), REFUSED_BY_NODE));
+        rows.push(selected.row(
+            "an address that is not selected has no node port",
+            at(NODE),
+            REFUSED_BY_NODE,
+        ));
         rows.push(selected.row(
             "the node itself finds no node port on an address that is not selected",
             packet(NODE, protocol, NODE.ip(family), NODE_PORT),
             REFUSED_BY_NODE,
         ));
         let primary = scene(family, protocol, NodePortAddresses::Primary);
-        rows.push(primary.row("the keyword primary selects the InternalIP", at(NODE), served.clone()));
+        rows.push(primary.row(
+            "the keyword primary selects the InternalIP",
+            at(NODE),
+            served.clone(),
+        ));
         rows.push(primary.row(
             "the keyword primary leaves other addresses of the node alone",
             at(NODE_SECOND),
@@ -56,7 +67,11 @@ fn selections() -> Vec<Row> {
             packet(A2, protocol, NODE_BRIDGE.ip(family), NODE_PORT),
             REFUSED_BY_NODE,
         ));
-        let other_family = if family == Family::V4 { Family::V6 } else { Family::V4 };
+        let other_family = if family == Family::V4 {
+            Family::V6
+        } else {
+            Family::V4
+        };
         let only_other = networks([network(NODE.ip(other_family), 24)]);
         rows.push(scene(family, protocol, only_other).row(
             "networks of the other family select nothing of this one",
@@ -84,7 +99,11 @@ fn localhost() -> Vec<Row> {
         let neighbour = packet(NEIGHBOUR, protocol, loopback, NODE_PORT);
         let outside = packet(CLIENT, protocol, NODE.ip(family), NODE_PORT);
         let served = reaches([A1, B1], Masqueraded);
-        rows.push(on.row("localhost has the node port where that is on", itself.clone(), served.clone()));
+        rows.push(on.row(
+            "localhost has the node port where that is on",
+            itself.clone(),
+            served.clone(),
+        ));
         rows.push(on.row(
             "a neighbour's packet for the node's loopback is dropped",
             neighbour.clone(),
@@ -98,7 +117,11 @@ fn localhost() -> Vec<Row> {
         let loopback_only = || networks([network(loopback, 8)]);
         let restricted = scene(family, protocol, loopback_only())
             .set(|settings| settings.localhost_node_ports = true);
-        rows.push(restricted.row("a node port of 127.0.0.0/8 alone serves localhost", itself.clone(), served));
+        rows.push(restricted.row(
+            "a node port of 127.0.0.0/8 alone serves localhost",
+            itself.clone(),
+            served,
+        ));
         rows.push(restricted.row(
             "a node port of 127.0.0.0/8 alone is closed to a neighbour's loopback packet",
             neighbour,
@@ -111,14 +134,27 @@ fn localhost() -> Vec<Row> {
                 REFUSED_BY_NODE,
             ));
             let off = scene(family, protocol, NodePortAddresses::All);
-            rows.push(off.row("localhost has no node port by default", itself.clone(), REFUSED_BY_NODE));
+            rows.push(off.row(
+                "localhost has no node port by default",
+                itself.clone(),
+                REFUSED_BY_NODE,
+            ));
             let nowhere = scene(family, protocol, loopback_only());
-            rows.push(nowhere.row("127.0.0.0/8 alone selects nothing by default", itself, REFUSED_BY_NODE));
+            rows.push(nowhere.row(
+                "127.0.0.0/8 alone selects nothing by default",
+                itself,
+                REFUSED_BY_NODE,
+            ));
             let v6 = scene(Family::V6, protocol, NodePortAddresses::All)
                 .set(|settings| settings.localhost_node_ports = true);
             rows.push(v6.row(
                 "IPv6 loopback never has node ports",
-                packet(NODE_LOOPBACK, protocol, NODE_LOOPBACK.ip(Family::V6), NODE_PORT),
+                packet(
+                    NODE_LOOPBACK,
+                    protocol,
+                    NODE_LOOPBACK.ip(Family::V6),
+                    NODE_PORT,
+                ),
                 REFUSED_BY_NODE,
             ));
         }

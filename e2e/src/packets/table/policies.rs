@@ -34,8 +34,16 @@ fn internal(family: Family, protocol: Protocol) -> Vec<Row> {
     let both = scene(&[ready(A1), ready(B1)]);
     let remote = scene(&[ready(B1), ready(B2)]);
     let mut rows = vec![
-        both.row("internal policy Local keeps a pod on its node", to_vip(A2), reaches([A1], Kept)),
-        remote.row("internal policy Local drops where only other nodes have endpoints", to_vip(A2), Expect::Dropped),
+        both.row(
+            "internal policy Local keeps a pod on its node",
+            to_vip(A2),
+            reaches([A1], Kept),
+        ),
+        remote.row(
+            "internal policy Local drops where only other nodes have endpoints",
+            to_vip(A2),
+            Expect::Dropped,
+        ),
         scene(&[unready(A1), unready(B1)]).row(
             "internal policy Local refuses where nobody has endpoints",
             to_vip(A2),
@@ -43,7 +51,11 @@ fn internal(family: Family, protocol: Protocol) -> Vec<Row> {
         ),
     ];
     if protocol != Protocol::Sctp {
-        rows.push(both.row("internal policy Local keeps the node on itself", to_vip(NODE), reaches([A1], Kept)));
+        rows.push(both.row(
+            "internal policy Local keeps the node on itself",
+            to_vip(NODE),
+            reaches([A1], Kept),
+        ));
         rows.push(both.row(
             "internal policy Local holds for clients outside",
             to_vip(CLIENT),
@@ -69,7 +81,10 @@ fn internal(family: Family, protocol: Protocol) -> Vec<Row> {
             to_vip(A2),
             Expect::Dropped,
         ));
-        let node_port = Scene::of(service.clone().node_port(NODE_PORT), &[ready(A1), ready(B1)]);
+        let node_port = Scene::of(
+            service.clone().node_port(NODE_PORT),
+            &[ready(A1), ready(B1)],
+        );
         rows.push(node_port.row(
             "internal policy Local says nothing of node ports",
             packet(CLIENT, protocol, NODE.ip(family), NODE_PORT),
@@ -97,7 +112,9 @@ fn doors(family: Family) -> [(&'static str, IpAddr, u16); 3] {
 }
 
 fn on_bridge(scene: Scene) -> Scene {
-    scene.set(|settings| settings.detect_local = LocalDetector::BridgeInterface(POD_BRIDGE.to_owned()))
+    scene.set(|settings| {
+        settings.detect_local = LocalDetector::BridgeInterface(POD_BRIDGE.to_owned())
+    })
 }
 
 fn external(family: Family, protocol: Protocol) -> Vec<Row> {
@@ -117,7 +134,9 @@ fn external(family: Family, protocol: Protocol) -> Vec<Row> {
             reaches([A1, B1], Masqueraded),
         ));
         rows.push(detecting.row(
-            &format!("external policy Local: a pod that is told reaches all by the {door} as itself"),
+            &format!(
+                "external policy Local: a pod that is told reaches all by the {door} as itself"
+            ),
             from(A2),
             reaches([A1, B1], Kept),
         ));
@@ -128,7 +147,9 @@ fn external(family: Family, protocol: Protocol) -> Vec<Row> {
                 reaches([A1], Kept),
             ));
             rows.push(detecting.row(
-                &format!("external policy Local: a detector changes nothing for clients of the {door}"),
+                &format!(
+                    "external policy Local: a detector changes nothing for clients of the {door}"
+                ),
                 from(NEIGHBOUR),
                 reaches([A1], Kept),
             ));
@@ -163,18 +184,24 @@ fn external_without_local(family: Family, protocol: Protocol) -> Vec<Row> {
             Expect::Dropped,
         ));
         rows.push(nobody.row(
-            &format!("external policy Local refuses a client of the {door} where nobody has endpoints"),
+            &format!(
+                "external policy Local refuses a client of the {door} where nobody has endpoints"
+            ),
             from(CLIENT),
             Expect::Rejected,
         ));
         if protocol == Protocol::Tcp {
             rows.push(elsewhere.row(
-                &format!("external policy Local: the node reaches other nodes' endpoints by the {door}"),
+                &format!(
+                    "external policy Local: the node reaches other nodes' endpoints by the {door}"
+                ),
                 from(NODE),
                 reaches([B1, B2], Masqueraded),
             ));
             rows.push(detecting.row(
-                &format!("external policy Local: a pod reaches other nodes' endpoints by the {door}"),
+                &format!(
+                    "external policy Local: a pod reaches other nodes' endpoints by the {door}"
+                ),
                 from(A2),
                 reaches([B1, B2], Kept),
             ));

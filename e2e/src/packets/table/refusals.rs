@@ -4,9 +4,7 @@ use sluice_service_plan::model::{Family, Protocol};
 
 use crate::lab::places::{A1, A2, B2, CLIENT, DAEMON_NAME, DAEMON_PORT, NODE, NODE_SECOND, Place};
 use crate::packets::Row;
-use crate::packets::build::{
-    NODE_PORT, PORT, all_ready, cluster_ip, outside_ip, unready, web,
-};
+use crate::packets::build::{NODE_PORT, PORT, all_ready, cluster_ip, outside_ip, unready, web};
 use crate::packets::row::Source::Masqueraded;
 use crate::packets::row::{Expect, Scene, Untouched, each, packet, reaches};
 
@@ -37,17 +35,77 @@ fn without_endpoints(family: Family, protocol: Protocol) -> Vec<Row> {
     let mut add = |scene: &Scene, sentence: &str, from: Place, to, port| {
         rows.push(scene.row(sentence, packet(from, protocol, to, port), Expect::Rejected));
     };
-    add(&none, "a cluster IP without endpoints refuses a pod", A2, vip, PORT);
-    add(&none, "a cluster IP without endpoints refuses the node", NODE, vip, PORT);
-    add(&none, "a cluster IP without endpoints refuses a client outside", CLIENT, vip, PORT);
-    add(&none, "a node port without endpoints refuses", CLIENT, NODE.ip(family), NODE_PORT);
-    add(&none, "an external IP without endpoints refuses", CLIENT, outside_ip(family, EXTERNAL), PORT);
-    add(&unready, "a load balancer IP whose endpoints are not ready refuses", CLIENT, outside_ip(family, BALANCER), PORT);
-    add(&unready, "a node port without endpoints refuses the node itself", NODE, NODE.ip(family), NODE_PORT);
+    add(
+        &none,
+        "a cluster IP without endpoints refuses a pod",
+        A2,
+        vip,
+        PORT,
+    );
+    add(
+        &none,
+        "a cluster IP without endpoints refuses the node",
+        NODE,
+        vip,
+        PORT,
+    );
+    add(
+        &none,
+        "a cluster IP without endpoints refuses a client outside",
+        CLIENT,
+        vip,
+        PORT,
+    );
+    add(
+        &none,
+        "a node port without endpoints refuses",
+        CLIENT,
+        NODE.ip(family),
+        NODE_PORT,
+    );
+    add(
+        &none,
+        "an external IP without endpoints refuses",
+        CLIENT,
+        outside_ip(family, EXTERNAL),
+        PORT,
+    );
+    add(
+        &unready,
+        "a load balancer IP whose endpoints are not ready refuses",
+        CLIENT,
+        outside_ip(family, BALANCER),
+        PORT,
+    );
+    add(
+        &unready,
+        "a node port without endpoints refuses the node itself",
+        NODE,
+        NODE.ip(family),
+        NODE_PORT,
+    );
     if protocol == Protocol::Tcp {
-        add(&unready, "a cluster IP refuses a pod of another node", B2, vip, PORT);
-        add(&unready, "an external IP without endpoints refuses the node", NODE, outside_ip(family, EXTERNAL), PORT);
-        add(&unready, "a load balancer IP without endpoints refuses a pod", A2, outside_ip(family, BALANCER), PORT);
+        add(
+            &unready,
+            "a cluster IP refuses a pod of another node",
+            B2,
+            vip,
+            PORT,
+        );
+        add(
+            &unready,
+            "an external IP without endpoints refuses the node",
+            NODE,
+            outside_ip(family, EXTERNAL),
+            PORT,
+        );
+        add(
+            &unready,
+            "a load balancer IP without endpoints refuses a pod",
+            A2,
+            outside_ip(family, BALANCER),
+            PORT,
+        );
     }
     rows
 }
@@ -59,13 +117,25 @@ fn unlisted(family: Family, protocol: Protocol) -> Vec<Row> {
     );
     let to_vip = |from| packet(from, protocol, cluster_ip(family, 10), PORT + 1);
     vec![
-        scene.row("an unlisted port of a cluster IP refuses a pod", to_vip(A2), Expect::Rejected),
-        scene.row("an unlisted port of a cluster IP refuses the node", to_vip(NODE), Expect::Rejected),
-        scene.row("an unlisted port of a cluster IP refuses a client outside", to_vip(CLIENT), Expect::Rejected),
+        scene.row(
+            "an unlisted port of a cluster IP refuses a pod",
+            to_vip(A2),
+            Expect::Rejected,
+        ),
+        scene.row(
+            "an unlisted port of a cluster IP refuses the node",
+            to_vip(NODE),
+            Expect::Rejected,
+        ),
+        scene.row(
+            "an unlisted port of a cluster IP refuses a client outside",
+            to_vip(CLIENT),
+            Expect::Rejected,
+        ),
         scene.row(
             "an unlisted port of an external IP is nobody's business",
             packet(CLIENT, protocol, outside_ip(family, EXTERNAL), PORT + 1),
-            Expect::NotOurs(Untouched::Lost),
+            Expect::NotOurs(Untouched::Routed),
         ),
     ]
 }

@@ -39,7 +39,11 @@ fn clients(family: Family, protocol: Protocol) -> Vec<Row> {
     let to_balancer = |from| packet(from, protocol, outside_ip(family, BALANCER), PORT);
     let served = || reaches([A1, B1], Masqueraded);
     vec![
-        scene.row("a client inside the source ranges is served", to_balancer(CLIENT), served()),
+        scene.row(
+            "a client inside the source ranges is served",
+            to_balancer(CLIENT),
+            served(),
+        ),
         scene.row(
             "a client outside the source ranges gets no answer",
             to_balancer(CLIENT.shifted(1)),
@@ -65,19 +69,28 @@ fn clients(family: Family, protocol: Protocol) -> Vec<Row> {
 
 fn special(family: Family) -> Vec<Row> {
     let protocol = Protocol::Tcp;
-    let other = if family == Family::V4 { Family::V6 } else { Family::V4 };
+    let other = if family == Family::V4 {
+        Family::V6
+    } else {
+        Family::V4
+    };
     let to_balancer = |from: Place| packet(from, protocol, outside_ip(family, BALANCER), PORT);
     let served = || reaches([A1, B1], Masqueraded);
     let with = |ranges: &[IpNet]| guarded(family, protocol, ranges);
     let client_only = with(&[only(CLIENT.ip(family))]);
     let several = with(&[
         only(NEIGHBOUR.ip(family)),
-        network(CLIENT.ip(family), if family == Family::V4 { 30 } else { 126 }),
+        network(
+            CLIENT.ip(family),
+            if family == Family::V4 { 30 } else { 126 },
+        ),
         only(CLIENT.ip(other)),
     ]);
     // A load balancer whose address the node itself holds.
     let bound = |ranges: &[IpNet]| {
-        let service = web(family, protocol).load_balancer(NODE_SECOND.ip(family)).source_ranges(ranges);
+        let service = web(family, protocol)
+            .load_balancer(NODE_SECOND.ip(family))
+            .source_ranges(ranges);
         Scene::of(service, &all_ready([A1, B1]))
     };
     let to_itself = packet(NODE_SECOND, protocol, NODE_SECOND.ip(family), PORT);

@@ -25,7 +25,8 @@ fn forward_drop(family: Family, protocol: Protocol) -> Vec<Row> {
     let vip = cluster_ip(family, 10);
     let service = web(family, protocol).node_port(NODE_PORT);
     let scene = Scene::of(service.clone(), &all_ready([A1, B1])).beside(Surrounding::ForwardDrop);
-    let local = Scene::of(service.external_local(), &all_ready([A1])).beside(Surrounding::ForwardDrop);
+    let local =
+        Scene::of(service.external_local(), &all_ready([A1])).beside(Surrounding::ForwardDrop);
     vec![
         scene.row(
             "under FORWARD policy DROP a node port works",
@@ -45,7 +46,7 @@ fn forward_drop(family: Family, protocol: Protocol) -> Vec<Row> {
         scene.row(
             "under FORWARD policy DROP what is not ours stays dropped",
             packet(CLIENT, protocol, A1.ip(family), SERVED_PORTS[0]),
-            Expect::NotOurs(Untouched::Lost),
+            Expect::NotOurs(Untouched::Filtered),
         ),
     ]
 }
@@ -53,7 +54,9 @@ fn forward_drop(family: Family, protocol: Protocol) -> Vec<Row> {
 fn marks(family: Family, protocol: Protocol) -> Vec<Row> {
     let service = web(family, protocol).node_port(NODE_PORT);
     let scene = Scene::of(service, &all_ready([A1, B1]))
-        .set(|settings| settings.detect_local = LocalDetector::BridgeInterface(POD_BRIDGE.to_owned()))
+        .set(|settings| {
+            settings.detect_local = LocalDetector::BridgeInterface(POD_BRIDGE.to_owned())
+        })
         .beside(Surrounding::MarksVanish);
     vec![
         scene.row(

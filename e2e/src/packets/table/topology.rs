@@ -19,9 +19,17 @@ fn of_family(family: Family) -> Vec<Row> {
     let protocol = Protocol::Tcp;
     let vip = cluster_ip(family, 10);
     let row = |sentence: &str, endpoints: &[EndpointBuilder], expect| {
-        Scene::of(web(family, protocol), endpoints).row(sentence, packet(A2, protocol, vip, PORT), expect)
+        Scene::of(web(family, protocol), endpoints).row(
+            sentence,
+            packet(A2, protocol, vip, PORT),
+            expect,
+        )
     };
-    let zonal = [ready(A1).for_zone(ZONE), ready(B1).for_zone(ZONE), ready(B2).for_zone(REMOTE_ZONE)];
+    let zonal = [
+        ready(A1).for_zone(ZONE),
+        ready(B1).for_zone(ZONE),
+        ready(B2).for_zone(REMOTE_ZONE),
+    ];
     let exposed = Scene::of(web(family, protocol).node_port(NODE_PORT), &zonal);
     let local = Scene::of(
         web(family, protocol).internal_local(),
@@ -29,25 +37,43 @@ fn of_family(family: Family) -> Vec<Row> {
     );
     let no_zone = Scene::of(web(family, protocol), &zonal).facts(|node| node.zone = None);
     vec![
-        row("zone hints choose the endpoints of this zone", &zonal, reaches([A1, B1], Kept)),
+        row(
+            "zone hints choose the endpoints of this zone",
+            &zonal,
+            reaches([A1, B1], Kept),
+        ),
         row(
             "zone hints are ignored where one usable endpoint has none",
-            &[ready(A1).for_zone(ZONE), ready(B1).for_zone(REMOTE_ZONE), ready(B2)],
+            &[
+                ready(A1).for_zone(ZONE),
+                ready(B1).for_zone(REMOTE_ZONE),
+                ready(B2),
+            ],
             reaches([A1, B1, B2], Kept),
         ),
         row(
             "an endpoint that is not usable need not have a hint",
-            &[ready(A1).for_zone(ZONE), ready(B1).for_zone(REMOTE_ZONE), unready(A3)],
+            &[
+                ready(A1).for_zone(ZONE),
+                ready(B1).for_zone(REMOTE_ZONE),
+                unready(A3),
+            ],
             reaches([A1], Kept),
         ),
         row(
             "zone hints are ignored where none is for this zone",
-            &[ready(A1).for_zone(REMOTE_ZONE), ready(B1).for_zone(REMOTE_ZONE)],
+            &[
+                ready(A1).for_zone(REMOTE_ZONE),
+                ready(B1).for_zone(REMOTE_ZONE),
+            ],
             reaches([A1, B1], Kept),
         ),
         row(
             "an endpoint may be meant for several zones",
-            &[ready(B1).for_zone(REMOTE_ZONE).for_zone(ZONE), ready(B2).for_zone(REMOTE_ZONE)],
+            &[
+                ready(B1).for_zone(REMOTE_ZONE).for_zone(ZONE),
+                ready(B2).for_zone(REMOTE_ZONE),
+            ],
             reaches([B1], Kept),
         ),
         row(

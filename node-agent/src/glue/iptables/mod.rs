@@ -1,14 +1,15 @@
 //! The glue on iptables and ipset.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sluice_kernel::address_set::AddressSets;
 use sluice_kernel::iptables::Table;
-use sluice_service_plan::model::{NodeFacts, Settings};
-use sluice_service_plan::plan::Plan;
+use sluice_service_plan::model::{NodeFacts, ObjectName, Settings};
+use sluice_service_plan::plan::{Plan, ServicePlan};
 
 use super::Glue;
-use super::membership::{of_node, of_service};
+use super::membership::{depends_on_addresses, of_node, of_service};
 use super::sets::GlueSets;
 use crate::balancer::Scope;
 use crate::data_plane::{DataPlaneError, Drift, SyncReport};
@@ -45,18 +46,22 @@ impl IptablesGlue {
 
     fn stage(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<(), DataPlaneError> {
         let Scope::Change(change) = scope else { return Ok(self.sets.stage_all(members(plan))?) };
-        let node_differs = self.node != plan.node;
-        if node_differs
-            && (self.node.internal_ips != plan.node.internal_ips || self.node.pod_cidrs != plan.node.pod_cidrs)
-        {
-            // Source ranges and hairpin look at these; they change about never.
+        if self.node.internal_ips != plan.node.internal_ips || self.node.pod_cidrs != plan.node.pod_cidrs {
+            // Hairpin looks at these; they change about never.
             return Ok(self.sets.stage_all(members(plan))?);
         }
-        let come = change.services.iter().filter_map(|c| c.after.as_ref());
-        let go = change.services.iter().filter_map(|c| c.before.as_ref());
-        let come = come.flat_map(|service| of_service(service, &plan.node));
-        let go = go.flat_map(|service| of_service(service, &self.node));
-        if node_differs || self.settings != plan.settings {
+        let mut come: Vec<&ServicePlan> = change.services.iter().filter_map(|c| c.after.as_deref()).collect();
+        let mut go: Vec<&ServicePlan> = change.services.iter().filter_map(|c| c.before.as_deref()).collect();
+        if self.node.addresses != plan.node.addresses {
+            let changed: HashSet<&ObjectName> = change.services.iter().map(|c| &c.name).collect();
+            let unchanged = plan.services.values().filter(|s| depends_on_addresses(s) && !changed.contains(&s.name));
+            let unchanged: Vec<&ServicePlan> = unchanged.map(AsRef::as_ref).collect();
+            come.extend(&unchanged);
+            go.extend(&unchanged);
+        }
+        let come = come.into_iter().flat_map(|service| of_service(service, &plan.node));
+        let go = go.into_iter().flat_map(|service| of_service(service, &self.node));
+        if self.node != plan.node || self.settings != plan.settings {
             let now = of_node(&plan.node, &plan.settings);
             let before = of_node(&self.node, &self.settings);
             self.sets.stage(come.chain(now), go.chain(before));

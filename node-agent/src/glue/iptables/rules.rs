@@ -96,13 +96,13 @@ impl Inputs<'_> {
     /// Matches destinations that serve node ports. `loopback` is how a packet on the loopback device shows, where it may at all:
     /// a neighbour's frame for 127.0.0.1 must not.
     pub(crate) fn node_port_matches(&self, loopback: &str) -> Vec<String> {
-        let mut own = format!("-m set --match-set {} dst", self.set(Role::OwnIp));
+        let mut selected = String::new();
         if self.settings.node_port_addresses != NodePortAddresses::All {
-            own.push_str(&format!(" -m set --match-set {} dst", self.set(Role::NodePortIp)));
+            selected = format!(" -m set --match-set {} dst", self.set(Role::NodePortIp));
         }
-        let mut matches = vec![own];
+        let mut matches = vec![format!("-m set --match-set {} dst{selected}", self.set(Role::OwnIp))];
         if self.serves_localhost() {
-            matches.push(format!("-d 127.0.0.0/8 {loopback}"));
+            matches.push(format!("-d 127.0.0.0/8 {loopback}{selected}"));
         }
         matches
     }

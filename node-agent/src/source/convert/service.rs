@@ -1,5 +1,6 @@
 //! Services.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ const DEFAULT_AFFINITY_SECONDS: i32 = 10_800;
 
 /// The longest that the API server takes.
 const MAX_AFFINITY_SECONDS: i32 = 86_400;
+
+/// Labels that a plan depends on. The rest is left out: a map costs half a kilobyte a service.
+const LABELS: [&str; 1] = ["service.kubernetes.io/service-proxy-name"];
 
 /// Reduces a Service to the fields that matter.
 pub fn service(object: k8s::Service) -> Result<Service, FieldError> {
@@ -39,7 +43,7 @@ pub fn service(object: k8s::Service) -> Result<Service, FieldError> {
             .metadata
             .creation_timestamp
             .map_or(0, |time| time.0.as_second()),
-        labels: object.metadata.labels.unwrap_or_default(),
+        labels: labels_that_matter(object.metadata.labels),
         kind,
         cluster_ips,
         external_ips: read_list(
@@ -67,6 +71,12 @@ pub fn service(object: k8s::Service) -> Result<Service, FieldError> {
         })?,
         ports,
     })
+}
+
+fn labels_that_matter(labels: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let mut labels = labels.unwrap_or_default();
+    labels.retain(|key, _| LABELS.contains(&key.as_str()));
+    labels
 }
 
 fn service_type(value: Option<&str>) -> Result<ServiceType, FieldError> {

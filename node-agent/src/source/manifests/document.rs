@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
 use super::locate::LocatedText;
 
@@ -68,20 +69,38 @@ pub(super) fn yaml_chunks(text: &str) -> Vec<Chunk<'_>> {
     chunks
 }
 
-/// Keeps a part from its first line that says something on.
+/// Keeps a part without the lines around it that say nothing.
 fn push_chunk<'a>(chunks: &mut Vec<Chunk<'a>>, mut line: usize, mut text: &'a str) {
-    while let Some(first) = text.split_inclusive('\n').next() {
-        let trimmed = first.trim();
-        if !(trimmed.is_empty() || trimmed == "---" || trimmed.starts_with(['#', '%'])) {
-            chunks.push(Chunk {
-                line,
-                text: text.trim_end(),
-            });
-            return;
-        }
+    let says_nothing = |line: &str| {
+        let line = line.trim();
+        line.is_empty() || line == "---" || line.starts_with(['#', '%'])
+    };
+    while let Some(first) = text
+        .split_inclusive('\n')
+        .next()
+        .filter(|first| says_nothing(first))
+    {
         text = &text[first.len()..];
         line += 1;
     }
+    while let Some(last) = text
+        .split_inclusive('\n')
+        .next_back()
+        .filter(|last| is_outer_comment(last))
+    {
+        text = &text[..text.len() - last.len()];
+    }
+    if !text.is_empty() {
+        chunks.push(Chunk {
+            line,
+            text: text.trim_end(),
+        });
+    }
+}
+
+/// An indented one may be text of a block scalar.
+fn is_outer_comment(line: &str) -> bool {
+    line.starts_with('#') || line.trim().is_empty()
 }
 
 fn is_mark(line: &str) -> bool {
@@ -138,18 +157,16 @@ pub(super) fn yaml_options() -> serde_saphyr::Options {
     let mut options = serde_saphyr::Options::default();
     options.budget = Some(budget);
     options.with_snippet = false;
+    // `y` and `on` are words, as in YAML 1.2.
+    options.strict_booleans = true;
     options
 }
 
 /// The message without the place, which the refusal tells in its own way.
 fn yaml_message(error: &serde_saphyr::Error) -> String {
-    let message = error.without_snippet().to_string();
-    let place = error
-        .location()
-        .map(|at| format!(" at line {}, column {}", at.line(), at.column()));
-    place
-        .and_then(|place| message.strip_suffix(&place).map(str::to_owned))
-        .unwrap_or(message)
+    UserMessageFormatter
+        .format_message(error.without_snippet())
+        .into_owned()
 }
 
 /// The message without the place.
@@ -181,8 +198,8 @@ impl<'a> LineCounter<'a> {
     /// The line on which `part`, a part of the text, starts.
     pub(super) fn line_of(&mut self, part: &str) -> usize {
         let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        if let Some(between) = self.text.as_bytes().get(self.offset..offset) {
-            self.line += between.iter().filter(|byte| **byte == b'\n').count();
+        if let Some(between) = self.text.get(self.offset..offset) {
+            self.line += between.matches('\n').count();
             self.offset = offset;
         }
         self.line

@@ -30,6 +30,9 @@ impl<'a> LocatedText<'a> {
 
     /// Line in the file of the field `path` (`spec.ports[0].port`), or of the nearest field above it that is there.
     pub(super) fn line_of(&self, path: &str) -> usize {
+        if path.is_empty() {
+            return self.chunk.line;
+        }
         let Some((mut node, mut rest)) = self.shape().and_then(|root| root.value.child(path))
         else {
             return self.chunk.line;
@@ -51,8 +54,8 @@ impl<'a> LocatedText<'a> {
 #[derive(Debug)]
 enum Node {
     Leaf,
-    List(Vec<Spanned<Node>>),
-    Map(Vec<(String, Spanned<Node>)>),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(String, Spanned<Self>)>),
 }
 
 impl Node {

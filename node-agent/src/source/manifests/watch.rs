@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_millis(30);
 const LONGEST_BURST: Duration = Duration::from_millis(300);
 
 /// Time between looks at the files while the kernel tells of changes: for what it cannot tell, such as a changed target of a link.
-const POLL_WATCHED: Duration = Duration::from_mins(1);
+const POLL_WATCHED: Duration = Duration::from_secs(60);
 
 /// Time between looks at the files while it does not.
 const POLL_UNWATCHED: Duration = Duration::from_secs(1);
@@ -165,4 +165,32 @@ fn is_change(event: &notify::Event) -> bool {
 fn identity_of(directory: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::metadata(directory).ok()?;
     Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_a_file_is_no_change_and_writing_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let (sender, events) = mpsc::channel();
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                let _ = sender.send(is_change(&event.unwrap()));
+            })
+            .unwrap();
+        let file = directory.path().join("f.yaml");
+        std::fs::write(&file, "a").unwrap();
+        watcher
+            .watch(directory.path(), RecursiveMode::NonRecursive)
+            .unwrap();
+        std::fs::read(&file).unwrap();
+        std::fs::read_dir(directory.path()).unwrap().count();
+        while let Ok(is_change) = events.recv_timeout(Duration::from_millis(300)) {
+            assert!(!is_change, "an event of the reader counts as a change");
+        }
+        std::fs::write(&file, "b").unwrap();
+        assert!(events.into_iter().take(2).any(|is_change| is_change));
+    }
 }

@@ -1,0 +1,141 @@
+//! When and how changes are programmed.
+
+use super::*;
+
+#[test]
+fn nothing_is_written_before_everything_was_listed() {
+    let mut bench = Bench::new();
+    bench.push(service("a", None));
+    bench.settle();
+    assert!(bench.stage.calls().is_empty() && !bench.health.is_healthy());
+    bench.inbox.set_listed();
+    bench.settle();
+    assert_eq!(bench.stage.calls(), ["nft reconcile 1"]);
+    assert!(bench.health.is_healthy());
+    assert_eq!(bench.metric("sluice_chains"), "7");
+}
+
+#[test]
+fn a_burst_is_one_transaction() {
+    let mut bench = Bench::at_rest();
+    for name in ["b", "c", "b", "d", "b"] {
+        bench.push(service(name, None));
+    }
+    bench.wake();
+    assert_eq!(bench.stage.calls(), ["nft apply 3"]);
+}
+
+#[test]
+fn the_next_sync_starts_an_interval_after_the_end_of_the_last() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().sync_takes = Duration::from_millis(30);
+    bench.push(service("b", None));
+    bench.wake();
+    let end = bench.stage.now();
+    bench.push(service("c", None));
+    bench.wake();
+    let interval = bench.stage.lock().start_of_last_sync.unwrap() - end;
+    assert_eq!(interval, Duration::from_millis(50));
+}
+
+#[test]
+fn a_slow_sync_is_followed_by_as_long_a_rest_in_which_changes_gather() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().sync_takes = Duration::from_millis(700);
+    bench.push(service("b", None));
+    bench.wake();
+    let end = bench.stage.now();
+    bench.stage.calls();
+    bench.push(service("c", None));
+    bench.push(service("d", None));
+    bench.wake();
+    assert_eq!(
+        bench.stage.lock().start_of_last_sync.unwrap() - end,
+        Duration::from_millis(700)
+    );
+    assert_eq!(bench.stage.calls(), ["nft apply 2"]);
+}
+
+#[test]
+fn the_policy_changes_the_interval_while_running() {
+    let mut bench = Bench::at_rest();
+    bench.push(policy(|spec| spec.sync.min_interval_milliseconds = 2000));
+    bench.wake();
+    let end = bench.stage.now();
+    bench.push(service("b", None));
+    bench.wake();
+    let interval = bench.stage.lock().start_of_last_sync.unwrap() - end;
+    assert_eq!(interval, Duration::from_secs(2));
+}
+
+#[test]
+fn after_an_error_the_whole_plan_is_reconciled_with_growing_waits_and_health_is_red_meanwhile() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().failures = VecDeque::from(["apply", "reconcile", "reconcile"]);
+    bench.push(service("b", None));
+    bench.wake();
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        assert!(!bench.health.is_healthy());
+        let before = bench.stage.now();
+        // Later changes wait for the retry.
+        bench.push(service("c", None));
+        waits.push((bench.wake() - before).as_millis());
+    }
+    assert_eq!(waits, [250, 500, 1000]);
+    assert_eq!(
+        bench.stage.calls(),
+        [
+            "nft apply 1",
+            "nft reconcile 3",
+            "nft reconcile 3",
+            "nft reconcile 3"
+        ]
+    );
+    assert!(bench.health.is_healthy());
+    assert_eq!(
+        bench.metric("sluice_sync_failures_total{category=\"set_full\"}"),
+        "3"
+    );
+    assert_eq!(
+        bench.metric("sluice_sync_failing"),
+        "",
+        "it is no longer failing"
+    );
+}
+
+#[test]
+fn changes_count_as_pending_until_the_kernel_holds_them() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().failures = VecDeque::from(["apply"]);
+    bench.push(service("b", None));
+    bench.metrics.sync.queued((1, 0), bench.inbox.waiting());
+    bench.wake();
+    assert_eq!(
+        bench.metric("kubeproxy_sync_proxy_rules_service_changes_pending"),
+        "1"
+    );
+    bench.wake();
+    assert_eq!(
+        bench.metric("kubeproxy_sync_proxy_rules_service_changes_pending"),
+        "0"
+    );
+}
+
+#[test]
+fn health_check_servers_follow_the_plan_once_the_kernel_holds_it() {
+    let mut bench = Bench::at_rest();
+    let name = ObjectName::new("ns", "b");
+    bench.push(service("b", Some(30_100)));
+    bench.stage.lock().failures = VecDeque::from(["apply"]);
+    bench.wake();
+    assert!(bench.health_checks.borrow().is_empty());
+    bench.wake();
+    assert_eq!(bench.health_checks.borrow()[&name].port, 30_100);
+    bench.push(Batch {
+        services: BTreeMap::from([(name, None)]),
+        ..Batch::default()
+    });
+    bench.wake();
+    assert!(bench.health_checks.borrow_and_update().is_empty());
+}
