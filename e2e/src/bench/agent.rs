@@ -34,6 +34,10 @@ pub fn measure(agent: &Path, size: Size) -> Result<Measured, BenchError> {
         std::fs::write(manifests.join("cluster.json"), documents)
     })?;
     agent.wait_until_healthy(&node, PATIENCE)?;
+    let rules = gauge(&agent.metrics(&node)?, "sluice_rules");
+    if rules < f64::from(size.services) * f64::from(size.endpoints) {
+        return Err(BenchError::NotSo(format!("the agent has programmed {rules} rules only for {size}")));
+    }
     let before = cpu_ticks(agent.id())?;
     std::thread::sleep(IDLE);
     let ticks = cpu_ticks(agent.id())? - before;
@@ -49,7 +53,7 @@ pub fn measure(agent: &Path, size: Size) -> Result<Measured, BenchError> {
 /// Services and slices, one JSON document a line.
 fn documents(size: Size) -> String {
     let mut out = format!(
-        "{{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{{\"name\":\"{}\"}},\"spec\":{{\"podCIDRs\":[\"10.244.0.0/24\"]}}}}\n---\n",
+        "{{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{{\"name\":\"{}\"}},\"spec\":{{\"podCIDRs\":[\"10.244.0.0/24\"]}}}}\n",
         cluster::NODE_NAME
     );
     for index in 0..size.services {
@@ -57,7 +61,7 @@ fn documents(size: Size) -> String {
         let _ = writeln!(
             out,
             "{{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{{\"namespace\":\"bench\",\"name\":\"service-{index}\"}},\
-             \"spec\":{{\"clusterIP\":\"{ip}\",\"clusterIPs\":[\"{ip}\"],\"ports\":[{{\"name\":\"http\",\"protocol\":\"TCP\",\"port\":{}}}]}}}}\n---",
+             \"spec\":{{\"clusterIP\":\"{ip}\",\"clusterIPs\":[\"{ip}\"],\"ports\":[{{\"name\":\"http\",\"protocol\":\"TCP\",\"port\":{}}}]}}}}",
             cluster::PORT
         );
         let endpoints: Vec<String> = cluster::made_up(index, size.endpoints)
@@ -71,11 +75,16 @@ fn documents(size: Size) -> String {
             out,
             "{{\"apiVersion\":\"discovery.k8s.io/v1\",\"kind\":\"EndpointSlice\",\"metadata\":{{\"namespace\":\"bench\",\
              \"name\":\"service-{index}-1\",\"labels\":{{\"kubernetes.io/service-name\":\"service-{index}\"}}}},\
-             \"addressType\":\"IPv4\",\"ports\":[{{\"name\":\"http\",\"protocol\":\"TCP\",\"port\":8080}}],\"endpoints\":[{}]}}\n---",
+             \"addressType\":\"IPv4\",\"ports\":[{{\"name\":\"http\",\"protocol\":\"TCP\",\"port\":8080}}],\"endpoints\":[{}]}}",
             endpoints.join(",")
         );
     }
     out
+}
+
+fn gauge(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0.0)
 }
 
 fn memory(pid: u32, field: &str) -> Result<u64, BenchError> {

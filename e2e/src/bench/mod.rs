@@ -100,11 +100,11 @@ pub fn run(agent: &Path, out: &Path, sizes: &[Size]) -> Result<(), BenchError> {
             report.programming.push(programming::measure(variant, *size)?);
         }
     }
-    for size in [*sizes.first().unwrap_or(&SIZES[0]), *sizes.last().unwrap_or(&SIZES[4])] {
+    let largest = sizes.iter().copied().max_by_key(|size| size.services).unwrap_or(SIZES[0]);
+    for size in [SIZES[0], largest] {
         eprintln!("agent with {size}");
         report.agent.push(agent::measure(agent, size)?);
     }
-    let largest = sizes.iter().copied().max_by_key(|size| size.services).unwrap_or(SIZES[4]);
     for variant in VARIANTS {
         eprintln!("connections with 1 and {} services, {variant}", largest.services);
         report.traffic.push(traffic::measure(variant, largest)?);

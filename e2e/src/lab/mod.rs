@@ -36,7 +36,7 @@ pub use server::{Listen, Server};
 
 use places::{
     DAEMON_NAME, DAEMON_PORT, Home, LOCAL_PODS, NODE, POD_BRIDGE, Place, REMOTE_NODE, REMOTE_PODS,
-    SERVED_PORTS,
+    ROUTER, SERVED_PORTS,
 };
 use wiring::{Namespaces, pod_port};
 
@@ -49,7 +49,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Builds a lab (some 100 ms). Needs root and the program `ip`.
+    /// Builds a lab (some 100 ms). Needs root and the programs `ip` and `nft`.
     pub fn up() -> Result<Self, LabError> {
         let namespaces = Namespaces::new()?;
         let mut lab = Self {
@@ -69,8 +69,9 @@ impl Lab {
                 .chain(&REMOTE_PODS)
                 .map(serving)
                 .collect(),
+            vec![serving(&ROUTER)],
         ]);
-        let homes = LOCAL_PODS.iter().chain([&NODE, &REMOTE_NODE]);
+        let homes = LOCAL_PODS.iter().chain([&NODE, &REMOTE_NODE, &ROUTER]);
         self.servers = homes
             .zip(hosts)
             .map(|(place, listen)| Server::start(self.namespace(place), &listen))
@@ -91,6 +92,7 @@ impl Lab {
             Home::Node => &self.namespaces.node,
             Home::Pod(index) => &self.namespaces.pods[index],
             Home::Remote => &self.namespaces.remote,
+            Home::Router => &self.namespaces.router,
         }
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   client 192.0.2.100-.131   neighbour 192.0.2.200
 //!        |                         |
-//!   =====+=========== LAN =========+======+======= 192.0.2.0/24, 2001:db8::/64; router .1: nothing beyond
+//!   =====+=========== LAN =========+======+======= 192.0.2.0/24, 2001:db8::/64; router .1
 //!                      |                  |
 //!            node 192.0.2.10, .11     remote 192.0.2.20
 //!            cni0 10.244.0.1/24       b1 b2 b3  10.244.1.11-.13
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The clients' default route is the node, so whatever they send to a service address meets the node; everything that the
-//! remote node sends goes through the node too, so replies to connections that kept their source come back.
+//! remote node and the router send goes through the node too, so replies to connections that kept their source come back.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -43,6 +43,8 @@ pub enum Home {
     Pod(usize),
     /// The other node with its pods.
     Remote,
+    /// The router.
+    Router,
 }
 
 impl Place {
@@ -114,6 +116,9 @@ pub const NODE_LOOPBACK: Place = Place {
 };
 /// The other node.
 pub const REMOTE_NODE: Place = on_lan("remote", 20, Home::Remote);
+/// The node's default route. Whatever should be routed further its own server answers, on every port and under this name:
+/// so a packet that the node dropped and one that it let pass untouched are told apart.
+pub const ROUTER: Place = on_lan("beyond", 1, Home::Router);
 /// A client outside; it holds [`CLIENT_ADDRESSES`] addresses, `CLIENT.shifted(0..)`.
 pub const CLIENT: Place = on_lan("client", 100, Home::Client);
 /// How many addresses the client holds.

@@ -45,8 +45,6 @@ pub enum Outcome {
     Refused,
     /// Nothing came back.
     TimedOut,
-    /// The packet left the node for where nothing is: the router at the end of the lab says so.
-    Unrouted,
     /// Another error of the client's kernel.
     Failed(Errno),
     /// An answer that no server of the lab gives.
@@ -65,7 +63,6 @@ impl fmt::Display for Outcome {
             }
             Self::Refused => f.write_str("refused"),
             Self::TimedOut => f.write_str("no answer"),
-            Self::Unrouted => f.write_str("routed to nowhere"),
             Self::Failed(errno) => write!(f, "failed: {errno}"),
             Self::Unintelligible(text) => write!(f, "answered {text:?}"),
         }
@@ -218,8 +215,6 @@ impl Outcome {
         }
         match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
             Errno::ECONNREFUSED | Errno::ENOPROTOOPT | Errno::EPROTO => Self::Refused,
-            // "Administratively prohibited" in IPv4 and in IPv6.
-            Errno::EHOSTUNREACH | Errno::EACCES => Self::Unrouted,
             errno => Self::Failed(errno),
         }
     }

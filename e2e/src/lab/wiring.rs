@@ -5,15 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::places::{
     CLIENT, CLIENT_ADDRESSES, LAN_INTERFACE, LOCAL_PODS, NEIGHBOUR, NODE, NODE_BRIDGE, NODE_SECOND,
-    POD_BRIDGE, Place, REMOTE_NODE, REMOTE_PODS,
+    POD_BRIDGE, Place, REMOTE_NODE, REMOTE_PODS, ROUTER, SERVED_PORTS,
 };
 use super::{LabError, Namespace};
 
-/// The router's address on the LAN: the node's default route.
-const ROUTER: (&str, &str) = ("192.0.2.1", "2001:db8::1");
-
-/// Of a host that forwards for others.
-const ROUTER_SYSCTLS: [(&str, &str); 8] = [
+const NODE_SYSCTLS: [(&str, &str); 10] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv6/conf/all/forwarding", "1"),
     ("net/ipv4/conf/all/rp_filter", "0"),
@@ -24,10 +20,7 @@ const ROUTER_SYSCTLS: [(&str, &str); 8] = [
     // Every probe that is refused hears of it, not one a second.
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv6/icmp/ratelimit", "0"),
-];
-
-/// Replies between pods of one bridge must meet connection tracking.
-const BRIDGE_SYSCTLS: [(&str, &str); 2] = [
+    // Replies between pods of one bridge must meet connection tracking.
     ("net/bridge/bridge-nf-call-iptables", "1"),
     ("net/bridge/bridge-nf-call-ip6tables", "1"),
 ];
@@ -39,6 +32,7 @@ const SETTLING: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Namespaces {
     pub(super) lan: Namespace,
+    pub(super) router: Namespace,
     pub(super) node: Namespace,
     pub(super) remote: Namespace,
     pub(super) client: Namespace,
@@ -50,6 +44,7 @@ impl Namespaces {
     pub(super) fn new() -> Result<Self, LabError> {
         let made = Self {
             lan: Namespace::new("lan")?,
+            router: Namespace::new("router")?,
             node: Namespace::new("node")?,
             remote: Namespace::new("remote")?,
             client: Namespace::new("client")?,
@@ -63,6 +58,7 @@ impl Namespaces {
         made.wire_node()?;
         made.wire_pods()?;
         made.wire_remote()?;
+        made.wire_router()?;
         made.wire_clients()?;
         made.settle()?;
         Ok(made)
@@ -73,6 +69,7 @@ impl Namespaces {
     fn settle(&self) -> Result<(), LabError> {
         let all = [
             &self.lan,
+            &self.router,
             &self.node,
             &self.remote,
             &self.client,
@@ -91,14 +88,18 @@ impl Namespaces {
         Ok(())
     }
 
-    /// A switch that is also the router at the end of everybody's world. It answers by ICMP that what lies beyond is
-    /// prohibited: so a packet that the node dropped and one that it let pass are told apart.
+    /// A switch.
     fn wire_lan(&self) -> Result<(), LabError> {
         let mut lines = String::from("link add lan type bridge forward_delay 0\n");
         let _ = writeln!(lines, "link set lan addrgenmode none up");
-        let _ = writeln!(lines, "addr add {}/24 dev lan", ROUTER.0);
-        let _ = writeln!(lines, "addr add {}/64 dev lan nodad", ROUTER.1);
-        for guest in [&self.node, &self.remote, &self.client, &self.neighbour] {
+        let guests = [
+            &self.router,
+            &self.node,
+            &self.remote,
+            &self.client,
+            &self.neighbour,
+        ];
+        for guest in guests {
             let (port, id) = (guest.name(), guest.id());
             let _ = writeln!(
                 lines,
@@ -107,19 +108,11 @@ impl Namespaces {
             let _ = writeln!(lines, "link set {port} addrgenmode none");
             let _ = writeln!(lines, "link set {port} master lan up");
         }
-        // Only kinds of "prohibited" end a connected UDP or raw socket's wait.
-        let _ = writeln!(lines, "route add prohibit default");
-        let _ = writeln!(lines, "route add prohibit ::/0");
-        let _ = writeln!(lines, "route add 10.244.0.0/16 via {}", NODE.v4);
-        let _ = writeln!(lines, "route add fd00:10:244::/48 via {}", NODE.v6);
-        for (path, value) in ROUTER_SYSCTLS {
-            self.lan.sysctl(path, value)?;
-        }
         self.lan.ip(&lines)
     }
 
     fn wire_node(&self) -> Result<(), LabError> {
-        for (path, value) in ROUTER_SYSCTLS.into_iter().chain(BRIDGE_SYSCTLS) {
+        for (path, value) in NODE_SYSCTLS {
             self.node.sysctl(path, value)?;
         }
         let mut lines = on_lan(&NODE, 24, 64);
@@ -133,8 +126,7 @@ impl Namespaces {
         let _ = writeln!(lines, "link add {POD_BRIDGE} type bridge forward_delay 0");
         let _ = writeln!(lines, "link set {POD_BRIDGE} addrgenmode none up");
         lines += &addresses(&NODE_BRIDGE, POD_BRIDGE, 24, 64);
-        let _ = writeln!(lines, "route add default via {}", ROUTER.0);
-        let _ = writeln!(lines, "route add default via {}", ROUTER.1);
+        lines += &default_route(&ROUTER);
         let _ = writeln!(lines, "route add 10.244.1.0/24 via {}", REMOTE_NODE.v4);
         let _ = writeln!(lines, "route add fd00:10:244:1::/64 via {}", REMOTE_NODE.v6);
         for (pod, place) in self.pods.iter().zip(LOCAL_PODS) {
@@ -157,17 +149,26 @@ impl Namespaces {
         Ok(())
     }
 
-    /// The other node knows no neighbour but the node under test.
     fn wire_remote(&self) -> Result<(), LabError> {
-        let mut lines = on_lan(&REMOTE_NODE, 32, 128);
-        let _ = writeln!(lines, "route add {} dev {LAN_INTERFACE}", NODE.v4);
-        let _ = writeln!(lines, "route add {} dev {LAN_INTERFACE}", NODE.v6);
-        lines += &default_route(&NODE);
+        let mut lines = behind_node(&REMOTE_NODE);
         for pod in REMOTE_PODS {
             let _ = writeln!(lines, "addr add {}/32 dev lo", pod.v4);
             let _ = writeln!(lines, "addr add {}/128 dev lo nodad", pod.v6);
         }
         self.remote.ip(&lines)
+    }
+
+    /// The router at the end of the lab's world: whatever it should route, its own server answers.
+    fn wire_router(&self) -> Result<(), LabError> {
+        self.router.ip(&behind_node(&ROUTER))?;
+        let port = SERVED_PORTS[0];
+        let rules = format!(
+            "add table inet beyond\n\
+             add chain inet beyond everything {{ type nat hook prerouting priority dstnat; }}\n\
+             add rule inet beyond everything \
+             fib daddr type unicast meta l4proto {{ tcp, udp, sctp }} redirect to :{port}\n"
+        );
+        self.router.program("nft", &["-f", "-"], &rules).map(drop)
     }
 
     fn wire_clients(&self) -> Result<(), LabError> {
@@ -208,6 +209,14 @@ pub(super) fn pod_port(pod: &Place) -> String {
 fn on_lan(place: &Place, v4_len: u8, v6_len: u8) -> String {
     format!("link set {LAN_INTERFACE} addrgenmode none up\n")
         + &addresses(place, LAN_INTERFACE, v4_len, v6_len)
+}
+
+/// A host on the LAN that knows no neighbour but the node under test, so that its answers go through the node.
+fn behind_node(place: &Place) -> String {
+    let mut lines = on_lan(place, 32, 128);
+    let _ = writeln!(lines, "route add {} dev {LAN_INTERFACE}", NODE.v4);
+    let _ = writeln!(lines, "route add {} dev {LAN_INTERFACE}", NODE.v6);
+    lines + &default_route(&NODE)
 }
 
 /// Addresses that work at once, so without duplicate detection. The link-local one is what a host asks for its neighbours

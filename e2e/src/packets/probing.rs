@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use sluice_service_plan::model::Family;
 
 use super::row::{Expect, Packet, Row, Source, Target, Untouched};
-use crate::lab::places::{LOCAL_PODS, NODE, NODE_BRIDGE, Place};
+use crate::lab::places::{LOCAL_PODS, NODE, NODE_BRIDGE, Place, ROUTER};
 use crate::lab::{Lab, LabError, Outcome, Probe};
 
 /// Probes where each must end the same way.
@@ -30,15 +30,9 @@ pub(super) fn observe(lab: &Lab, row: &Row) -> Result<Option<String>, LabError> 
         Expect::Dropped | Expect::NotOurs(Untouched::Filtered) => {
             all(lab, row, &Outcome::TimedOut)?
         }
-        Expect::NotOurs(Untouched::Routed) => all(lab, row, &Outcome::Unrouted)?,
+        Expect::NotOurs(Untouched::Routed) => answers(lab, row, ROUTER.name)?,
         Expect::NotOurs(Untouched::Refused) => all(lab, row, &Outcome::Refused)?,
-        Expect::NotOurs(Untouched::Has(name)) => {
-            let outcomes = probe(lab, row, FEW)?;
-            let right = outcomes
-                .iter()
-                .all(|outcome| outcome.endpoint() == Some(name));
-            (!right).then(|| summary(&outcomes))
-        }
+        Expect::NotOurs(Untouched::Has(name)) => answers(lab, row, name)?,
     };
     Ok(wrong)
 }
@@ -71,6 +65,15 @@ fn all(lab: &Lab, row: &Row, expected: &Outcome) -> Result<Option<String>, LabEr
         _ => probe(lab, row, FEW)?,
     };
     let right = outcomes.iter().all(|outcome| outcome == expected);
+    Ok((!right).then(|| summary(&outcomes)))
+}
+
+/// A few probes that this server must answer, ours or not.
+fn answers(lab: &Lab, row: &Row, name: &str) -> Result<Option<String>, LabError> {
+    let outcomes = probe(lab, row, FEW)?;
+    let right = outcomes
+        .iter()
+        .all(|outcome| outcome.endpoint() == Some(name));
     Ok((!right).then(|| summary(&outcomes)))
 }
 

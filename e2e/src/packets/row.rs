@@ -139,7 +139,7 @@ impl Packet {
         match from.home {
             Home::Node => None,
             Home::Pod(_) => Some(POD_BRIDGE),
-            Home::Client | Home::Neighbour | Home::Remote => Some(LAN_INTERFACE),
+            Home::Client | Home::Neighbour | Home::Remote | Home::Router => Some(LAN_INTERFACE),
         }
     }
 }
@@ -177,7 +177,7 @@ pub enum Expect {
 /// What happens to a packet that is nobody's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Untouched {
-    /// The node routes it to where nothing is.
+    /// The node routes it on, to the router.
     Routed,
     /// Another program's rule on the node drops it.
     Filtered,

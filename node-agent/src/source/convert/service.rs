@@ -74,9 +74,10 @@ pub fn service(object: k8s::Service) -> Result<Service, FieldError> {
 }
 
 fn labels_that_matter(labels: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
-    let mut labels = labels.unwrap_or_default();
-    labels.retain(|key, _| LABELS.contains(&key.as_str()));
+    let labels = labels.into_iter().flatten();
     labels
+        .filter(|(key, _)| LABELS.contains(&key.as_str()))
+        .collect()
 }
 
 fn service_type(value: Option<&str>) -> Result<ServiceType, FieldError> {
