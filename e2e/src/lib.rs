@@ -5,6 +5,8 @@
 
 pub mod agent_process;
 pub mod bench;
+pub mod changes;
 pub mod demo;
 pub mod lab;
 pub mod packets;
+pub mod source_nat;

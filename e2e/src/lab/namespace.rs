@@ -38,7 +38,9 @@ impl Namespace {
                 let entered = unshare(CloneFlags::CLONE_NEWNET).map(|()| gettid());
                 let go_on = entered.is_ok();
                 if ready.send(entered).is_ok() && go_on {
-                    queue.into_iter().for_each(|job| job());
+                    for job in queue {
+                        job();
+                    }
                 }
             })
             .map_err(failed)?;

@@ -19,6 +19,7 @@ use sluice_service_plan::model::Family;
 
 /// Somebody with an address in each family: a pod, a node, a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[must_use]
 pub struct Place {
     /// Name, which its servers tell.
     pub name: &'static str,
@@ -58,26 +59,17 @@ impl Place {
 
     /// The same host under another address: `offset` further in both families.
     pub const fn shifted(self, offset: u8) -> Self {
-        let [a, b, c, d] = self.v4.octets();
-        let s = self.v6.segments();
+        let v4 = self.v4.to_bits() + offset as u32;
+        let v6 = self.v6.to_bits() + offset as u128;
         Self {
-            v4: Ipv4Addr::new(a, b, c, d + offset),
-            v6: Ipv6Addr::new(
-                s[0],
-                s[1],
-                s[2],
-                s[3],
-                s[4],
-                s[5],
-                s[6],
-                s[7] + offset as u16,
-            ),
+            v4: Ipv4Addr::from_bits(v4),
+            v6: Ipv6Addr::from_bits(v6),
             ..self
         }
     }
 }
 
-/// A number whose hexadecimal digits are the decimal digits of `n`: 192.0.2.100 goes with 2001:db8::100.
+/// A number whose hexadecimal digits are the decimal digits of `n`: 192.0.2.100 goes with `2001:db8::100`.
 const fn spelled(n: u8) -> u16 {
     let n = n as u16;
     n / 100 * 0x100 + n / 10 % 10 * 0x10 + n % 10

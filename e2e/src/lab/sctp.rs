@@ -82,9 +82,9 @@ impl Packet {
         let u16_at = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         let u32_at = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let body = COMMON_HEADER + CHUNK_HEADER;
-        let chunk = match bytes.get(COMMON_HEADER)? {
-            &INIT => Chunk::Init,
-            &INIT_ACK => {
+        let chunk = match *bytes.get(COMMON_HEADER)? {
+            INIT => Chunk::Init,
+            INIT_ACK => {
                 let parameter = body + INIT_BODY;
                 let end = parameter + usize::from(u16_at(parameter + 2)?);
                 let cookie = bytes.get(parameter + CHUNK_HEADER..end)?.to_vec();

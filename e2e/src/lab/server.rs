@@ -50,7 +50,7 @@ impl Server {
             source,
         };
         let (stop, stopped) = UnixStream::pair().map_err(failed)?;
-        let thread = namespace.spawn(move || serve(sockets, &stopped))?;
+        let thread = namespace.spawn(move || serve(&sockets, &stopped))?;
         Ok(Self {
             stop,
             thread: Some(thread),
@@ -145,7 +145,7 @@ fn open_port(address: SocketAddr, protocol: Protocol) -> io::Result<ListenerSock
     Ok(ListenerSocket::Udp(socket.into(), address.port()))
 }
 
-fn serve(listeners: Vec<Listener>, stopped: &UnixStream) {
+fn serve(listeners: &[Listener], stopped: &UnixStream) {
     let mut connections: Vec<TcpStream> = Vec::new();
     loop {
         let mut fds = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];

@@ -1,4 +1,4 @@
-//! Builders: Services and EndpointSlices in a few words.
+//! Builders: Services and `EndpointSlice`s in a few words.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -49,6 +49,7 @@ pub fn only(ip: IpAddr) -> IpNet {
 
 /// A Service being built. It starts as `default/NAME`, type `ClusterIP`, made at second 1000, without addresses and ports.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct ServiceBuilder(Service);
 
 /// Starts a Service.
@@ -201,6 +202,7 @@ impl ServiceBuilder {
 
 /// An endpoint being built, for either family.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct EndpointBuilder {
     place: Place,
     ready: bool,

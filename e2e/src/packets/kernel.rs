@@ -1,6 +1,7 @@
 //! Puts rows to a data plane on the real kernel, in a lab, one row after the other.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use sluice_agent::data_plane::{DataPlane, DataPlaneError, Drift};
 use sluice_service_plan::catalog::Catalog;
@@ -178,11 +179,10 @@ impl NodeUnderTest {
 
     /// Whether the kernel holds what was meant, and whether programming it anew would have helped.
     fn second_opinion(&mut self, row: &Row) -> Result<String, RunError> {
-        let drift = self.drift()?;
-        let mut opinion = drift
-            .iter()
-            .map(|drift| format!("\n    drift: {drift}"))
-            .collect::<String>();
+        let mut opinion = String::new();
+        for drift in self.drift()? {
+            let _ = write!(opinion, "\n    drift: {drift}");
+        }
         if std::env::var_os("SLUICE_DUMP").is_some() {
             opinion += &self.dump(row)?;
         }

@@ -3,7 +3,8 @@
 //!
 //! Rows are written by hand, or by loops over families and protocols; what is expected is stated, never computed by the
 //! code under test. Rows run in the order of [`table::rows`], each as a change from the one before, so the table also tests
-//! transitions. `SLUICE_CASE=TEXT` keeps the rows whose name holds the text.
+//! transitions. To look closer: `SLUICE_CASE=TEXT` keeps the rows whose name holds the text, `SLUICE_SHUFFLE=NUMBER` runs
+//! them in another order, `SLUICE_DUMP=1` prints the node's rules and sets with each row that is wrong.
 
 pub mod build;
 pub mod kernel;

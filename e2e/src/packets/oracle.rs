@@ -1,5 +1,6 @@
 //! Puts a row to the planner's own oracle, `trace`.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use sluice_service_plan::catalog::Catalog;
@@ -142,7 +143,7 @@ fn explain(trace: &Trace) -> String {
         other => format!("{other:?}"),
     };
     for step in &trace.steps {
-        text += &format!("\n    - {step}");
+        let _ = write!(text, "\n    - {step}");
     }
     text
 }

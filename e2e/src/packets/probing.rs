@@ -26,12 +26,11 @@ pub(super) fn observe(lab: &Lab, row: &Row) -> Result<Option<String>, LabError> 
         Expect::Reaches(targets, source) => reaches(lab, row, targets, source)?,
         Expect::Sticks(targets, source) => sticks(lab, row, targets, source)?,
         Expect::Splits(shares, source) => splits(lab, row, shares, source)?,
-        Expect::Rejected => all(lab, row, &Outcome::Refused)?,
+        Expect::Rejected | Expect::NotOurs(Untouched::Refused) => all(lab, row, &Outcome::Refused)?,
         Expect::Dropped | Expect::NotOurs(Untouched::Filtered) => {
             all(lab, row, &Outcome::TimedOut)?
         }
         Expect::NotOurs(Untouched::Routed) => answers(lab, row, ROUTER.name)?,
-        Expect::NotOurs(Untouched::Refused) => all(lab, row, &Outcome::Refused)?,
         Expect::NotOurs(Untouched::Has(name)) => answers(lab, row, name)?,
     };
     Ok(wrong)

@@ -16,6 +16,7 @@ use crate::lab::places::{
 
 /// What the node is told, and what else lives on it.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Scene {
     /// Services.
     pub services: Vec<Service>,
@@ -56,7 +57,6 @@ impl Scene {
     }
 
     /// Adds a service and, unless there are none, its endpoints.
-    #[must_use]
     pub fn with(mut self, service: ServiceBuilder, endpoints: &[EndpointBuilder]) -> Self {
         if !endpoints.is_empty() {
             let slices = service
@@ -70,28 +70,24 @@ impl Scene {
     }
 
     /// Adds a slice.
-    #[must_use]
     pub fn slice(mut self, slice: EndpointSlice) -> Self {
         self.slices.push(slice);
         self
     }
 
     /// Changes settings.
-    #[must_use]
     pub fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
     }
 
     /// Changes facts of the node.
-    #[must_use]
     pub fn facts(mut self, change: impl FnOnce(&mut NodeFacts)) -> Self {
         change(&mut self.node);
         self
     }
 
     /// Adds other software's rules.
-    #[must_use]
     pub fn beside(mut self, surrounding: Surrounding) -> Self {
         self.surroundings.insert(surrounding);
         self

@@ -1,9 +1,11 @@
 //! Every kind of frontend, reached from everywhere, without local detector.
 
+use std::net::IpAddr;
+
 use sluice_service_plan::model::{Family, Protocol, SlicePort};
 
 use crate::lab::places::{
-    A1, A2, B1, CLIENT, NEIGHBOUR, NODE, NODE_BRIDGE, NODE_SECOND, Place, SERVED_PORTS,
+    A1, A2, B1, B2, CLIENT, NEIGHBOUR, NODE, NODE_BRIDGE, NODE_SECOND, Place, SERVED_PORTS,
 };
 use crate::packets::Row;
 use crate::packets::build::{
@@ -30,133 +32,137 @@ fn each_kind_from_everywhere() -> Vec<Row> {
     let mut rows = Vec::new();
     for (family, protocol) in each() {
         let scene = Scene::of(everything(family, protocol), &all_ready([A1, B1]));
-        let mut add = |sentence: &str, from: Place, to, port, source: Source| {
-            let expect = reaches([A1, B1], source);
-            rows.push(scene.row(sentence, packet(from, protocol, to, port), expect));
+        let sends = if protocol == Protocol::Tcp {
+            [usual(family), more(family)].concat()
+        } else {
+            usual(family)
         };
-        let vip = cluster_ip(family, 10);
-        add(
+        rows.extend(
+            sends
+                .into_iter()
+                .map(|(sentence, from, (to, port), source)| {
+                    let expect = reaches([A1, B1], source);
+                    scene.row(sentence, packet(from, protocol, to, port), expect)
+                }),
+        );
+    }
+    rows
+}
+
+/// What is sent, by whom, where to, and which source arrives.
+type Sent = (&'static str, Place, (IpAddr, u16), Source);
+
+fn usual(family: Family) -> Vec<Sent> {
+    let vip = (cluster_ip(family, 10), PORT);
+    let external = (outside_ip(family, EXTERNAL), PORT);
+    let balancer = (outside_ip(family, BALANCER), PORT);
+    let node_port = (NODE.ip(family), NODE_PORT);
+    vec![
+        (
             "a pod reaches every endpoint by the cluster IP",
             A2,
             vip,
-            PORT,
             Kept,
-        );
-        add(
+        ),
+        (
             "the node reaches every endpoint by the cluster IP",
             NODE,
             vip,
-            PORT,
             Kept,
-        );
-        add(
+        ),
+        (
             "a client outside that routes to it uses the cluster IP",
             CLIENT,
             vip,
-            PORT,
             Kept,
-        );
-        let external = outside_ip(family, EXTERNAL);
-        add(
+        ),
+        (
             "a client outside reaches the external IP",
             CLIENT,
             external,
-            PORT,
             Masqueraded,
-        );
-        add(
+        ),
+        (
             "the node reaches the external IP",
             NODE,
             external,
-            PORT,
             Masqueraded,
-        );
-        let balancer = outside_ip(family, BALANCER);
-        add(
+        ),
+        (
             "a client outside reaches the load balancer IP",
             CLIENT,
             balancer,
-            PORT,
             Masqueraded,
-        );
-        add(
+        ),
+        (
             "a pod reaches the load balancer IP",
             A2,
             balancer,
-            PORT,
             Masqueraded,
-        );
-        let node = NODE.ip(family);
-        add(
+        ),
+        (
             "a client outside reaches the node port",
             CLIENT,
-            node,
-            NODE_PORT,
+            node_port,
             Masqueraded,
-        );
-        add(
+        ),
+        (
             "a pod reaches its own node's node port",
             A2,
-            node,
-            NODE_PORT,
+            node_port,
             Masqueraded,
-        );
-        add(
+        ),
+        (
             "the node reaches its own node port",
             NODE,
-            node,
-            NODE_PORT,
+            node_port,
             Masqueraded,
-        );
-        if protocol == Protocol::Tcp {
-            let remote_pod = crate::lab::places::B2;
-            add(
-                "a pod of another node reaches the node port",
-                remote_pod,
-                node,
-                NODE_PORT,
-                Masqueraded,
-            );
-            add(
-                "a second client reaches the load balancer IP",
-                NEIGHBOUR,
-                balancer,
-                PORT,
-                Masqueraded,
-            );
-            add(
-                "a pod reaches the external IP",
-                A2,
-                external,
-                PORT,
-                Masqueraded,
-            );
-            add(
-                "the node reaches the load balancer IP",
-                NODE,
-                balancer,
-                PORT,
-                Masqueraded,
-            );
-            let second = NODE_SECOND.ip(family);
-            add(
-                "the node's second address has the node port too",
-                CLIENT,
-                second,
-                NODE_PORT,
-                Masqueraded,
-            );
-            let bridge = NODE_BRIDGE.ip(family);
-            add(
-                "the pod bridge's address has the node port too",
-                A2,
-                bridge,
-                NODE_PORT,
-                Masqueraded,
-            );
-        }
-    }
-    rows
+        ),
+    ]
+}
+
+fn more(family: Family) -> Vec<Sent> {
+    let external = (outside_ip(family, EXTERNAL), PORT);
+    let balancer = (outside_ip(family, BALANCER), PORT);
+    let node_port = |place: Place| (place.ip(family), NODE_PORT);
+    let (first, second, bridge) = (
+        node_port(NODE),
+        node_port(NODE_SECOND),
+        node_port(NODE_BRIDGE),
+    );
+    vec![
+        (
+            "a pod of another node reaches the node port",
+            B2,
+            first,
+            Masqueraded,
+        ),
+        (
+            "a second client reaches the load balancer IP",
+            NEIGHBOUR,
+            balancer,
+            Masqueraded,
+        ),
+        ("a pod reaches the external IP", A2, external, Masqueraded),
+        (
+            "the node reaches the load balancer IP",
+            NODE,
+            balancer,
+            Masqueraded,
+        ),
+        (
+            "the node's second address has the node port too",
+            CLIENT,
+            second,
+            Masqueraded,
+        ),
+        (
+            "the pod bridge's address has the node port too",
+            A2,
+            bridge,
+            Masqueraded,
+        ),
+    ]
 }
 
 /// Port numbers, port names and protocols.

@@ -9,6 +9,7 @@ mod node_ports;
 mod policies;
 mod refusals;
 mod selection;
+mod slices;
 mod source_ranges;
 mod surroundings;
 mod topology;
@@ -24,6 +25,7 @@ pub fn rows() -> Vec<Row> {
         frontends::rows(),
         node_ports::rows(),
         usability::rows(),
+        slices::rows(),
         policies::rows(),
         topology::rows(),
         masquerade::rows(),

@@ -113,7 +113,7 @@ fn doors(family: Family) -> [(&'static str, IpAddr, u16); 3] {
 
 fn on_bridge(scene: Scene) -> Scene {
     scene.set(|settings| {
-        settings.detect_local = LocalDetector::BridgeInterface(POD_BRIDGE.to_owned())
+        settings.detect_local = LocalDetector::BridgeInterface(POD_BRIDGE.to_owned());
     })
 }
 

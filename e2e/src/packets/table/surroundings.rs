@@ -55,7 +55,7 @@ fn marks(family: Family, protocol: Protocol) -> Vec<Row> {
     let service = web(family, protocol).node_port(NODE_PORT);
     let scene = Scene::of(service, &all_ready([A1, B1]))
         .set(|settings| {
-            settings.detect_local = LocalDetector::BridgeInterface(POD_BRIDGE.to_owned())
+            settings.detect_local = LocalDetector::BridgeInterface(POD_BRIDGE.to_owned());
         })
         .beside(Surrounding::MarksVanish);
     vec![

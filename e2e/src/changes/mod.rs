@@ -1,0 +1,158 @@
+//! A node whose data plane follows a cluster that changes, for tests of what changes do to traffic.
+
+use std::time::Instant;
+
+use sluice_agent::data_plane::{DataPlane, DataPlaneError, SyncReport};
+use sluice_service_plan::catalog::Catalog;
+use sluice_service_plan::model::Settings;
+use sluice_service_plan::plan::Plan;
+
+use crate::lab::load::{Attempt, LoadReport};
+use crate::lab::{Lab, LabError, Outcome};
+use crate::packets::build::{EndpointBuilder, ServiceBuilder};
+use crate::packets::row::Scene;
+
+/// A lab, a data plane on its node, and the objects that the plane follows.
+pub struct ServedNode {
+    // Before the lab: the plane's sockets are in one of its namespaces.
+    plane: Option<Box<dyn DataPlane>>,
+    lab: Lab,
+    catalog: Catalog,
+}
+
+/// Errors of [`ServedNode`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServedNodeError {
+    /// The lab.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// The data plane.
+    #[error(transparent)]
+    Plane(#[from] DataPlaneError),
+    /// An earlier call panicked inside the data plane.
+    #[error("the data plane is gone: an earlier call panicked")]
+    PlaneGone,
+}
+
+/// One change that the data plane has made.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// When it began.
+    pub began: Instant,
+    /// From when on it is in force.
+    pub done: Instant,
+    /// What it cost.
+    pub report: SyncReport,
+}
+
+impl Change {
+    /// The attempt was made when the change was in force.
+    pub fn is_before(&self, attempt: &Attempt) -> bool {
+        attempt.at >= self.done
+    }
+
+    /// The attempt had ended when the change began.
+    pub fn is_after(&self, attempt: &Attempt) -> bool {
+        attempt.at + attempt.took < self.began
+    }
+
+    /// The attempt was under way at some moment of the change.
+    pub fn meets(&self, attempt: &Attempt) -> bool {
+        attempt.at < self.done && attempt.at + attempt.took > self.began
+    }
+}
+
+impl ServedNode {
+    /// Builds a lab, opens a data plane on its node and programs an empty plan. `open` runs on the node.
+    pub fn start<F>(open: F, settings: Settings) -> Result<Self, ServedNodeError>
+    where
+        F: FnOnce() -> Result<Box<dyn DataPlane>, DataPlaneError> + Send + 'static,
+    {
+        let lab = Lab::up()?;
+        let mut catalog = Catalog::new(Scene::empty().node, settings);
+        catalog.take_changes();
+        let plan = catalog.plan().clone();
+        let plane = lab.node().run(move || {
+            let mut plane = open()?;
+            plane.reconcile(&plan).map(|_| plane)
+        })??;
+        Ok(Self {
+            plane: Some(plane),
+            lab,
+            catalog,
+        })
+    }
+
+    /// The lab.
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// Changes objects and lets the data plane follow.
+    pub fn change(
+        &mut self,
+        edit: impl FnOnce(&mut Catalog),
+    ) -> Result<Change, ServedNodeError> {
+        edit(&mut self.catalog);
+        let change = self.catalog.take_changes();
+        let began = Instant::now();
+        let report = self.with_plane(move |plane, plan| plane.apply(plan, &change))??;
+        let done = Instant::now();
+        Ok(Change {
+            began,
+            done,
+            report,
+        })
+    }
+
+    /// Puts a service and its endpoints, in each of its families.
+    pub fn serve(
+        &mut self,
+        service: &ServiceBuilder,
+        endpoints: &[EndpointBuilder],
+    ) -> Result<Change, ServedNodeError> {
+        self.change(|catalog| {
+            catalog.set_service(service.clone().build());
+            for family in service.families() {
+                catalog.set_slice(service.slice(family, endpoints));
+            }
+        })
+    }
+
+    /// Runs `work` on the node with the data plane and the plan that it should follow.
+    pub fn with_plane<T, F>(&mut self, work: F) -> Result<T, ServedNodeError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn DataPlane, &Plan) -> T + Send + 'static,
+    {
+        let mut plane = self.plane.take().ok_or(ServedNodeError::PlaneGone)?;
+        let plan = self.catalog.plan().clone();
+        let (plane, result) = self.lab.node().run(move || {
+            let result = work(plane.as_mut(), &plan);
+            (plane, result)
+        })?;
+        self.plane = Some(plane);
+        Ok(result)
+    }
+}
+
+/// The attempts of a load that no endpoint answered and that `excused` does not excuse, for a person; a few of many.
+pub fn lost(report: &LoadReport, excused: impl Fn(&Attempt) -> bool) -> Vec<String> {
+    let unanswered = report
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.outcome.endpoint().is_none() && !excused(attempt));
+    unanswered
+        .take(5)
+        .map(|attempt| {
+            let at = attempt.at.saturating_duration_since(report.started);
+            format!("after {:.3} s: {}", at.as_secs_f64(), attempt.outcome)
+        })
+        .collect()
+}
+
+/// The attempt was refused: allowed only while there is no endpoint.
+pub fn is_refused(attempt: &Attempt) -> bool {
+    attempt.outcome == Outcome::Refused
+}
