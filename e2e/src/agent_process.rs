@@ -47,7 +47,10 @@ pub enum AgentProcessError {
 }
 
 fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> AgentProcessError {
-    move |source| AgentProcessError::Io { what: what.into(), source }
+    move |source| AgentProcessError::Io {
+        what: what.into(),
+        source,
+    }
 }
 
 /// A running agent with manifests, state and lock in a directory of its own. Killed when dropped.
@@ -71,7 +74,8 @@ impl AgentProcess {
         let manifests = directory.path().join("manifests");
         std::fs::create_dir(&manifests).map_err(failed("make the directory of the manifests"))?;
         fill(&manifests).map_err(failed("write manifests"))?;
-        let log = std::fs::File::create(directory.path().join("log")).map_err(failed("make the agent's log"))?;
+        let log = std::fs::File::create(directory.path().join("log"))
+            .map_err(failed("make the agent's log"))?;
         let mut command = Command::new(program);
         command
             .arg("run")
@@ -84,12 +88,23 @@ impl AgentProcess {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        let child = node.run(move || command.spawn())?.map_err(failed(format!("start {}", program.display())))?;
-        Ok(Self { program: program.to_owned(), directory, node_name: node_name.to_owned(), child })
+        let child = node
+            .run(move || command.spawn())?
+            .map_err(failed(format!("start {}", program.display())))?;
+        Ok(Self {
+            program: program.to_owned(),
+            directory,
+            node_name: node_name.to_owned(),
+            child,
+        })
     }
 
     /// Waits until `/healthz` says 200.
-    pub fn wait_until_healthy(&self, node: &Namespace, patience: Duration) -> Result<(), AgentProcessError> {
+    pub fn wait_until_healthy(
+        &self,
+        node: &Namespace,
+        patience: Duration,
+    ) -> Result<(), AgentProcessError> {
         let start = Instant::now();
         let mut answer = "nothing".to_owned();
         while start.elapsed() < patience {
@@ -101,12 +116,17 @@ impl AgentProcess {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err(AgentProcessError::NotHealthy { patience, answer, log: self.log_end() })
+        Err(AgentProcessError::NotHealthy {
+            patience,
+            answer,
+            log: self.log_end(),
+        })
     }
 
     /// The text of its metrics.
     pub fn metrics(&self, node: &Namespace) -> Result<String, AgentProcessError> {
-        node.run(|| get(10249, "/metrics"))?.map_err(failed("ask the agent for its metrics"))
+        node.run(|| get(10249, "/metrics"))?
+            .map_err(failed("ask the agent for its metrics"))
     }
 
     /// Where its manifests are.
@@ -120,15 +140,28 @@ impl AgentProcess {
     }
 
     /// Runs another subcommand of the agent with the same manifests, and returns what it prints.
-    pub fn ask(&self, node: &Namespace, subcommand: &str, more: &[&str]) -> Result<String, AgentProcessError> {
+    pub fn ask(
+        &self,
+        node: &Namespace,
+        subcommand: &str,
+        more: &[&str],
+    ) -> Result<String, AgentProcessError> {
         let mut command = Command::new(&self.program);
-        command.arg(subcommand).args(flags(self.directory.path(), &self.node_name)).args(more);
-        let output = node.run(move || command.output())?.map_err(failed(format!("run {}", self.program.display())))?;
+        command
+            .arg(subcommand)
+            .args(flags(self.directory.path(), &self.node_name))
+            .args(more);
+        let output = node
+            .run(move || command.output())?
+            .map_err(failed(format!("run {}", self.program.display())))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(AgentProcessError::Refused { command: subcommand.to_owned(), message })
+        Err(AgentProcessError::Refused {
+            command: subcommand.to_owned(),
+            message,
+        })
     }
 
     fn log_end(&self) -> String {
@@ -148,7 +181,12 @@ impl Drop for AgentProcess {
 
 fn flags(directory: &Path, node_name: &str) -> [std::ffi::OsString; 4] {
     let manifests = directory.join("manifests").into_os_string();
-    ["--manifests".into(), manifests, "--node-name".into(), node_name.into()]
+    [
+        "--manifests".into(),
+        manifests,
+        "--node-name".into(),
+        node_name.into(),
+    ]
 }
 
 fn get(port: u16, path: &str) -> io::Result<String> {

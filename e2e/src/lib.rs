@@ -7,6 +7,7 @@ pub mod agent_process;
 pub mod bench;
 pub mod changes;
 pub mod demo;
+pub mod faults;
 pub mod lab;
 pub mod packets;
 pub mod source_nat;

@@ -62,7 +62,11 @@ fn run(addresses: u8, random_fully: bool) -> StormReport {
     eprintln!("{addresses} SNAT addresses, random-fully {random_fully}: {report}");
     assert!(report.failures.is_empty(), "{:?}", report.failures);
     let seen: BTreeSet<IpAddr> = report.sources.keys().copied().collect();
-    assert_eq!(seen, pool.into_iter().collect(), "the sources that servers saw");
+    assert_eq!(
+        seen,
+        pool.into_iter().collect(),
+        "the sources that servers saw"
+    );
     report
 }
 
@@ -80,7 +84,10 @@ fn a_pool_of_four_addresses_is_used_evenly_and_nothing_fails_with_and_without_ra
         let fair = CONNECTIONS / 4;
         for (source, count) in report.sources {
             // Ten standard deviations of a fair share.
-            assert!(count.abs_diff(fair) < 1000, "{source} was used {count} times");
+            assert!(
+                count.abs_diff(fair) < 1000,
+                "{source} was used {count} times"
+            );
         }
     }
 }

@@ -103,7 +103,13 @@ fn shares_that_are_not_by_weight_are_noticed() {
 #[test]
 fn the_limit_is_the_quantile_that_tables_give() {
     // For few degrees of freedom the approximation is a little too high, never too low.
-    let quantiles = [(2, 27.63), (8, 42.70), (32, 85.23), (99, 180.79), (999, 1226.04)];
+    let quantiles = [
+        (2, 27.63),
+        (8, 42.70),
+        (32, 85.23),
+        (99, 180.79),
+        (999, 1226.04),
+    ];
     for (freedom, exact) in quantiles {
         let ratio = limit(freedom) / exact;
         assert!((1.0..1.1).contains(&ratio), "{freedom}: {ratio}");

@@ -103,7 +103,10 @@ impl IptablesPlane {
                 self.plan.settings.clone_from(&plan.settings);
                 for service in &change.services {
                     match &service.after {
-                        Some(after) => self.plan.services.insert(service.name.clone(), after.clone()),
+                        Some(after) => self
+                            .plan
+                            .services
+                            .insert(service.name.clone(), after.clone()),
                         None => self.plan.services.remove(&service.name),
                     };
                 }
@@ -140,13 +143,21 @@ impl DataPlane for IptablesPlane {
     fn programmed(&self) -> Programmed {
         let (chains, rules) = self.rules.lock().size();
         let (sets, set_entries) = self.glue.set_sizes();
-        Programmed { chains, rules, sets, set_entries }
+        Programmed {
+            chains,
+            rules,
+            sets,
+            set_entries,
+        }
     }
 
     fn remove(&mut self) -> Vec<DataPlaneError> {
         let mut errors = self.balancer.remove();
         errors.extend(self.glue.remove());
-        self.plan = Plan { services: BTreeMap::new(), ..Plan::default() };
+        self.plan = Plan {
+            services: BTreeMap::new(),
+            ..Plan::default()
+        };
         errors
     }
 }

@@ -1,18 +1,23 @@
-//! The Sluice node agent: from manifests or the API server to packets.
+//! The Sluice node agent: from manifests to packets.
+//!
+//! ```text
+//! source -> agent (inbox, catalog) -> data_plane: glue + balancer -> ruleset, address sets, conntrack
+//!                                  \-> health, metrics
+//! ```
 
 pub mod agent;
+pub mod balancer;
 pub mod cli;
 pub mod data_plane;
+mod family;
+pub mod glue;
 pub mod health;
 pub mod http;
+pub mod iptables_plane;
 pub mod lock;
 pub mod metrics;
 pub mod ports;
-pub mod balancer;
-pub mod glue;
-pub mod iptables_plane;
 pub mod ruleset;
-mod family;
-mod stale_flows;
 pub mod settings;
 pub mod source;
+mod stale_flows;

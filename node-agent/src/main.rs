@@ -6,11 +6,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use sluice_agent::cli::{Cli, exit_code};
 
-/// Objects are read on one thread and kept by another, and a first sync needs several times the memory of the state: the C
-/// library's allocator keeps all of that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match run() {
         Ok(code) => code,

@@ -6,14 +6,16 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use sluice_kernel::conntrack::{Conntrack, ConntrackError, Flow, IpProtocol};
+use sluice_kernel::conntrack::{
+    Conntrack, ConntrackError, Family as KernelFamily, Flow, IpProtocol,
+};
 use sluice_service_plan::model::{Family, NodeFacts, Protocol};
 use sluice_service_plan::plan::{FrontendAddress, Plan, PlanChange, PortPlan, ServicePlan};
 
 use crate::family::{kernel_family, kernel_protocol};
 
-/// A frontend as a flow's first packet met it; without an address it is a node port.
-type Met = (Option<IpAddr>, IpProtocol, u16);
+/// A frontend as a flow's first packet met it; without an address it is a node port, which leads elsewhere in each family.
+type Met = (KernelFamily, Option<IpAddr>, IpProtocol, u16);
 
 /// What to do with flows to the frontends of one change.
 #[derive(Debug, Default)]
@@ -41,7 +43,10 @@ impl StaleFlows {
             for (met, (port, _)) in &before {
                 let left = after.get(met).map(|(_, endpoints)| endpoints);
                 let former = endpoints(port);
-                if former.iter().any(|endpoint| left.is_none_or(|left| !left.contains(endpoint))) {
+                if former
+                    .iter()
+                    .any(|endpoint| left.is_none_or(|left| !left.contains(endpoint)))
+                {
                     stale.add(port, *met, left.cloned().unwrap_or_default(), former);
                 }
             }
@@ -67,7 +72,11 @@ impl StaleFlows {
     }
 
     /// Deletes those flows: one dump for each family concerned. Returns how many.
-    pub(crate) fn delete(&self, node: &NodeFacts, kernel: &mut dyn Conntrack) -> Result<usize, ConntrackError> {
+    pub(crate) fn delete(
+        &self,
+        node: &NodeFacts,
+        kernel: &mut dyn Conntrack,
+    ) -> Result<usize, ConntrackError> {
         let mut deleted = 0;
         for family in &self.families {
             let mut stale = Vec::new();
@@ -83,7 +92,13 @@ impl StaleFlows {
         Ok(deleted)
     }
 
-    fn add(&mut self, port: &PortPlan, met: Met, allowed: HashSet<SocketAddr>, former: HashSet<SocketAddr>) {
+    fn add(
+        &mut self,
+        port: &PortPlan,
+        met: Met,
+        allowed: HashSet<SocketAddr>,
+        former: HashSet<SocketAddr>,
+    ) {
         self.families.insert(port.key.family);
         let fate = self.frontends.entry(met).or_default();
         fate.allowed.extend(allowed);
@@ -93,17 +108,22 @@ impl StaleFlows {
     fn is_stale(&self, node: &NodeFacts, flow: &Flow) -> bool {
         let to = flow.original.destination;
         let port = flow.original.destination_port;
-        let fate = self.frontends.get(&(Some(to), flow.protocol, port)).or_else(|| {
-            let fate = self.frontends.get(&(None, flow.protocol, port));
-            fate.filter(|_| node.addresses.contains(&to) || to.is_loopback())
-        });
+        let fate = self
+            .frontends
+            .get(&(flow.family, Some(to), flow.protocol, port))
+            .or_else(|| {
+                let fate = self
+                    .frontends
+                    .get(&(flow.family, None, flow.protocol, port));
+                fate.filter(|_| node.addresses.contains(&to) || to.is_loopback())
+            });
         let Some(fate) = fate else { return false };
         let goes_to = SocketAddr::new(flow.reply.source, flow.reply.source_port);
         if fate.allowed.contains(&goes_to) {
             return false;
         }
-        // A flow that was never translated is stale as soon as it could be; one that was, if it was by us.
-        if flow.destination_translated { fate.former.contains(&goes_to) || !fate.allowed.is_empty() } else { !fate.allowed.is_empty() }
+        // A flow that could go somewhere better is stale, translated or not; where nothing is left, only what was sent by us.
+        !fate.allowed.is_empty() || (flow.destination_translated && fate.former.contains(&goes_to))
     }
 }
 
@@ -118,13 +138,27 @@ fn flat(service: Option<&ServicePlan>) -> HashMap<Met, (&PortPlan, HashSet<Socke
                 FrontendAddress::NodePort => None,
             };
             let pools = [frontend.outside, frontend.inside].map(|pool| port.pool(pool));
-            let endpoints = pools.iter().flat_map(|pool| pool.iter().map(|endpoint| endpoint.address)).collect();
-            frontends.insert((address, kernel_protocol(port.key.protocol), frontend.port), (port, endpoints));
+            let endpoints = pools
+                .iter()
+                .flat_map(|pool| pool.iter().map(|endpoint| endpoint.address))
+                .collect();
+            let key = &port.key;
+            let met = (
+                kernel_family(key.family),
+                address,
+                kernel_protocol(key.protocol),
+                frontend.port,
+            );
+            frontends.insert(met, (port, endpoints));
         }
     }
     frontends
 }
 
 fn endpoints(port: &PortPlan) -> HashSet<SocketAddr> {
-    port.cluster.iter().chain(port.local.iter()).map(|endpoint| endpoint.address).collect()
+    port.cluster
+        .iter()
+        .chain(port.local.iter())
+        .map(|endpoint| endpoint.address)
+        .collect()
 }

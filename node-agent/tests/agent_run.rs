@@ -14,14 +14,14 @@ fn a_manifest_directory_is_served_and_followed_and_a_broken_file_keeps_the_last_
     node.write("web.yaml", &web("10.1.0.5"));
     let mut agent = node.start(&NFT);
     assert!(
-        node.rules().contains("--to-destination 10.1.0.5:8080"),
+        Node::rules().contains("--to-destination 10.1.0.5:8080"),
         "{}",
-        node.rules()
+        Node::rules()
     );
 
     node.write("web.yaml", &web("10.1.0.6"));
     agent.eventually("the new endpoint is in and the old one out", |_| {
-        let rules = node.rules();
+        let rules = Node::rules();
         rules.contains("10.1.0.6:8080") && !rules.contains("10.1.0.5:8080")
     });
 
@@ -33,12 +33,12 @@ fn a_manifest_directory_is_served_and_followed_and_a_broken_file_keeps_the_last_
         metric("sluice_refused_objects{kind=\"unknown\"}").is_some_and(|count| count >= 1.0)
     });
     assert!(agent.log().contains("web.yaml"), "{}", agent.log());
-    assert!(node.rules().contains("10.1.0.6:8080"));
+    assert!(Node::rules().contains("10.1.0.6:8080"));
     assert_eq!(get(HEALTHZ, "/healthz").unwrap().status, 200);
 
     std::fs::remove_file(node.manifests().join("web.yaml")).unwrap();
     agent.eventually("the service is gone", |_| {
-        !node.rules().contains("10.1.0.6:8080")
+        !Node::rules().contains("10.1.0.6:8080")
     });
 }
 
@@ -69,7 +69,7 @@ fn term_ends_the_agent_at_once_with_its_rules_left_and_the_next_start_writes_not
     let agent = node.start(&NFT);
     let took = agent.terminate();
     assert!(took < Duration::from_secs(1), "it took {took:?}");
-    let rules = node.rules();
+    let rules = Node::rules();
     assert!(rules.contains("10.1.0.5:8080"));
 
     let agent = node.start(&NFT);
@@ -85,7 +85,7 @@ fn term_ends_the_agent_at_once_with_its_rules_left_and_the_next_start_writes_not
         "{}",
         agent.log()
     );
-    assert_eq!(without_counters(&node.rules()), without_counters(&rules));
+    assert_eq!(without_counters(&Node::rules()), without_counters(&rules));
 }
 
 /// Listings differ in counters and in the time of day that is in their comments.
@@ -115,7 +115,7 @@ fn rules_that_somebody_flushed_are_repaired_at_once_and_counted() {
     run("iptables-nft", &["-t", "nat", "-F"]);
     let flushed = Instant::now();
     agent.eventually("the rules are back", |_| {
-        node.rules().contains("10.1.0.5:8080")
+        Node::rules().contains("10.1.0.5:8080")
     });
     assert!(
         flushed.elapsed() < Duration::from_secs(3),
@@ -137,7 +137,7 @@ fn what_the_agent_writes_itself_is_not_taken_for_a_foreign_change() {
     let mut agent = node.start(&NFT);
     node.write("web.yaml", &web("10.1.0.6"));
     agent.eventually("the new endpoint is in", |_| {
-        node.rules().contains("10.1.0.6:8080")
+        Node::rules().contains("10.1.0.6:8080")
     });
     // A comparison that a notice caused would have begun within the least interval, 50 ms.
     std::thread::sleep(Duration::from_millis(500));
@@ -256,7 +256,7 @@ fn a_policy_that_changes_the_variant_moves_the_rules_and_leaves_none_behind() {
         text(&run("iptables-legacy-save", &["-t", "nat"]).stdout).contains("10.1.0.5:8080")
     });
     agent.eventually("the nft tables hold none", |_| {
-        !node.rules().contains("SLUICE-")
+        !Node::rules().contains("SLUICE-")
     });
     agent.eventually("it is healthy", |_| {
         get(HEALTHZ, "/healthz").is_some_and(|answer| answer.status == 200)

@@ -16,7 +16,7 @@ fn cleanup_removes_everything_of_ours_and_nothing_else_but_not_while_an_agent_ru
         &["-t", "nat", "-A", "PREROUTING", "-j", "DOCKER"],
     );
     run("ipset", &["create", "somebody", "hash:ip"]);
-    let before = rules_without_built_in(&node.rules());
+    let before = rules_without_built_in(&Node::rules());
 
     let agent = node.start(&NFT);
     let refused = node.agent("cleanup", &[]);
@@ -26,7 +26,7 @@ fn cleanup_removes_everything_of_ours_and_nothing_else_but_not_while_an_agent_ru
         "{}",
         text(&refused.stderr)
     );
-    assert!(node.rules().contains("SLUICE-"));
+    assert!(Node::rules().contains("SLUICE-"));
 
     agent.terminate();
     let cleaned = node.agent("cleanup", &[]);
@@ -38,8 +38,8 @@ fn cleanup_removes_everything_of_ours_and_nothing_else_but_not_while_an_agent_ru
         text(&cleaned.stderr)
     );
     assert!(said.contains("no rule of ours is left"), "{said}");
-    assert_eq!(rules_without_built_in(&node.rules()), before);
-    assert_eq!(node.sets(), ["somebody"]);
+    assert_eq!(rules_without_built_in(&Node::rules()), before);
+    assert_eq!(Node::sets(), ["somebody"]);
 
     let again = node.agent("cleanup", &[]);
     assert_eq!(again.status.code(), Some(0));

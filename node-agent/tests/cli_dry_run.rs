@@ -12,7 +12,7 @@ const NFT: [&str; 2] = ["--iptables-variant", "nft"];
 fn render_prints_what_would_be_programmed_and_touches_nothing() {
     let node = Node::new();
     node.write("web.yaml", &web("10.1.0.5"));
-    let before = node.rules();
+    let before = Node::rules();
     let rendered = node.agent("render", &NFT);
     let said = text(&rendered.stdout);
     assert_eq!(
@@ -29,8 +29,8 @@ fn render_prints_what_would_be_programmed_and_touches_nothing() {
     ] {
         assert!(said.contains(part), "{part} is missing in\n{said}");
     }
-    assert_eq!(node.rules(), before);
-    assert!(node.sets().is_empty());
+    assert_eq!(Node::rules(), before);
+    assert!(Node::sets().is_empty());
 
     let only_v6 = node.agent("render", &["--iptables-variant", "nft", "--family", "ipv6"]);
     assert!(
@@ -127,7 +127,7 @@ fn check_tells_what_works_and_who_sits_on_node_ports() {
         owner.ends_with(&format!("({})", std::process::id())),
         "{owner}"
     );
-    assert!(node.sets().is_empty() && !node.rules().contains("SLUICE-"));
+    assert!(Node::sets().is_empty() && !Node::rules().contains("SLUICE-"));
 
     let said = text(&node.agent("check", &args).stdout);
     assert!(said.contains("this node can run Sluice"), "{said}");

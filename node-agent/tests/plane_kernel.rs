@@ -1,4 +1,5 @@
 //! The iptables data plane on the real kernel, both variants, in a network namespace of the test's own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a step that fails is a test that fails
 
 use std::collections::BTreeMap;
 use std::process::Command;

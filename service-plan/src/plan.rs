@@ -79,6 +79,17 @@ impl PortPlan {
             Pool::Local => &self.local,
         }
     }
+
+    /// The pools that a frontend picks from.
+    pub fn used_pools(&self) -> impl Iterator<Item = Pool> {
+        let used = |pool| {
+            let mut frontends = self.frontends.iter();
+            frontends.any(|frontend| frontend.outside == pool || frontend.inside == pool)
+        };
+        [Pool::Cluster, Pool::Local]
+            .into_iter()
+            .filter(move |pool| used(*pool))
+    }
 }
 
 /// One endpoint that may get new connections.

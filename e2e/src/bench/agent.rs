@@ -36,7 +36,9 @@ pub fn measure(agent: &Path, size: Size) -> Result<Measured, BenchError> {
     agent.wait_until_healthy(&node, PATIENCE)?;
     let rules = gauge(&agent.metrics(&node)?, "sluice_rules");
     if rules < f64::from(size.services) * f64::from(size.endpoints) {
-        return Err(BenchError::NotSo(format!("the agent has programmed {rules} rules only for {size}")));
+        return Err(BenchError::NotSo(format!(
+            "the agent has programmed {rules} rules only for {size}"
+        )));
     }
     let before = cpu_ticks(agent.id())?;
     std::thread::sleep(IDLE);
@@ -84,20 +86,33 @@ fn documents(size: Size) -> String {
 
 fn gauge(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0.0)
+    line.and_then(|rest| rest.trim().parse().ok())
+        .unwrap_or(0.0)
 }
 
 fn memory(pid: u32, field: &str) -> Result<u64, BenchError> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(BenchError::io("read the agent's status"))?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .map_err(BenchError::io("read the agent's status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
         .ok_or_else(|| BenchError::NotSo(format!("/proc tells no {field}")))
 }
 
 fn cpu_ticks(pid: u32) -> Result<u64, BenchError> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(BenchError::io("read the agent's stat"))?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .map_err(BenchError::io("read the agent's stat"))?;
     // Fields 14 and 15 of proc_pid_stat(5), counted after the program name, which may hold blanks.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let tick = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let tick = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|field| field.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     Ok(tick(11) + tick(12))
 }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sluice_kernel::address_set::{AddressSets, IpsetNetlink, SetSpec};
-use sluice_kernel::iptables::{Family, Iptables, IptablesError, IptablesPrograms, SavedTable, Table, Variant};
+use sluice_kernel::iptables::{
+    Family, Iptables, IptablesError, IptablesPrograms, SavedTable, Table, Variant,
+};
 
 use super::BenchError;
 use crate::lab::Namespace;
@@ -30,7 +32,10 @@ pub struct Recording {
 impl Recording {
     /// Opens the door of a variant.
     pub fn open(variant: Variant, tape: Tape) -> Result<Self, IptablesError> {
-        Ok(Self { door: IptablesPrograms::open(variant)?, tape })
+        Ok(Self {
+            door: IptablesPrograms::open(variant)?,
+            tape,
+        })
     }
 }
 
@@ -40,7 +45,11 @@ impl Iptables for Recording {
     }
 
     fn restore(&mut self, family: Family, input: &str) -> Result<(), IptablesError> {
-        self.tape.0.lock().unwrap_or_else(PoisonError::into_inner).push((family, input.to_owned()));
+        self.tape
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((family, input.to_owned()));
         self.door.restore(family, input)
     }
 
@@ -65,8 +74,11 @@ impl Iptables for Recording {
 /// Restores texts in a new namespace that is empty but for sets as the calling thread's namespace has them, and says how long the
 /// restores took.
 pub fn from_empty(variant: Variant, texts: Vec<(Family, String)>) -> Result<Duration, BenchError> {
-    let specs: Vec<SetSpec> =
-        IpsetNetlink::open()?.headers("SLUICE-")?.into_iter().map(|header| header.spec).collect();
+    let specs: Vec<SetSpec> = IpsetNetlink::open()?
+        .headers("SLUICE-")?
+        .into_iter()
+        .map(|header| header.spec)
+        .collect();
     Namespace::new("bare")?.run(move || {
         let mut sets = IpsetNetlink::open()?;
         for mut spec in specs {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
-    AddressType, EndpointSlice, LocalDetector, NodeFacts, ObjectName, Protocol, Service, ServicePort, ServiceType,
-    Settings, SliceEndpoint, SlicePort, TrafficPolicy,
+    AddressType, EndpointSlice, LocalDetector, NodeFacts, ObjectName, Protocol, Service,
+    ServicePort, ServiceType, Settings, SliceEndpoint, SlicePort, TrafficPolicy,
 };
 
 use super::Size;
@@ -36,7 +36,10 @@ pub fn node() -> NodeFacts {
         name: Arc::from(NODE_NAME),
         internal_ips: vec![NODE.v4.into()],
         addresses: vec![NODE.v4.into(), NODE_BRIDGE.v4.into()],
-        pod_cidrs: vec![IpAddr::from(Ipv4Addr::new(10, 244, 0, 0)).into()].into_iter().map(widen).collect(),
+        pod_cidrs: vec![IpAddr::from(Ipv4Addr::new(10, 244, 0, 0)).into()]
+            .into_iter()
+            .map(widen)
+            .collect(),
         ..NodeFacts::default()
     }
 }
@@ -48,7 +51,10 @@ fn widen(host: ipnet::IpNet) -> ipnet::IpNet {
 /// Masquerade what does not come from the pod network, as most clusters do.
 pub fn settings() -> Settings {
     let pods = ipnet::IpNet::new_assert(Ipv4Addr::new(10, 244, 0, 0).into(), 16);
-    Settings { detect_local: LocalDetector::Cidrs(vec![pods]), ..Settings::default() }
+    Settings {
+        detect_local: LocalDetector::Cidrs(vec![pods]),
+        ..Settings::default()
+    }
 }
 
 /// The address of a service: scattered over 10.96.0.0/12 as the API server's random choice does.
@@ -73,7 +79,12 @@ pub fn service(index: u32) -> Service {
         external_policy: TrafficPolicy::Cluster,
         affinity_seconds: None,
         health_check_port: None,
-        ports: vec![ServicePort { name: Arc::from("http"), protocol: Protocol::Tcp, port: PORT, node_port: None }],
+        ports: vec![ServicePort {
+            name: Arc::from("http"),
+            protocol: Protocol::Tcp,
+            port: PORT,
+            node_port: None,
+        }],
     }
 }
 
@@ -93,7 +104,11 @@ pub fn slice(index: u32, endpoints: Vec<(IpAddr, bool)>) -> EndpointSlice {
         service: Arc::from(format!("service-{index}")),
         headless: false,
         address_type: AddressType::Ipv4,
-        ports: vec![SlicePort { name: Arc::from("http"), protocol: Protocol::Tcp, port: 8080 }],
+        ports: vec![SlicePort {
+            name: Arc::from("http"),
+            protocol: Protocol::Tcp,
+            port: 8080,
+        }],
         endpoints: endpoints.collect(),
     }
 }
@@ -103,7 +118,10 @@ pub fn made_up(index: u32, count: u16) -> Vec<(IpAddr, bool)> {
     let first = index * u32::from(count);
     let endpoint = |e: u32| {
         let here = (first + e).is_multiple_of(100);
-        (Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 128, 0, 0)) + first + e).into(), here)
+        (
+            Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 128, 0, 0)) + first + e).into(),
+            here,
+        )
     };
     (0..u32::from(count)).map(endpoint).collect()
 }
@@ -111,5 +129,6 @@ pub fn made_up(index: u32, count: u16) -> Vec<(IpAddr, bool)> {
 /// Endpoints that answer, in the lab.
 pub fn real() -> Vec<(IpAddr, bool)> {
     let here = LOCAL_PODS.iter().map(|pod| (pod.v4.into(), true));
-    here.chain(REMOTE_PODS.iter().take(1).map(|pod| (pod.v4.into(), false))).collect()
+    here.chain(REMOTE_PODS.iter().take(1).map(|pod| (pod.v4.into(), false)))
+        .collect()
 }

@@ -79,12 +79,30 @@ impl std::fmt::Display for Size {
 
 /// The sizes that are measured.
 pub const SIZES: [Size; 6] = [
-    Size { services: 1, endpoints: 4 },
-    Size { services: 100, endpoints: 4 },
-    Size { services: 1_000, endpoints: 4 },
-    Size { services: 5_000, endpoints: 4 },
-    Size { services: 20_000, endpoints: 4 },
-    Size { services: 4_000, endpoints: 20 },
+    Size {
+        services: 1,
+        endpoints: 4,
+    },
+    Size {
+        services: 100,
+        endpoints: 4,
+    },
+    Size {
+        services: 1_000,
+        endpoints: 4,
+    },
+    Size {
+        services: 5_000,
+        endpoints: 4,
+    },
+    Size {
+        services: 20_000,
+        endpoints: 4,
+    },
+    Size {
+        services: 4_000,
+        endpoints: 20,
+    },
 ];
 
 /// Both variants.
@@ -97,16 +115,25 @@ pub fn run(agent: &Path, out: &Path, sizes: &[Size]) -> Result<(), BenchError> {
     for variant in VARIANTS {
         for size in sizes {
             eprintln!("programming {size}, {variant}");
-            report.programming.push(programming::measure(variant, *size)?);
+            report
+                .programming
+                .push(programming::measure(variant, *size)?);
         }
     }
-    let largest = sizes.iter().copied().max_by_key(|size| size.services).unwrap_or(SIZES[0]);
+    let largest = sizes
+        .iter()
+        .copied()
+        .max_by_key(|size| size.services)
+        .unwrap_or(SIZES[0]);
     for size in [SIZES[0], largest] {
         eprintln!("agent with {size}");
         report.agent.push(agent::measure(agent, size)?);
     }
     for variant in VARIANTS {
-        eprintln!("connections with 1 and {} services, {variant}", largest.services);
+        eprintln!(
+            "connections with 1 and {} services, {variant}",
+            largest.services
+        );
         report.traffic.push(traffic::measure(variant, largest)?);
     }
     print!("{}", report.table());

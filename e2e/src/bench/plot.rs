@@ -20,17 +20,30 @@ struct Line {
 pub fn programming(rows: &[programming::Measured]) -> String {
     let mut lines: Vec<Line> = Vec::new();
     for row in rows.iter().filter(|row| row.size.endpoints == 4) {
-        let named = [(format!("{} sluice", row.variant), Some(row.first.sluice)), (format!("{} bare", row.variant), row.first.bare)];
+        let named = [
+            (format!("{} sluice", row.variant), Some(row.first.sluice)),
+            (format!("{} bare", row.variant), row.first.bare),
+        ];
         for (name, time) in named {
             let Some(time) = time else { continue };
-            let point = (f64::from(row.size.services).log10(), (time.as_secs_f64() * 1e3).log10());
+            let point = (
+                f64::from(row.size.services).log10(),
+                (time.as_secs_f64() * 1e3).log10(),
+            );
             match lines.iter_mut().find(|line| line.name == name) {
                 Some(line) => line.points.push(point),
-                None => lines.push(Line { name, points: vec![point] }),
+                None => lines.push(Line {
+                    name,
+                    points: vec![point],
+                }),
             }
         }
     }
-    draw("first program: milliseconds against services (both logarithmic)", &lines, |x| format!("{:.0}", 10f64.powf(x)))
+    draw(
+        "first program: milliseconds against services (both logarithmic)",
+        &lines,
+        |x| format!("{:.0}", 10f64.powf(x)),
+    )
 }
 
 /// Latency of first packets by percentile.
@@ -38,15 +51,24 @@ pub fn first_packet(rows: &[traffic::Measured]) -> String {
     let mut lines = Vec::new();
     for row in rows {
         for (name, times) in [("1 service", &row.alone), ("last of many", &row.among_many)] {
-            let points = (1..100).map(|percent| (f64::from(percent), at(times, percent).as_secs_f64() * 1e6));
-            lines.push(Line { name: format!("{} {name}", row.variant), points: points.collect() });
+            let points = (1..100)
+                .map(|percent| (f64::from(percent), at(times, percent).as_secs_f64() * 1e6));
+            lines.push(Line {
+                name: format!("{} {name}", row.variant),
+                points: points.collect(),
+            });
         }
     }
-    draw("first packet: microseconds by percentile", &lines, |x| format!("{x:.0}"))
+    draw("first packet: microseconds by percentile", &lines, |x| {
+        format!("{x:.0}")
+    })
 }
 
 fn at(times: &[Duration], percent: u32) -> Duration {
-    times.get(times.len() * percent as usize / 100).copied().unwrap_or_default()
+    times
+        .get(times.len() * percent as usize / 100)
+        .copied()
+        .unwrap_or_default()
 }
 
 fn draw(title: &str, lines: &[Line], label: impl Fn(f64) -> String) -> String {
@@ -79,7 +101,12 @@ fn draw(title: &str, lines: &[Line], label: impl Fn(f64) -> String) -> String {
     }
     for (index, line) in lines.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
-        let points: String = line.points.iter().map(|p| format!("{:.1},{:.1} ", x(p.0), y(p.1))).collect();
+        let points: Vec<String> = line
+            .points
+            .iter()
+            .map(|p| format!("{:.1},{:.1}", x(p.0), y(p.1)))
+            .collect();
+        let points = points.join(" ");
         let _ = writeln!(
             svg,
             "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"{points}\"/>\

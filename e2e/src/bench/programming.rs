@@ -61,7 +61,13 @@ struct Bench {
 /// Measures one variant at one size, in a namespace of its own.
 pub fn measure(variant: Variant, size: Size) -> Result<Measured, BenchError> {
     Namespace::new("bench")?.run(move || {
-        Bench { variant, tape: Tape::default(), catalog: cluster::catalog(size), size }.measure()
+        Bench {
+            variant,
+            tape: Tape::default(),
+            catalog: cluster::catalog(size),
+            size,
+        }
+        .measure()
     })?
 }
 
@@ -107,7 +113,11 @@ impl Bench {
         let report = plane.reconcile(self.catalog.plan())?;
         let sluice = start.elapsed();
         let bare = Some(bare::from_empty(self.variant, self.tape.take())?);
-        Ok(Timed { sluice, bare, report })
+        Ok(Timed {
+            sluice,
+            bare,
+            report,
+        })
     }
 
     /// Applies what changed in the catalog, then restores the same text once more.
@@ -119,8 +129,14 @@ impl Bench {
         let texts = self.tape.take();
         // A text that deletes chains cannot be restored twice.
         let repeatable = !texts.is_empty() && texts.iter().all(|(_, text)| !text.contains("\n-X "));
-        let bare = repeatable.then(|| bare::restore(self.variant, &texts)).transpose()?;
-        Ok(Timed { sluice, bare, report })
+        let bare = repeatable
+            .then(|| bare::restore(self.variant, &texts))
+            .transpose()?;
+        Ok(Timed {
+            sluice,
+            bare,
+            report,
+        })
     }
 
     fn replace_endpoint(&mut self, round: u32) {
@@ -132,7 +148,10 @@ impl Bench {
 
     fn add_service(&mut self, index: u32) {
         self.catalog.set_service(cluster::service(index));
-        self.catalog.set_slice(cluster::slice(index, cluster::made_up(index, self.size.endpoints)));
+        self.catalog.set_slice(cluster::slice(
+            index,
+            cluster::made_up(index, self.size.endpoints),
+        ));
     }
 
     fn restart(&self) -> Result<(Timed, Duration, Duration), BenchError> {
@@ -141,7 +160,9 @@ impl Bench {
         let report = plane.reconcile(self.catalog.plan())?;
         let sluice = start.elapsed();
         if !report.is_noop() {
-            return Err(BenchError::NotSo(format!("a restart wrote to the kernel: {report:?}")));
+            return Err(BenchError::NotSo(format!(
+                "a restart wrote to the kernel: {report:?}"
+            )));
         }
         let start = Instant::now();
         let drifts = plane.verify()?;
@@ -150,9 +171,19 @@ impl Bench {
         plane.check()?;
         let check = start.elapsed();
         if let Some(drift) = drifts.first() {
-            return Err(BenchError::NotSo(format!("the kernel does not hold what was programmed: {drift}")));
+            return Err(BenchError::NotSo(format!(
+                "the kernel does not hold what was programmed: {drift}"
+            )));
         }
-        Ok((Timed { sluice, bare: None, report }, verify, check))
+        Ok((
+            Timed {
+                sluice,
+                bare: None,
+                report,
+            },
+            verify,
+            check,
+        ))
     }
 }
 
@@ -161,6 +192,10 @@ fn middle(rounds: Vec<Timed>) -> Timed {
     Timed {
         sluice: median(rounds.iter().map(|round| round.sluice).collect()),
         bare: (!bare.is_empty()).then(|| median(bare)),
-        report: rounds.into_iter().next().map(|round| round.report).unwrap_or_default(),
+        report: rounds
+            .into_iter()
+            .next()
+            .map(|round| round.report)
+            .unwrap_or_default(),
     }
 }

@@ -22,11 +22,28 @@ impl Report {
     /// Tables for a terminal.
     pub fn table(&self) -> String {
         let mut out = String::new();
+        self.write_programming(&mut out);
+        self.write_counts(&mut out);
+        self.write_agent(&mut out);
+        self.write_traffic(&mut out);
+        out
+    }
+
+    fn write_programming(&self, out: &mut String) {
         let _ = writeln!(
             out,
             "\nprogramming: milliseconds through Sluice / by the bare iptables-restore of the same text (ratio)\n\
              {:<7}{:>10} {:>7} {:>6} {:>26} {:>26} {:>26} {:>8} {:>8} {:>7}",
-            "variant", "size", "rules", "chains", "first program", "endpoint replaced", "service added", "restart", "verify", "check"
+            "variant",
+            "size",
+            "rules",
+            "chains",
+            "first program",
+            "endpoint replaced",
+            "service added",
+            "restart",
+            "verify",
+            "check"
         );
         for row in &self.programming {
             let _ = writeln!(
@@ -44,6 +61,9 @@ impl Report {
                 ms(row.check),
             );
         }
+    }
+
+    fn write_counts(&self, out: &mut String) {
         let _ = writeln!(
             out,
             "\ncounts: programs started, kernel transactions, bytes to the programs, set entries\n{:<7}{:>10} {:>28} {:>28} {:>28} {:>20}",
@@ -52,7 +72,10 @@ impl Report {
         for row in &self.programming {
             let counts = |timed: &Timed| {
                 let r = &timed.report;
-                format!("{} {} {} {}", r.programs_started, r.transactions, r.bytes_written, r.set_entries)
+                format!(
+                    "{} {} {} {}",
+                    r.programs_started, r.transactions, r.bytes_written, r.set_entries
+                )
             };
             let _ = writeln!(
                 out,
@@ -65,7 +88,14 @@ impl Report {
                 counts(&row.restart),
             );
         }
-        let _ = writeln!(out, "\nagent: {:>12} {:>14} {:>14} {:>18}", "size", "RSS MB", "peak RSS MB", "idle CPU % of core");
+    }
+
+    fn write_agent(&self, out: &mut String) {
+        let _ = writeln!(
+            out,
+            "\nagent: {:>12} {:>14} {:>14} {:>18}",
+            "size", "RSS MB", "peak RSS MB", "idle CPU % of core"
+        );
         for row in &self.agent {
             let _ = writeln!(
                 out,
@@ -76,9 +106,20 @@ impl Report {
                 row.idle_cpu_percent
             );
         }
-        let _ = writeln!(out, "\nconnections: the only service / the last of many (ratio)");
+    }
+
+    fn write_traffic(&self, out: &mut String) {
+        let _ = writeln!(
+            out,
+            "\nconnections: the only service / the last of many (ratio)"
+        );
         for row in &self.traffic {
-            let at = |times: &[Duration], percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
+            let at = |times: &[Duration], percent: usize| {
+                times
+                    .get(times.len() * percent / 100)
+                    .copied()
+                    .unwrap_or_default()
+            };
             for percent in [50, 90, 99] {
                 let (alone, many) = (at(&row.alone, percent), at(&row.among_many, percent));
                 let ratio = many.as_secs_f64() / alone.as_secs_f64();
@@ -105,7 +146,6 @@ impl Report {
                 row.rewriting.iter().min().copied().unwrap_or(0),
             );
         }
-        out
     }
 
     /// Writes CSV files and plots.
@@ -121,7 +161,9 @@ impl Report {
                 ("restart", &row.restart),
             ];
             for (what, timed) in timed {
-                let bare = timed.bare.map_or(String::new(), |bare| format!("{:.3}", ms(bare)));
+                let bare = timed
+                    .bare
+                    .map_or(String::new(), |bare| format!("{:.3}", ms(bare)));
                 let r = &timed.report;
                 let _ = writeln!(
                     csv,
@@ -143,7 +185,13 @@ impl Report {
         for row in &self.traffic {
             for (place, times) in [("alone", &row.alone), ("last_of_many", &row.among_many)] {
                 for time in times {
-                    let _ = writeln!(connections, "{},{},{place},{:.1}", row.variant, row.size.services, time.as_secs_f64() * 1e6);
+                    let _ = writeln!(
+                        connections,
+                        "{},{},{place},{:.1}",
+                        row.variant,
+                        row.size.services,
+                        time.as_secs_f64() * 1e6
+                    );
                 }
             }
         }
@@ -155,7 +203,8 @@ impl Report {
         ];
         for (name, text) in files {
             let file = out.join(name);
-            std::fs::write(&file, text).map_err(BenchError::io(format!("write {}", file.display())))?;
+            std::fs::write(&file, text)
+                .map_err(BenchError::io(format!("write {}", file.display())))?;
         }
         Ok(())
     }

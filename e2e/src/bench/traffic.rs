@@ -51,7 +51,13 @@ struct Node {
 
 /// Measures one variant.
 pub fn measure(variant: Variant, size: Size) -> Result<Measured, BenchError> {
-    let alone = Node::start(variant, Size { services: 1, ..size })?;
+    let alone = Node::start(
+        variant,
+        Size {
+            services: 1,
+            ..size
+        },
+    )?;
     let mut many = Node::start(variant, size)?;
     let mut latencies = [Vec::new(), Vec::new()];
     let mut rates = [Vec::new(), Vec::new()];
@@ -65,8 +71,10 @@ pub fn measure(variant: Variant, size: Size) -> Result<Measured, BenchError> {
             }
         }
     }
-    latencies.iter_mut().for_each(|times| times.sort_unstable());
-    let [latency_alone, latency_many] = latencies;
+    let [latency_alone, latency_many] = latencies.map(|mut times| {
+        times.sort_unstable();
+        times
+    });
     let [rate_alone, rate_many] = rates.map(|sums| CONNECTIONS as f64 / median(sums).as_secs_f64());
     let quiet = many.buckets(|_| Ok(()))?;
     let rewriting = many.buckets(Node::rewrite)?;
@@ -97,16 +105,26 @@ impl Node {
         })??;
         // In address order the last one, so that a list would be longest for it.
         let to = SocketAddr::new(cluster::cluster_ip(last).into(), cluster::PORT);
-        Ok(Self { lab, plane: Some(plane), catalog, to })
+        Ok(Self {
+            lab,
+            plane: Some(plane),
+            catalog,
+            to,
+        })
     }
 
     fn connections(&self) -> Result<Vec<Duration>, BenchError> {
         let to = self.to;
-        self.lab.namespace(&CLIENT).run(move || (0..CONNECTIONS).map(|_| connect(to)).collect())?
+        self.lab
+            .namespace(&CLIENT)
+            .run(move || (0..CONNECTIONS).map(|_| connect(to)).collect())?
     }
 
     /// Connections in buckets while `work` runs, and for at least two seconds.
-    fn buckets(&mut self, work: impl FnOnce(&mut Self) -> Result<(), BenchError>) -> Result<Vec<usize>, BenchError> {
+    fn buckets(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<(), BenchError>,
+    ) -> Result<Vec<usize>, BenchError> {
         let stop = Arc::new(AtomicBool::new(false));
         let (to, stopped) = (self.to, Arc::clone(&stop));
         let start = Instant::now();
@@ -127,7 +145,9 @@ impl Node {
         let worked = work(self);
         std::thread::sleep(Duration::from_secs(2).saturating_sub(start.elapsed()));
         stop.store(true, Ordering::Relaxed);
-        let buckets = client.join().map_err(|_| BenchError::NotSo("the client died".to_owned()))??;
+        let buckets = client
+            .join()
+            .map_err(|_| BenchError::NotSo("the client died".to_owned()))??;
         worked.map(|()| buckets)
     }
 
@@ -135,12 +155,18 @@ impl Node {
     fn rewrite(&mut self) -> Result<(), BenchError> {
         let services = u32::try_from(self.catalog.plan().services.len()).unwrap_or(u32::MAX);
         for index in 0..services - 1 {
-            self.catalog.set_slice(cluster::slice(index, cluster::made_up(index + services, 4)));
+            self.catalog
+                .set_slice(cluster::slice(index, cluster::made_up(index + services, 4)));
         }
         let change = self.catalog.take_changes();
         let plan = self.catalog.plan().clone();
-        let Some(mut plane) = self.plane.take() else { return Ok(()) };
-        let plane = self.lab.node().run(move || plane.apply(&plan, &change).map(|_| plane))??;
+        let Some(mut plane) = self.plane.take() else {
+            return Ok(());
+        };
+        let plane = self
+            .lab
+            .node()
+            .run(move || plane.apply(&plan, &change).map(|_| plane))??;
         self.plane = Some(plane);
         Ok(())
     }
@@ -150,5 +176,7 @@ fn connect(to: SocketAddr) -> Result<Duration, BenchError> {
     let start = Instant::now();
     let connection = TcpStream::connect_timeout(&to, Duration::from_secs(5));
     let took = start.elapsed();
-    connection.map(|_| took).map_err(BenchError::io(format!("connect to {to}")))
+    connection
+        .map(|_| took)
+        .map_err(BenchError::io(format!("connect to {to}")))
 }

@@ -22,7 +22,10 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let sizes: Vec<Size> = SIZES.into_iter().filter(|size| size.services <= args.most_services).collect();
+    let sizes: Vec<Size> = SIZES
+        .into_iter()
+        .filter(|size| size.services <= args.most_services)
+        .collect();
     match bench::run(&args.agent, &args.out, &sizes) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

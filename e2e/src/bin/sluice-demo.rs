@@ -22,7 +22,10 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(until_done_or_interrupted(args)),
         Err(error) => {
             eprintln!("sluice-demo: cannot wait for signals: {error}");
@@ -40,7 +43,10 @@ async fn until_done_or_interrupted(args: Args) -> ExitCode {
         let _ = tell.send(demo.agent_id());
         demo.show()
     });
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         eprintln!("sluice-demo: cannot wait for signals");
         return ExitCode::FAILURE;
     };
@@ -62,7 +68,11 @@ async fn until_done_or_interrupted(args: Args) -> ExitCode {
 }
 
 fn interrupted(agent: &std::sync::mpsc::Receiver<u32>) -> ExitCode {
-    if let Some(agent) = agent.try_iter().last().and_then(|id| i32::try_from(id).ok()) {
+    if let Some(agent) = agent
+        .try_iter()
+        .last()
+        .and_then(|id| i32::try_from(id).ok())
+    {
         // It may have had the same signal already.
         let _ = kill(Pid::from_raw(agent), Signal::SIGKILL);
     }

@@ -90,10 +90,7 @@ impl ServedNode {
     }
 
     /// Changes objects and lets the data plane follow.
-    pub fn change(
-        &mut self,
-        edit: impl FnOnce(&mut Catalog),
-    ) -> Result<Change, ServedNodeError> {
+    pub fn change(&mut self, edit: impl FnOnce(&mut Catalog)) -> Result<Change, ServedNodeError> {
         edit(&mut self.catalog);
         let change = self.catalog.take_changes();
         let began = Instant::now();

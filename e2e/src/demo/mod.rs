@@ -46,7 +46,10 @@ impl Demo {
     pub fn start(program: &Path, examples: &Path) -> Result<Self, DemoError> {
         let started = Instant::now();
         let lab = Lab::up()?;
-        say(started, "a node with three pods, another node, two clients outside: namespaces, nothing of this machine's network");
+        say(
+            started,
+            "a node with three pods, another node, two clients outside: namespaces, nothing of this machine's network",
+        );
         let agent = AgentProcess::start(lab.node(), program, NODE_NAME, |manifests| {
             for file in std::fs::read_dir(examples)? {
                 let file = file?.path();
@@ -56,8 +59,13 @@ impl Demo {
             }
             Ok(())
         })?;
-        let demo = Self { agent, lab, started };
-        demo.agent.wait_until_healthy(demo.lab.node(), Duration::from_secs(20))?;
+        let demo = Self {
+            agent,
+            lab,
+            started,
+        };
+        demo.agent
+            .wait_until_healthy(demo.lab.node(), Duration::from_secs(20))?;
         demo.say("sluice-agent runs on the node with examples/*.yaml, and says that it is healthy");
         Ok(demo)
     }
@@ -88,8 +96,12 @@ impl Demo {
         // Five standard deviations of a fair share: one run in a million is further off.
         let fair = PROBES as f64 / LOCAL_PODS.len() as f64;
         let slack = 5.0 * (fair * (1.0 - 1.0 / LOCAL_PODS.len() as f64)).sqrt();
-        let even = counts.len() == LOCAL_PODS.len() && counts.values().all(|n| (*n as f64 - fair).abs() < slack);
-        self.check(even, format!("spreading: {PROBES} connections to the cluster IP went to {counts:?}"))
+        let even = counts.len() == LOCAL_PODS.len()
+            && counts.values().all(|n| (*n as f64 - fair).abs() < slack);
+        self.check(
+            even,
+            format!("spreading: {PROBES} connections to the cluster IP went to {counts:?}"),
+        )
     }
 
     fn node_port(&self) -> Result<(), DemoError> {
@@ -108,11 +120,17 @@ impl Demo {
             if outcome.endpoint() == Some(A1.name) {
                 return self.check(
                     seen != IpAddr::V4(A1.v4),
-                    format!("hairpin: pod {} asked its own service and {outcome}, not as itself", A1.name),
+                    format!(
+                        "hairpin: pod {} asked its own service and {outcome}, not as itself",
+                        A1.name
+                    ),
                 );
             }
         }
-        Err(DemoError::NotSo(format!("hairpin: in 100 connections pod {} never met itself", A1.name)))
+        Err(DemoError::NotSo(format!(
+            "hairpin: in 100 connections pod {} never met itself",
+            A1.name
+        )))
     }
 
     fn affinity(&self) -> Result<(), DemoError> {
@@ -120,9 +138,13 @@ impl Demo {
         let first = counted(&outcomes)?;
         let mut others = BTreeMap::new();
         for offset in 1..=20 {
-            for (endpoint, count) in counted(&self.many(&CLIENT.shifted(offset), "10.96.0.81:80", 2)?)? {
+            for (endpoint, count) in
+                counted(&self.many(&CLIENT.shifted(offset), "10.96.0.81:80", 2)?)?
+            {
                 if count != 2 {
-                    return Err(DemoError::NotSo(format!("affinity: client {offset} was sent to two endpoints")));
+                    return Err(DemoError::NotSo(format!(
+                        "affinity: client {offset} was sent to two endpoints"
+                    )));
                 }
                 *others.entry(endpoint).or_insert(0) += 1;
             }
@@ -138,21 +160,31 @@ impl Demo {
         let refused = self.one(&NEIGHBOUR, "203.0.113.82:80")?;
         self.check(
             allowed.endpoint().is_some() && refused == Outcome::TimedOut,
-            format!("source ranges 192.0.2.0/25: {} {allowed}; {} got {refused}", CLIENT.v4, NEIGHBOUR.v4),
+            format!(
+                "source ranges 192.0.2.0/25: {} {allowed}; {} got {refused}",
+                CLIENT.v4, NEIGHBOUR.v4
+            ),
         )
     }
 
     /// Every endpoint goes and comes back, one after the other, while clients connect.
     fn rolling_change(&self) -> Result<(), DemoError> {
         let to = address("10.96.0.80:80");
-        let route = Route { from: CLIENT, to, patience: Duration::from_secs(2) };
+        let route = Route {
+            from: CLIENT,
+            to,
+            patience: Duration::from_secs(2),
+        };
         let load = Load::new_connections(&self.lab, route, 200)?;
         let file = self.agent.manifests().join("web.yaml");
         let text = std::fs::read_to_string(&file)?;
         for round in 0..3 {
             let pod = LOCAL_PODS[round % LOCAL_PODS.len()];
-            let without: String =
-                text.lines().filter(|line| !line.contains(&format!("[{}]", pod.v4))).map(|line| format!("{line}\n")).collect();
+            let address = format!("[{}]", pod.v4);
+            let without: String = text
+                .split_inclusive('\n')
+                .filter(|line| !line.contains(&address))
+                .collect();
             for manifest in [&without, &text] {
                 replace(&file, manifest)?;
                 std::thread::sleep(Duration::from_millis(600));
@@ -173,8 +205,15 @@ impl Demo {
 
     fn explanation(&self) -> Result<(), DemoError> {
         let from = CLIENT.v4.to_string();
-        let text = self.agent.ask(self.lab.node(), "explain", &["--from", &from, "--to", "192.0.2.10:30080/tcp"])?;
-        self.say(&format!("sluice-agent explain --from {from} --to {}:30080/tcp", NODE.v4));
+        let text = self.agent.ask(
+            self.lab.node(),
+            "explain",
+            &["--from", &from, "--to", "192.0.2.10:30080/tcp"],
+        )?;
+        self.say(&format!(
+            "sluice-agent explain --from {from} --to {}:30080/tcp",
+            NODE.v4
+        ));
         for line in text.lines() {
             println!("             {line}");
         }
@@ -185,11 +224,20 @@ impl Demo {
         let metrics = self.agent.metrics(self.lab.node())?;
         for (what, name) in [
             ("full", "kubeproxy_sync_full_proxy_rules_duration_seconds"),
-            ("partial", "kubeproxy_sync_partial_proxy_rules_duration_seconds"),
+            (
+                "partial",
+                "kubeproxy_sync_partial_proxy_rules_duration_seconds",
+            ),
         ] {
-            let (count, sum) = (total(&metrics, name, "_count"), total(&metrics, name, "_sum"));
+            let (count, sum) = (
+                total(&metrics, name, "_count"),
+                total(&metrics, name, "_sum"),
+            );
             if count > 0.0 {
-                self.say(&format!("syncs: {count} {what} ones took {:.0} ms each on average", sum / count * 1e3));
+                self.say(&format!(
+                    "syncs: {count} {what} ones took {:.0} ms each on average",
+                    sum / count * 1e3
+                ));
             }
         }
         Ok(())
@@ -229,18 +277,24 @@ fn say(started: Instant, what: &str) {
 fn probe(from: &Place, to: &str) -> Probe {
     let to = address(to);
     let patience = Duration::from_secs(1);
-    Probe { patience, ..Probe::new(Protocol::Tcp, Some(IpAddr::V4(from.v4)), to) }
+    Probe {
+        patience,
+        ..Probe::new(Protocol::Tcp, Some(IpAddr::V4(from.v4)), to)
+    }
 }
 
 /// Of an address that is written in this file.
 fn address(text: &str) -> SocketAddr {
-    text.parse().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+    text.parse()
+        .unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
 }
 
 fn counted(outcomes: &[Outcome]) -> Result<BTreeMap<String, usize>, DemoError> {
     let mut counts = BTreeMap::new();
     for outcome in outcomes {
-        let endpoint = outcome.endpoint().ok_or_else(|| DemoError::NotSo(format!("a connection {outcome}")))?;
+        let endpoint = outcome
+            .endpoint()
+            .ok_or_else(|| DemoError::NotSo(format!("a connection {outcome}")))?;
         *counts.entry(endpoint.to_owned()).or_insert(0) += 1;
     }
     Ok(counts)
@@ -264,5 +318,7 @@ fn replace(file: &Path, text: &str) -> std::io::Result<()> {
 fn total(metrics: &str, name: &str, sample: &str) -> f64 {
     let wanted = format!("{name}{sample}");
     let lines = metrics.lines().filter(|line| line.starts_with(&wanted));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }

@@ -111,7 +111,9 @@ pub fn storm(lab: &Lab, to: SocketAddr, connections: u32) -> Result<StormReport,
         let seen = client
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        seen.into_iter().for_each(|outcome| report.take(outcome));
+        for outcome in seen {
+            report.take(outcome);
+        }
     }
     report.took = start.elapsed();
     report.latencies.sort_unstable();

@@ -20,7 +20,7 @@ use sluice_service_plan::model::{
 };
 
 const SERVICES: [&str; 4] = ["a", "b", "c", "d"];
-const SLICES: [&str; 6] = ["s1", "s2", "s3", "s4", "s5", "s6"];
+const SLICES: [&str; 8] = ["s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8"];
 const PORT_NAMES: [&str; 3] = ["", "", "x"];
 pub(crate) const PORTS: [u16; 2] = [80, 443];
 pub(crate) const NODE_PORTS: [u16; 2] = [30080, 30081];
@@ -65,7 +65,7 @@ impl World {
 
 pub(crate) fn worlds() -> impl Strategy<Value = World> {
     let services = prop::collection::vec(services(), 2..6);
-    let slices = prop::collection::vec(slices(), 4..9);
+    let slices = prop::collection::vec(slices(), 6..12);
     (settings(), services, slices).prop_map(|(settings, services, slices)| {
         let mut world = World {
             settings,
@@ -261,28 +261,28 @@ fn endpoints() -> impl Strategy<Value = EndpointBuilder> {
         })
 }
 
+/// Most ports that a service may have lead somewhere: chance alone would seldom give that.
 fn slices() -> impl Strategy<Value = EndpointSlice> {
-    let port = (
-        select(&PORT_NAMES[..]),
-        protocols(),
-        select(&SERVED_PORTS[..]),
-    );
-    let port = port.prop_map(|(name, protocol, port)| SlicePort {
-        name: name.into(),
-        protocol,
-        port,
-    });
+    let names = Protocol::ALL.map(|protocol| ["", "x"].map(|name| (name, protocol)));
+    let ports = subsequence(names.concat(), 3..=6);
     (
         select(&SLICES[..]),
         select(&SERVICES[..]),
         select(&[Family::V4, Family::V4, Family::V6][..]),
-        prop::collection::vec(port, 1..4),
-        prop::collection::vec(endpoints(), 0..4),
+        (ports, select(&SERVED_PORTS[..])),
+        prop::collection::vec(endpoints(), 1..4),
     )
-        .prop_map(|(name, owner, family, ports, endpoints)| EndpointSlice {
-            name: object_name(name),
-            ports,
-            ..service(owner).slice(family, &endpoints)
+        .prop_map(|(name, owner, family, (ports, port), endpoints)| {
+            let ports = ports.into_iter().map(|(name, protocol)| SlicePort {
+                name: name.into(),
+                protocol,
+                port,
+            });
+            EndpointSlice {
+                name: object_name(name),
+                ports: ports.collect(),
+                ..service(owner).slice(family, &endpoints)
+            }
         })
 }
 

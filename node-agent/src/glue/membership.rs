@@ -6,7 +6,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sluice_kernel::address_set::{Entry, SetKind};
 use sluice_service_plan::access::admits_itself;
 use sluice_service_plan::model::{Family, LocalDetector, NodeFacts, NodePortAddresses, Settings};
-use sluice_service_plan::plan::{Frontend, FrontendAddress, FrontendKind, Masquerade, PortPlan, Refusal, ServicePlan};
+use sluice_service_plan::plan::{
+    Frontend, FrontendAddress, FrontendKind, Masquerade, PortPlan, Refusal, ServicePlan,
+};
 
 use crate::family::kernel_protocol;
 
@@ -124,7 +126,10 @@ impl Role {
 
     /// Entries of it may be owed to several services at once; of the others the claim registry allows one.
     pub const fn is_shared(self) -> bool {
-        matches!(self, Self::ClusterIp | Self::ExternalIp | Self::Hairpin | Self::HealthPort | Self::Allowed)
+        matches!(
+            self,
+            Self::ClusterIp | Self::ExternalIp | Self::Hairpin | Self::HealthPort | Self::Allowed
+        )
     }
 }
 
@@ -159,12 +164,22 @@ pub type Member = (SetId, Entry);
 pub fn of_node(node: &NodeFacts, settings: &Settings) -> Vec<Member> {
     let mut members = Vec::new();
     for &ip in node.addresses.iter().filter(|ip| !ip.is_loopback()) {
-        members.push((SetId { role: Role::OwnIp, family: Family::of(ip) }, Entry::Ip(ip)));
+        members.push((
+            SetId {
+                role: Role::OwnIp,
+                family: Family::of(ip),
+            },
+            Entry::Ip(ip),
+        ));
     }
     if let LocalDetector::Cidrs(nets) = &settings.detect_local {
         add_nets(&mut members, Role::Pods, nets);
     }
-    add_nets(&mut members, Role::KeepSource, &settings.exclude_destinations);
+    add_nets(
+        &mut members,
+        Role::KeepSource,
+        &settings.exclude_destinations,
+    );
     match &settings.node_port_addresses {
         NodePortAddresses::All => {}
         NodePortAddresses::Cidrs(nets) => add_nets(&mut members, Role::NodePortIp, nets),
@@ -178,7 +193,11 @@ pub fn of_node(node: &NodeFacts, settings: &Settings) -> Vec<Member> {
 
 /// The service's entries depend on the addresses of the node, not only on its own plan.
 pub fn depends_on_addresses(service: &ServicePlan) -> bool {
-    service.ports.iter().flat_map(|port| &port.frontends).any(|frontend| frontend.source_ranges.is_some())
+    service
+        .ports
+        .iter()
+        .flat_map(|port| &port.frontends)
+        .any(|frontend| frontend.source_ranges.is_some())
 }
 
 /// What one service puts into the sets. An entry may come more than once.
@@ -195,17 +214,44 @@ pub fn of_service(service: &ServicePlan, node: &NodeFacts) -> Vec<Member> {
     }
     if let Some(health) = &service.health_check {
         for family in Family::ALL {
-            members.push((SetId { role: Role::HealthPort, family }, Entry::Port(health.port)));
+            members.push((
+                SetId {
+                    role: Role::HealthPort,
+                    family,
+                },
+                Entry::Port(health.port),
+            ));
         }
     }
     members
 }
 
-fn add_frontend(members: &mut Vec<Member>, node: &NodeFacts, port: &PortPlan, frontend: &Frontend, ip: IpAddr) {
+fn add_frontend(
+    members: &mut Vec<Member>,
+    node: &NodeFacts,
+    port: &PortPlan,
+    frontend: &Frontend,
+    ip: IpAddr,
+) {
     let protocol = kernel_protocol(port.key.protocol);
-    let mut add = |role, entry| members.push((SetId { role, family: port.key.family }, entry));
+    let mut add = |role, entry| {
+        members.push((
+            SetId {
+                role,
+                family: port.key.family,
+            },
+            entry,
+        ));
+    };
     let itself = Entry::IpPort(ip, protocol, frontend.port);
-    add(if frontend.kind == FrontendKind::ClusterIp { Role::ClusterIp } else { Role::ExternalIp }, Entry::Ip(ip));
+    add(
+        if frontend.kind == FrontendKind::ClusterIp {
+            Role::ClusterIp
+        } else {
+            Role::ExternalIp
+        },
+        Entry::Ip(ip),
+    );
     match frontend.masquerade {
         Masquerade::Never => {}
         Masquerade::Outside => add(Role::MasqueradeOutside, itself),
@@ -215,10 +261,16 @@ fn add_frontend(members: &mut Vec<Member>, node: &NodeFacts, port: &PortPlan, fr
     if let Some(ranges) = &frontend.source_ranges {
         add(Role::Guarded, itself);
         for &range in ranges {
-            add(Role::Allowed, Entry::IpPortNet(ip, protocol, frontend.port, range));
+            add(
+                Role::Allowed,
+                Entry::IpPortNet(ip, protocol, frontend.port, range),
+            );
         }
         if admits_itself(ranges, node) {
-            add(Role::Allowed, Entry::IpPortNet(ip, protocol, frontend.port, ip.into()));
+            add(
+                Role::Allowed,
+                Entry::IpPortNet(ip, protocol, frontend.port, ip.into()),
+            );
         }
     }
     if port.pool(frontend.outside).is_empty() {
@@ -236,7 +288,13 @@ fn add_node_port(members: &mut Vec<Member>, port: &PortPlan, frontend: &Frontend
     let mut add = |role| {
         for half in everywhere(port.key.family) {
             let entry = Entry::NetPort(half, kernel_protocol(port.key.protocol), frontend.port);
-            members.push((SetId { role, family: port.key.family }, entry));
+            members.push((
+                SetId {
+                    role,
+                    family: port.key.family,
+                },
+                entry,
+            ));
         }
     };
     match frontend.masquerade {
@@ -254,12 +312,18 @@ fn add_node_port(members: &mut Vec<Member>, port: &PortPlan, frontend: &Frontend
 
 /// Only a pod of this node can meet itself here. A slice made by hand may not say the node: then the pod network tells.
 fn add_hairpin(members: &mut Vec<Member>, node: &NodeFacts, port: &PortPlan) {
-    let set = SetId { role: Role::Hairpin, family: port.key.family };
+    let set = SetId {
+        role: Role::Hairpin,
+        family: port.key.family,
+    };
     let protocol = kernel_protocol(port.key.protocol);
     for endpoint in port.cluster.iter().chain(port.local.iter()) {
         let ip = endpoint.address.ip();
         if endpoint.local || node.pod_cidrs.iter().any(|net| net.contains(&ip)) {
-            members.push((set, Entry::IpPortIp(ip, protocol, endpoint.address.port(), ip)));
+            members.push((
+                set,
+                Entry::IpPortIp(ip, protocol, endpoint.address.port(), ip),
+            ));
         }
     }
 }
@@ -282,8 +346,10 @@ fn everywhere(family: Family) -> [IpNet; 2] {
     match family {
         Family::V4 => [Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(128, 0, 0, 0)]
             .map(|ip| IpNet::V4(Ipv4Net::new_assert(ip, 1))),
-        Family::V6 => [Ipv6Addr::UNSPECIFIED, Ipv6Addr::new(0x8000, 0, 0, 0, 0, 0, 0, 0)]
-            .map(|ip| IpNet::V6(Ipv6Net::new_assert(ip, 1))),
+        Family::V6 => [
+            Ipv6Addr::UNSPECIFIED,
+            Ipv6Addr::new(0x8000, 0, 0, 0, 0, 0, 0, 0),
+        ]
+        .map(|ip| IpNet::V6(Ipv6Net::new_assert(ip, 1))),
     }
 }
-

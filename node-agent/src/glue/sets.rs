@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sluice_kernel::address_set::{AddressSetError, AddressSets, Entry, SetHeader, SetKind, SetSpec};
+use sluice_kernel::address_set::{
+    AddressSetError, AddressSets, Entry, SetHeader, SetKind, SetSpec,
+};
 use sluice_service_plan::model::Family;
 
 use super::membership::{Member, Role, SetId, prefix};
@@ -43,7 +45,10 @@ impl GlueSets {
     }
 
     /// Stages the step from what the kernel holds to exactly these members. Sets that are missing are made here.
-    pub fn stage_all(&mut self, members: impl Iterator<Item = Member>) -> Result<(), AddressSetError> {
+    pub fn stage_all(
+        &mut self,
+        members: impl Iterator<Item = Member>,
+    ) -> Result<(), AddressSetError> {
         self.forget();
         let mut wanted: BTreeMap<SetId, HashSet<Entry>> = BTreeMap::new();
         for member in members.filter(|(set, _)| self.families.contains(&set.family)) {
@@ -53,17 +58,26 @@ impl GlueSets {
             wanted.entry(member.0).or_default().insert(member.1);
         }
         for family in self.families.clone() {
-            let mut headers: HashMap<String, SetHeader> =
-                self.kernel.headers(prefix(family))?.into_iter().map(|h| (h.spec.name.clone(), h)).collect();
+            let mut headers: HashMap<String, SetHeader> = self
+                .kernel
+                .headers(prefix(family))?
+                .into_iter()
+                .map(|h| (h.spec.name.clone(), h))
+                .collect();
             for role in Role::ALL {
                 let set = SetId { role, family };
                 let entries = wanted.remove(&set).unwrap_or_default();
                 let held = self.held(set, entries.len(), headers.remove(&set.name()))?;
-                self.sizes.insert(set, u32::try_from(entries.len()).unwrap_or(u32::MAX));
-                self.additions.insert(set, entries.difference(&held).copied().collect());
-                self.deletions.insert(set, held.difference(&entries).copied().collect());
+                self.sizes
+                    .insert(set, u32::try_from(entries.len()).unwrap_or(u32::MAX));
+                self.additions
+                    .insert(set, entries.difference(&held).copied().collect());
+                self.deletions
+                    .insert(set, held.difference(&entries).copied().collect());
             }
-            let leftovers = headers.into_keys().filter(|name| !name.starts_with(&format!("{}A-", prefix(family))));
+            let leftovers = headers
+                .into_keys()
+                .filter(|name| !name.starts_with(&format!("{}A-", prefix(family))));
             self.stale.extend(leftovers);
         }
         Ok(())
@@ -131,8 +145,12 @@ impl GlueSets {
     pub fn note_references(&mut self) -> Result<(), AddressSetError> {
         let headers = self.headers()?;
         // Chains that services need refer to the pods' set, so that number moves.
-        let fixed = headers.into_iter().filter(|(set, _)| set.role != Role::Pods);
-        self.references = fixed.map(|(set, header)| (set, header.references)).collect();
+        let fixed = headers
+            .into_iter()
+            .filter(|(set, _)| set.role != Role::Pods);
+        self.references = fixed
+            .map(|(set, header)| (set, header.references))
+            .collect();
         Ok(())
     }
 
@@ -143,22 +161,38 @@ impl GlueSets {
         for (set, size) in &self.sizes {
             let object = format!("address set {}", set.name());
             let Some(header) = headers.remove(set) else {
-                drifts.push(Drift { object, what: "is gone".to_owned() });
+                drifts.push(Drift {
+                    object,
+                    what: "is gone".to_owned(),
+                });
                 continue;
             };
             // The kernel tells no size of a bitmap.
             if header.entries != *size && set.role.kind() != SetKind::BitmapPort {
-                drifts.push(Drift { object, what: format!("holds {} entries instead of {size}", header.entries) });
-            } else if self.references.get(set).is_some_and(|references| *references != header.references) {
+                drifts.push(Drift {
+                    object,
+                    what: format!("holds {} entries instead of {size}", header.entries),
+                });
+            } else if self
+                .references
+                .get(set)
+                .is_some_and(|references| *references != header.references)
+            {
                 let was = self.references.get(set).copied().unwrap_or_default();
-                drifts.push(Drift { object, what: format!("is used by {} rules instead of {was}", header.references) });
+                drifts.push(Drift {
+                    object,
+                    what: format!("is used by {} rules instead of {was}", header.references),
+                });
             }
         }
         Ok(drifts)
     }
 
     /// Compares every entry with these members.
-    pub fn verify(&mut self, members: impl Iterator<Item = Member>) -> Result<Vec<Drift>, AddressSetError> {
+    pub fn verify(
+        &mut self,
+        members: impl Iterator<Item = Member>,
+    ) -> Result<Vec<Drift>, AddressSetError> {
         let mut wanted: BTreeMap<SetId, HashSet<Entry>> = BTreeMap::new();
         for (set, entry) in members.filter(|(set, _)| self.families.contains(&set.family)) {
             wanted.entry(set).or_default().insert(entry);
@@ -168,9 +202,15 @@ impl GlueSets {
         for set in known {
             let object = format!("address set {}", set.name());
             let held = match self.kernel.list(&set.name()) {
-                Ok(held) => held.into_iter().map(|listed| listed.entry).collect::<HashSet<_>>(),
+                Ok(held) => held
+                    .into_iter()
+                    .map(|listed| listed.entry)
+                    .collect::<HashSet<_>>(),
                 Err(AddressSetError::NotFound { .. }) => {
-                    drifts.push(Drift { object, what: "is gone".to_owned() });
+                    drifts.push(Drift {
+                        object,
+                        what: "is gone".to_owned(),
+                    });
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -199,14 +239,21 @@ impl GlueSets {
                     continue;
                 }
             };
-            errors.extend(headers.iter().filter_map(|header| self.kernel.destroy(&header.spec.name).err()));
+            errors.extend(
+                headers
+                    .iter()
+                    .filter_map(|header| self.kernel.destroy(&header.spec.name).err()),
+            );
         }
         errors
     }
 
     /// Sets, and entries in them.
     pub fn size(&self) -> (u64, u64) {
-        (self.sizes.len() as u64, self.sizes.values().map(|size| u64::from(*size)).sum())
+        (
+            self.sizes.len() as u64,
+            self.sizes.values().map(|size| u64::from(*size)).sum(),
+        )
     }
 
     fn forget(&mut self) {
@@ -238,8 +285,12 @@ impl GlueSets {
             self.kernel.create(&wanted)?;
             return Ok(HashSet::new());
         }
-        let held: HashSet<Entry> =
-            self.kernel.list(&wanted.name)?.into_iter().map(|listed| listed.entry).collect();
+        let held: HashSet<Entry> = self
+            .kernel
+            .list(&wanted.name)?
+            .into_iter()
+            .map(|listed| listed.entry)
+            .collect();
         if header.spec.max_entries < wanted.max_entries && wanted.kind != SetKind::BitmapPort {
             self.enlarge(&wanted, &held)?;
         }
@@ -248,7 +299,10 @@ impl GlueSets {
 
     /// Rules go on referring to the set, so a larger one takes its place by a swap.
     fn enlarge(&mut self, wanted: &SetSpec, held: &HashSet<Entry>) -> Result<(), AddressSetError> {
-        let larger = SetSpec { name: format!("{}-NEW", wanted.name), ..wanted.clone() };
+        let larger = SetSpec {
+            name: format!("{}-NEW", wanted.name),
+            ..wanted.clone()
+        };
         match self.kernel.destroy(&larger.name) {
             Ok(()) | Err(AddressSetError::NotFound { .. }) => {}
             Err(error) => return Err(error),
@@ -269,7 +323,8 @@ impl GlueSets {
         if after == 0 {
             self.owed.remove(&member);
         } else {
-            self.owed.insert(member, u32::try_from(after).unwrap_or(u32::MAX));
+            self.owed
+                .insert(member, u32::try_from(after).unwrap_or(u32::MAX));
         }
         match (before > 0, after > 0) {
             (false, true) => Turn::In,
@@ -281,10 +336,17 @@ impl GlueSets {
     fn headers(&mut self) -> Result<BTreeMap<SetId, SetHeader>, AddressSetError> {
         let mut by_set = BTreeMap::new();
         for family in self.families.clone() {
-            let by_name: HashMap<String, SetHeader> =
-                self.kernel.headers(prefix(family))?.into_iter().map(|h| (h.spec.name.clone(), h)).collect();
+            let by_name: HashMap<String, SetHeader> = self
+                .kernel
+                .headers(prefix(family))?
+                .into_iter()
+                .map(|h| (h.spec.name.clone(), h))
+                .collect();
             let sets = Role::ALL.map(|role| SetId { role, family });
-            by_set.extend(sets.into_iter().filter_map(|set| Some((set, by_name.get(&set.name())?.clone()))));
+            by_set.extend(
+                sets.into_iter()
+                    .filter_map(|set| Some((set, by_name.get(&set.name())?.clone()))),
+            );
         }
         Ok(by_set)
     }

@@ -23,7 +23,13 @@ impl Chain {
     pub fn new(name: impl Into<Box<str>>) -> Self {
         let name = name.into();
         debug_assert!(name.len() <= MAX_NAME, "chain name {name} is too long");
-        Self { name, text: String::new(), rules: 0, targets: Vec::new(), digest: Digest::new() }
+        Self {
+            name,
+            text: String::new(),
+            rules: 0,
+            targets: Vec::new(),
+            digest: Digest::new(),
+        }
     }
 
     /// Appends a rule, written as `iptables-save` prints it, without `-A CHAIN`.

@@ -53,9 +53,17 @@ impl RuleSet {
     pub fn new(iptables: Box<dyn Iptables>, families: &[Family]) -> Self {
         let families = families
             .iter()
-            .map(|&family| FamilyRules { family, tables: TABLES.map(ChainTable::new) })
+            .map(|&family| FamilyRules {
+                family,
+                tables: TABLES.map(ChainTable::new),
+            })
             .collect();
-        Self { iptables, families, loaded: false, transactions: 0 }
+        Self {
+            iptables,
+            families,
+            loaded: false,
+            transactions: 0,
+        }
     }
 
     /// The families it covers.
@@ -89,7 +97,9 @@ impl RuleSet {
         }
         for rules in &mut self.families {
             for table in &mut rules.tables {
-                let saved = self.iptables.save(rules.family, table.table(), &ChainTable::of_interest)?;
+                let saved =
+                    self.iptables
+                        .save(rules.family, table.table(), &ChainTable::of_interest)?;
                 table.load(&saved);
             }
         }
@@ -99,7 +109,10 @@ impl RuleSet {
 
     /// The pending edit, one text for each family that has one.
     pub fn pending(&self) -> Vec<(Family, String)> {
-        let texts = self.families.iter().map(|rules| (rules.family, rules.text()));
+        let texts = self
+            .families
+            .iter()
+            .map(|rules| (rules.family, rules.text()));
         texts.filter(|(_, text)| !text.is_empty()).collect()
     }
 
@@ -125,9 +138,12 @@ impl RuleSet {
         let mut drifts = Vec::new();
         for rules in &self.families {
             for table in &rules.tables {
-                let saved = self.iptables.save(rules.family, table.table(), &ChainTable::of_interest)?;
+                let saved =
+                    self.iptables
+                        .save(rules.family, table.table(), &ChainTable::of_interest)?;
                 for (object, what) in table.compare(&saved) {
-                    let object = format!("{object} of IP{:?} {}", rules.family, table.table()).replace("IPV", "IPv");
+                    let object = format!("{object} of IP{:?} {}", rules.family, table.table())
+                        .replace("IPV", "IPv");
                     drifts.push(Drift { object, what });
                 }
             }
@@ -138,19 +154,27 @@ impl RuleSet {
     /// Chains and rules of ours, both families.
     pub fn size(&self) -> (u64, u64) {
         let tables = self.families.iter().flat_map(|f| &f.tables);
-        tables.map(ChainTable::size).fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
+        tables
+            .map(ChainTable::size)
+            .fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
     }
 
     /// Committed transactions, programs started and bytes written, since the rule set was made.
     pub fn counts(&self) -> (u64, u64, u64) {
-        (self.transactions, self.iptables.programs_started(), self.iptables.bytes_written())
+        (
+            self.transactions,
+            self.iptables.programs_started(),
+            self.iptables.bytes_written(),
+        )
     }
 }
 
 impl FamilyRules {
     fn text(&self) -> String {
         let mut text = String::new();
-        self.tables.iter().for_each(|table| table.write_edit(&mut text));
+        self.tables
+            .iter()
+            .for_each(|table| table.write_edit(&mut text));
         text
     }
 }

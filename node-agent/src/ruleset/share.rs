@@ -8,9 +8,11 @@ pub fn random_share(weight: u64, rest: u64) -> String {
     if weight >= rest {
         return String::new();
     }
-    #[allow(clippy::cast_precision_loss)] // weights are 16 bits, their sums far below 2^52
     let steps = (ONE * weight as f64 / rest as f64).round().max(1.0);
-    format!(" -m statistic --mode random --probability {:.11}", steps / ONE)
+    format!(
+        " -m statistic --mode random --probability {:.11}",
+        steps / ONE
+    )
 }
 
 #[cfg(test)]
@@ -19,8 +21,14 @@ mod tests {
 
     #[test]
     fn the_last_of_equals_takes_the_rest() {
-        assert_eq!(random_share(1, 2), " -m statistic --mode random --probability 0.50000000000");
-        assert_eq!(random_share(1, 3), " -m statistic --mode random --probability 0.33333333349");
+        assert_eq!(
+            random_share(1, 2),
+            " -m statistic --mode random --probability 0.50000000000"
+        );
+        assert_eq!(
+            random_share(1, 3),
+            " -m statistic --mode random --probability 0.33333333349"
+        );
         assert_eq!(random_share(7, 7), "");
     }
 }

@@ -104,7 +104,8 @@ impl ChainTable {
                 self.known.insert(chain.name.as_str().into(), known);
             } else if is_built_in(&chain.name) {
                 let ours = chain.rules.iter().filter(|rule| target(rule).is_some());
-                self.jumps.extend(ours.map(|rule| (chain.name.clone(), canonical(rule).into_owned())));
+                self.jumps
+                    .extend(ours.map(|rule| (chain.name.clone(), canonical(rule).into_owned())));
             }
         }
     }
@@ -117,8 +118,12 @@ impl ChainTable {
     /// Removes the chains, and the jumps to them, that `owned` names and that were not put since [`begin_all`](Self::begin_all).
     pub fn finish_all(&mut self, owned: &dyn Fn(&str) -> bool) {
         let Some(seen) = self.seen.take() else { return };
-        let stale: Vec<Box<str>> =
-            self.known.keys().filter(|name| owned(name) && !seen.contains(*name)).cloned().collect();
+        let stale: Vec<Box<str>> = self
+            .known
+            .keys()
+            .filter(|name| owned(name) && !seen.contains(*name))
+            .cloned()
+            .collect();
         for name in stale {
             self.drop_jumps_to(&name);
             self.forget(&name);
@@ -135,8 +140,15 @@ impl ChainTable {
         for target in chain.targets() {
             *self.references.entry(target.clone()).or_default() += 1;
         }
-        let new = Known { digest: chain.digest(), rules: chain.rules(), targets: chain.targets().to_vec() };
-        let same = self.known.get(&name).is_some_and(|known| known.digest == new.digest);
+        let new = Known {
+            digest: chain.digest(),
+            rules: chain.rules(),
+            targets: chain.targets().to_vec(),
+        };
+        let same = self
+            .known
+            .get(&name)
+            .is_some_and(|known| known.digest == new.digest);
         if let Some(old) = self.known.insert(name.clone(), new) {
             self.release(old.targets);
         }
@@ -205,7 +217,11 @@ impl ChainTable {
         if self.changed.is_empty() && self.removed.is_empty() && self.jump_edits.is_empty() {
             return;
         }
-        let size: usize = self.changed.values().map(|chain| chain.text().len() + 48).sum();
+        let size: usize = self
+            .changed
+            .values()
+            .map(|chain| chain.text().len() + 48)
+            .sum();
         out.reserve(size + 1024);
         let _ = writeln!(out, "*{}", self.table);
         for name in self.changed.keys().chain(&self.removed) {
@@ -261,12 +277,18 @@ impl ChainTable {
                 jumps.swap_remove(at);
             } else {
                 let to = target(rule).unwrap_or_default();
-                differences.push((format!("chain {from}"), format!("has lost its jump to {to}")));
+                differences.push((
+                    format!("chain {from}"),
+                    format!("has lost its jump to {to}"),
+                ));
             }
         }
         for (from, rule) in jumps {
             let to = target(&rule).unwrap_or_default();
-            differences.push((format!("chain {from}"), format!("has one jump too many to {to}")));
+            differences.push((
+                format!("chain {from}"),
+                format!("has one jump too many to {to}"),
+            ));
         }
         differences.sort();
         differences
@@ -274,7 +296,11 @@ impl ChainTable {
 
     /// Chains and rules of ours, jumps included.
     pub fn size(&self) -> (u64, u64) {
-        let rules: u64 = self.known.values().map(|known| u64::from(known.rules)).sum();
+        let rules: u64 = self
+            .known
+            .values()
+            .map(|known| u64::from(known.rules))
+            .sum();
         (self.known.len() as u64, rules + self.jumps.len() as u64)
     }
 
@@ -312,7 +338,10 @@ fn digest(rules: &[String]) -> u64 {
 }
 
 fn is_built_in(chain: &str) -> bool {
-    matches!(chain, "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING")
+    matches!(
+        chain,
+        "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING"
+    )
 }
 
 /// The chain of ours that a rule leads to.

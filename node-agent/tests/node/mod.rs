@@ -16,19 +16,19 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-pub const HEALTHZ: &str = "127.0.0.1:10256";
-pub const METRICS: &str = "127.0.0.1:10249";
+pub(crate) const HEALTHZ: &str = "127.0.0.1:10256";
+pub(crate) const METRICS: &str = "127.0.0.1:10249";
 
 /// Time that anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Node {
+pub(crate) struct Node {
     dir: tempfile::TempDir,
 }
 
 impl Node {
     /// Moves the calling thread, and what it starts, into a network namespace of its own.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("tests need root: make a network namespace");
         let node = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -47,16 +47,16 @@ impl Node {
         node
     }
 
-    pub fn manifests(&self) -> std::path::PathBuf {
+    pub(crate) fn manifests(&self) -> std::path::PathBuf {
         self.dir.path().join("manifests")
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
     /// Puts a manifest in place as a whole, as tools do.
-    pub fn write(&self, file: &str, text: &str) {
+    pub(crate) fn write(&self, file: &str, text: &str) {
         let beside = self.dir.path().join("new-manifest");
         std::fs::write(&beside, text).unwrap();
         std::fs::rename(beside, self.manifests().join(file)).unwrap();
@@ -86,12 +86,12 @@ impl Node {
     }
 
     /// Runs a command of the agent to its end.
-    pub fn agent(&self, verb: &str, args: &[&str]) -> Output {
+    pub(crate) fn agent(&self, verb: &str, args: &[&str]) -> Output {
         self.command(verb, args).output().unwrap()
     }
 
     /// Starts an agent and waits until it is healthy.
-    pub fn start(&self, args: &[&str]) -> Agent {
+    pub(crate) fn start(&self, args: &[&str]) -> Agent {
         let log = std::fs::File::create(self.path("log")).unwrap();
         let child = self
             .command("run", args)
@@ -109,15 +109,15 @@ impl Node {
         agent
     }
 
-    /// All rules of the node, in both families, of the nft variant.
-    pub fn rules(&self) -> String {
+    /// All rules of the calling thread's node, in both families, of the nft variant.
+    pub(crate) fn rules() -> String {
         ["iptables-nft-save", "ip6tables-nft-save"]
             .map(|save| text(&run(save, &[]).stdout))
             .concat()
     }
 
     /// Names of all address sets.
-    pub fn sets(&self) -> Vec<String> {
+    pub(crate) fn sets() -> Vec<String> {
         text(&run("ipset", &["list", "-n"]).stdout)
             .lines()
             .map(str::to_owned)
@@ -125,22 +125,22 @@ impl Node {
     }
 }
 
-pub struct Agent {
+pub(crate) struct Agent {
     child: Child,
     log: String,
 }
 
 impl Agent {
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// Sends TERM, and tells how long it took the agent to end.
-    pub fn terminate(mut self) -> Duration {
+    pub(crate) fn terminate(mut self) -> Duration {
         let start = Instant::now();
         kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGTERM).unwrap();
         let status = self.child.wait().unwrap();
@@ -153,7 +153,7 @@ impl Agent {
     }
 
     /// Waits until something is so.
-    pub fn eventually(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+    pub(crate) fn eventually(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(self) {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -178,14 +178,14 @@ impl Drop for Agent {
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 /// One HTTP request; nothing when nobody listens.
-pub fn get(address: &str, path: &str) -> Option<Answer> {
+pub(crate) fn get(address: &str, path: &str) -> Option<Answer> {
     let address: SocketAddr = address.parse().unwrap();
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -206,7 +206,7 @@ pub fn get(address: &str, path: &str) -> Option<Answer> {
 }
 
 /// The value of a metric, by the start of its line; absent when there is no such line.
-pub fn metric(start: &str) -> Option<f64> {
+pub(crate) fn metric(start: &str) -> Option<f64> {
     let scrape = get(METRICS, "/metrics")?.body;
     let line = scrape.lines().find(|line| {
         line.strip_prefix(start)
@@ -215,7 +215,7 @@ pub fn metric(start: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-pub fn run(program: &str, args: &[&str]) -> Output {
+pub(crate) fn run(program: &str, args: &[&str]) -> Output {
     let output = Command::new(program).args(args).output().unwrap();
     assert!(
         output.status.success(),
@@ -225,7 +225,7 @@ pub fn run(program: &str, args: &[&str]) -> Output {
     output
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -239,7 +239,7 @@ status:
 ";
 
 /// A service with a cluster IP and a node port, and its slice with one endpoint.
-pub fn web(endpoint: &str) -> String {
+pub(crate) fn web(endpoint: &str) -> String {
     format!(
         "
 apiVersion: v1

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sluice_kernel::address_set::{AddressSetError, AddressSets, Entry, SetHeader, SetKind, SetSpec};
+use sluice_kernel::address_set::{
+    AddressSetError, AddressSets, Entry, SetHeader, SetKind, SetSpec,
+};
 use sluice_service_plan::model::Family;
 use sluice_service_plan::plan::{Plan, PlanChange, ServicePlan};
 
@@ -16,7 +18,7 @@ use crate::family::kernel_family;
 const MAX_CLIENTS: u32 = 1 << 20;
 
 /// Hash buckets of a set. Packets add the clients, and for a packet the kernel never grows a hash: a bucket holds 12, the next
-/// client is forgotten (`ip_set_hash_gen.h`). These hold 10,000 clients of one endpoint, none in excess but by a rare chance.
+/// client is forgotten (`ip_set_hash_gen.h`). Of 10,000 clients of one endpoint hardly ever one finds its bucket full.
 const BUCKETS: u32 = 4096;
 
 /// Set name and what it should be.
@@ -32,7 +34,12 @@ pub(super) struct AffinitySets {
 
 impl AffinitySets {
     pub(super) fn new(kernel: Box<dyn AddressSets>, families: &[Family]) -> Self {
-        Self { kernel, families: families.to_vec(), held: BTreeMap::new(), retired: BTreeSet::new() }
+        Self {
+            kernel,
+            families: families.to_vec(),
+            held: BTreeMap::new(),
+            retired: BTreeSet::new(),
+        }
     }
 
     /// Makes what the plan needs of what the kernel has. Returns how many sets were made or changed.
@@ -40,18 +47,29 @@ impl AffinitySets {
         self.held.clear();
         self.retired.clear();
         let mut wanted = Wanted::new();
-        plan.services.values().for_each(|service| self.collect(service, &mut wanted));
+        plan.services
+            .values()
+            .for_each(|service| self.collect(service, &mut wanted));
         let mut headers: HashMap<String, SetHeader> = HashMap::new();
         for family in &self.families {
             let listed = self.kernel.headers(names::affinity_prefix(*family))?;
-            headers.extend(listed.into_iter().map(|header| (header.spec.name.clone(), header)));
+            headers.extend(
+                listed
+                    .into_iter()
+                    .map(|header| (header.spec.name.clone(), header)),
+            );
         }
         let mut made = 0;
         for (name, &(family, timeout)) in &wanted {
             match headers.remove(name) {
                 None => self.kernel.create(&spec(name, family, timeout))?,
                 Some(header) if header.spec.timeout_seconds != Some(timeout) => {
-                    self.retime(name, family, header.spec.timeout_seconds.unwrap_or(timeout), timeout)?;
+                    self.retime(
+                        name,
+                        family,
+                        header.spec.timeout_seconds.unwrap_or(timeout),
+                        timeout,
+                    )?;
                 }
                 Some(_) => continue,
             }
@@ -66,8 +84,14 @@ impl AffinitySets {
     pub(super) fn stage(&mut self, change: &PlanChange) -> Result<u64, AddressSetError> {
         let (mut before, mut after) = (Wanted::new(), Wanted::new());
         for service in &change.services {
-            service.before.iter().for_each(|service| self.collect(service, &mut before));
-            service.after.iter().for_each(|service| self.collect(service, &mut after));
+            service
+                .before
+                .iter()
+                .for_each(|service| self.collect(service, &mut before));
+            service
+                .after
+                .iter()
+                .for_each(|service| self.collect(service, &mut after));
         }
         let mut made = 0;
         for (name, &(family, timeout)) in &after {
@@ -106,14 +130,24 @@ impl AffinitySets {
         let mut there: HashMap<String, u32> = HashMap::new();
         for family in &self.families {
             let headers = self.kernel.headers(names::affinity_prefix(*family))?;
-            there.extend(headers.into_iter().map(|header| (header.spec.name, header.references)));
+            there.extend(
+                headers
+                    .into_iter()
+                    .map(|header| (header.spec.name, header.references)),
+            );
         }
         let mut drifts = Vec::new();
         for name in self.held.keys() {
             let object = format!("address set {name}");
             match there.get(name) {
-                None => drifts.push(Drift { object, what: "is gone".to_owned() }),
-                Some(0) => drifts.push(Drift { object, what: "is used by no rule".to_owned() }),
+                None => drifts.push(Drift {
+                    object,
+                    what: "is gone".to_owned(),
+                }),
+                Some(0) => drifts.push(Drift {
+                    object,
+                    what: "is used by no rule".to_owned(),
+                }),
                 Some(_) => {}
             }
         }
@@ -128,7 +162,11 @@ impl AffinitySets {
         for family in &self.families {
             match self.kernel.headers(names::affinity_prefix(*family)) {
                 Ok(headers) => {
-                    errors.extend(headers.iter().filter_map(|header| self.kernel.destroy(&header.spec.name).err()));
+                    errors.extend(
+                        headers
+                            .iter()
+                            .filter_map(|header| self.kernel.destroy(&header.spec.name).err()),
+                    );
                 }
                 Err(error) => errors.push(error),
             }
@@ -137,10 +175,19 @@ impl AffinitySets {
     }
 
     fn collect(&self, service: &ServicePlan, wanted: &mut Wanted) {
-        for port in service.ports.iter().filter(|port| self.families.contains(&port.key.family)) {
-            let Some(timeout) = port.affinity_seconds else { continue };
-            for endpoint in port.cluster.iter().chain(port.local.iter()) {
-                wanted.insert(names::affinity_set(&port.key, endpoint), (port.key.family, timeout));
+        for port in service
+            .ports
+            .iter()
+            .filter(|port| self.families.contains(&port.key.family))
+        {
+            let Some(timeout) = port.affinity_seconds else {
+                continue;
+            };
+            for endpoint in port.used_pools().flat_map(|pool| port.pool(pool).iter()) {
+                wanted.insert(
+                    names::affinity_set(&port.key, endpoint),
+                    (port.key.family, timeout),
+                );
             }
         }
     }
@@ -149,7 +196,13 @@ impl AffinitySets {
     ///
     /// A set's timeout cannot be changed, so another set takes its place by a swap, which rules do not notice. Clients that came
     /// while the first copy was made are copied after the swap.
-    fn retime(&mut self, name: &str, family: Family, old: u32, new: u32) -> Result<(), AddressSetError> {
+    fn retime(
+        &mut self,
+        name: &str,
+        family: Family,
+        old: u32,
+        new: u32,
+    ) -> Result<(), AddressSetError> {
         let copy = spec(&format!("{name}-N"), family, new);
         match self.kernel.destroy(&copy.name) {
             Ok(()) | Err(AddressSetError::NotFound { .. }) => {}
@@ -162,12 +215,18 @@ impl AffinitySets {
         let seen: BTreeSet<Entry> = clients.into_iter().map(|(entry, _)| entry).collect();
         let mut late = self.clients(&copy.name, old, new)?;
         late.retain(|(entry, _)| !seen.contains(entry));
-        self.kernel.add_with_timeout(&spec(name, family, new), &late)?;
+        self.kernel
+            .add_with_timeout(&spec(name, family, new), &late)?;
         self.kernel.destroy(&copy.name)
     }
 
     /// The clients of a set with the lifetimes that they have left under another timeout; those whose time is over are left out.
-    fn clients(&mut self, name: &str, old: u32, new: u32) -> Result<Vec<(Entry, u32)>, AddressSetError> {
+    fn clients(
+        &mut self,
+        name: &str,
+        old: u32,
+        new: u32,
+    ) -> Result<Vec<(Entry, u32)>, AddressSetError> {
         let clients = self.kernel.list(name)?.into_iter().filter_map(|client| {
             let idle = old.saturating_sub(client.timeout_seconds.unwrap_or(old));
             (idle < new).then(|| (client.entry, new - idle))

@@ -52,7 +52,11 @@ impl FamilyTrees {
             Family::V4 => Space::V4,
             Family::V6 => Space::V6,
         };
-        Self { family, addresses: Lookup::new(space), node_ports: Lookup::new(Space::Ports) }
+        Self {
+            family,
+            addresses: Lookup::new(space),
+            node_ports: Lookup::new(Space::Ports),
+        }
     }
 
     pub(super) fn family(&self) -> Family {
@@ -67,15 +71,23 @@ impl FamilyTrees {
     /// Enters a service's frontends that have an endpoint; the others are refused elsewhere.
     pub(super) fn insert(&mut self, service: &Arc<ServicePlan>) {
         for (port_index, port) in service.ports.iter().enumerate() {
-            if port.key.family != self.family || (port.cluster.is_empty() && port.local.is_empty()) {
+            if port.key.family != self.family || (port.cluster.is_empty() && port.local.is_empty())
+            {
                 continue;
             }
             for (index, frontend) in port.frontends.iter().enumerate() {
                 if port.pool(frontend.outside).is_empty() && port.pool(frontend.inside).is_empty() {
                     continue;
                 }
-                let (Ok(port_index), Ok(index)) = (u16::try_from(port_index), u16::try_from(index)) else { continue };
-                let target = Target { service: Arc::clone(service), port: port_index, frontend: index };
+                let (Ok(port_index), Ok(index)) = (u16::try_from(port_index), u16::try_from(index))
+                else {
+                    continue;
+                };
+                let target = Target {
+                    service: Arc::clone(service),
+                    port: port_index,
+                    frontend: index,
+                };
                 let (lookup, key) = self.place(port, frontend);
                 lookup.dirty.insert(key);
                 lookup.tree.insert(key, target);
@@ -86,10 +98,18 @@ impl FamilyTrees {
     /// Takes a service's frontends out.
     pub(super) fn remove(&mut self, service: &ServicePlan) {
         let family = self.family;
-        for port in service.ports.iter().filter(|port| port.key.family == family) {
+        for port in service
+            .ports
+            .iter()
+            .filter(|port| port.key.family == family)
+        {
             for frontend in &port.frontends {
                 let (lookup, key) = self.place(port, frontend);
-                if lookup.tree.get(&key).is_some_and(|target| target.service.name == service.name) {
+                if lookup
+                    .tree
+                    .get(&key)
+                    .is_some_and(|target| target.service.name == service.name)
+                {
                     lookup.dirty.insert(key);
                     lookup.tree.remove(&key);
                 }
@@ -98,12 +118,20 @@ impl FamilyTrees {
     }
 
     /// Puts the chains that a service's frontends lead to.
-    pub(super) fn put_pools(&self, table: &mut ChainTable, inputs: &Inputs<'_>, service: &ServicePlan) {
-        for port in service.ports.iter().filter(|port| port.key.family == self.family) {
-            let used = |wanted| port.frontends.iter().any(|f| f.outside == wanted || f.inside == wanted);
-            for wanted in [Pool::Cluster, Pool::Local] {
-                if used(wanted) && !port.pool(wanted).is_empty() {
-                    pool::put_chains(table, port, wanted);
+    pub(super) fn put_pools(
+        &self,
+        table: &mut ChainTable,
+        inputs: &Inputs<'_>,
+        service: &ServicePlan,
+    ) {
+        for port in service
+            .ports
+            .iter()
+            .filter(|port| port.key.family == self.family)
+        {
+            for used in port.used_pools() {
+                if !port.pool(used).is_empty() {
+                    pool::put_chains(table, port, used);
                 }
             }
             if port.frontends.iter().any(|f| f.outside != f.inside) && !port.cluster.is_empty() {
@@ -117,7 +145,11 @@ impl FamilyTrees {
         let mut chain = Chain::new(names::SERVICES);
         for role in [Role::ClusterIp, Role::ExternalIp] {
             let set = inputs.set(role);
-            chain.lead(&format!("-m set --match-set {set} dst"), "-j", self.addresses.tree.root_name());
+            chain.lead(
+                &format!("-m set --match-set {set} dst"),
+                "-j",
+                self.addresses.tree.root_name(),
+            );
         }
         for matches in inputs.node_port_matches("-o lo") {
             chain.lead(&matches, "-j", self.node_ports.tree.root_name());
@@ -136,8 +168,11 @@ impl FamilyTrees {
     /// Puts the chains on the way to the frontends that changed.
     pub(super) fn put_dirty(&mut self, table: &mut ChainTable, inputs: &Inputs<'_>) {
         for lookup in [&mut self.addresses, &mut self.node_ports] {
-            let mut prefixes: BTreeSet<Prefix> =
-                lookup.dirty.iter().flat_map(|key| lookup.tree.path(*key)).collect();
+            let mut prefixes: BTreeSet<Prefix> = lookup
+                .dirty
+                .iter()
+                .flat_map(|key| lookup.tree.path(*key))
+                .collect();
             lookup.dirty.clear();
             // The chain's constant rules depend on nothing that a service changes, so an empty step stays empty.
             prefixes.insert(Tree::<Target>::root());
@@ -149,19 +184,24 @@ impl FamilyTrees {
 
     fn place(&mut self, port: &PortPlan, frontend: &Frontend) -> (&mut Lookup, Key) {
         match frontend.address {
-            FrontendAddress::Ip(ip) => {
-                (&mut self.addresses, Key::new(Some(ip), port.key.protocol, frontend.port))
-            }
-            FrontendAddress::NodePort => {
-                (&mut self.node_ports, Key::new(None, port.key.protocol, frontend.port))
-            }
+            FrontendAddress::Ip(ip) => (
+                &mut self.addresses,
+                Key::new(Some(ip), port.key.protocol, frontend.port),
+            ),
+            FrontendAddress::NodePort => (
+                &mut self.node_ports,
+                Key::new(None, port.key.protocol, frontend.port),
+            ),
         }
     }
 }
 
 impl Lookup {
     fn new(space: Space) -> Self {
-        Self { tree: Tree::new(space), dirty: BTreeSet::new() }
+        Self {
+            tree: Tree::new(space),
+            dirty: BTreeSet::new(),
+        }
     }
 
     fn clear(&mut self) {
@@ -180,7 +220,10 @@ impl Lookup {
             self.constant_rules(&mut chain, inputs);
         }
         match self.tree.node(prefix) {
-            Node::Leaf => self.tree.below(prefix).for_each(|target| send(&mut chain, target)),
+            Node::Leaf => self
+                .tree
+                .below(prefix)
+                .for_each(|target| send(&mut chain, target)),
             Node::Inner(parts) => {
                 for part in parts {
                     let name = self.tree.name(part.node);
@@ -215,7 +258,11 @@ fn send(chain: &mut Chain, target: &Target) {
         let _ = write!(matches, "-d {ip}/{} ", if ip.is_ipv4() { 32 } else { 128 });
     }
     let protocol = port.key.protocol;
-    let _ = write!(matches, "-p {protocol} -m {protocol} --dport {}", frontend.port);
+    let _ = write!(
+        matches,
+        "-p {protocol} -m {protocol} --dport {}",
+        frontend.port
+    );
     if frontend.inside == frontend.outside {
         pool::send(chain, &matches, port, frontend.outside);
     } else {
@@ -229,11 +276,17 @@ fn policy_chain(inputs: &Inputs<'_>, port: &PortPlan) -> Chain {
     let protocol = port.key.protocol;
     let inside = match &inputs.settings.detect_local {
         LocalDetector::None => None,
-        LocalDetector::Cidrs(_) => Some(format!("-p {protocol} -m set --match-set {} src", inputs.set(Role::Pods))),
+        LocalDetector::Cidrs(_) => Some(format!(
+            "-p {protocol} -m set --match-set {} src",
+            inputs.set(Role::Pods)
+        )),
         LocalDetector::BridgeInterface(name) => Some(format!("-i {name} -p {protocol}")),
         LocalDetector::InterfaceNamePrefix(prefix) => Some(format!("-i {prefix}+ -p {protocol}")),
     };
-    for matches in inside.into_iter().chain([format!("-p {protocol} -m addrtype --src-type LOCAL")]) {
+    for matches in inside
+        .into_iter()
+        .chain([format!("-p {protocol} -m addrtype --src-type LOCAL")])
+    {
         pool::send(&mut chain, &matches, port, Pool::Cluster);
     }
     if !port.local.is_empty() {

@@ -29,8 +29,18 @@ use affinity::AffinitySets;
 use frontends::FamilyTrees;
 
 const JUMPS: [Jump; 2] = [
-    Jump { from: "PREROUTING", to: names::SERVICES, comment: "sluice: services", place: Place::First },
-    Jump { from: "OUTPUT", to: names::SERVICES, comment: "sluice: services", place: Place::First },
+    Jump {
+        from: "PREROUTING",
+        to: names::SERVICES,
+        comment: "sluice: services",
+        place: Place::First,
+    },
+    Jump {
+        from: "OUTPUT",
+        to: names::SERVICES,
+        comment: "sluice: services",
+        place: Place::First,
+    },
 ];
 
 /// The balancer of mode `IPTables`.
@@ -46,7 +56,12 @@ pub struct IptablesBalancer {
 impl IptablesBalancer {
     /// A balancer that writes chains into this rule set and affinity sets through this door.
     pub fn new(rules: SharedRuleSet, sets: Box<dyn AddressSets>) -> Self {
-        let families: Vec<Family> = rules.lock().families().into_iter().map(plan_family).collect();
+        let families: Vec<Family> = rules
+            .lock()
+            .families()
+            .into_iter()
+            .map(plan_family)
+            .collect();
         Self {
             rules,
             affinity: AffinitySets::new(sets, &families),
@@ -59,12 +74,15 @@ impl IptablesBalancer {
     fn put_all(&mut self, plan: &Plan) {
         let mut rules = self.rules.lock();
         for trees in &mut self.trees {
-            let Some(table) = rules.table(kernel_family(trees.family()), Table::Nat) else { continue };
+            let Some(table) = rules.table(kernel_family(trees.family()), Table::Nat) else {
+                continue;
+            };
             trees.clear();
             table.begin_all();
             let services = plan.services.values();
             services.clone().for_each(|service| trees.insert(service));
-            services.for_each(|service| trees.put_pools(table, &inputs(trees.family(), plan), service));
+            services
+                .for_each(|service| trees.put_pools(table, &inputs(trees.family(), plan), service));
             trees.put_roots(table, &inputs(trees.family(), plan));
             trees.put_everything(table, &inputs(trees.family(), plan));
             table.finish_all(&|chain| !glue::owns(chain));
@@ -74,10 +92,19 @@ impl IptablesBalancer {
     fn put_change(&mut self, plan: &Plan, change: &PlanChange) {
         let mut rules = self.rules.lock();
         for trees in &mut self.trees {
-            let Some(table) = rules.table(kernel_family(trees.family()), Table::Nat) else { continue };
+            let Some(table) = rules.table(kernel_family(trees.family()), Table::Nat) else {
+                continue;
+            };
             let inputs = inputs(trees.family(), plan);
-            let before = change.services.iter().filter_map(|change| change.before.as_deref());
-            let after: Vec<&Arc<ServicePlan>> = change.services.iter().filter_map(|c| c.after.as_ref()).collect();
+            let before = change
+                .services
+                .iter()
+                .filter_map(|change| change.before.as_deref());
+            let after: Vec<&Arc<ServicePlan>> = change
+                .services
+                .iter()
+                .filter_map(|c| c.after.as_ref())
+                .collect();
             // All claims are given up before any is taken: two services may exchange one.
             before.for_each(|service| trees.remove(service));
             for service in after {
@@ -106,7 +133,9 @@ impl Balancer for IptablesBalancer {
                 self.put_all(plan);
             }
             // Local detection stands in the chains of the services with a local policy.
-            Scope::Change(change) if constants && plan.settings.detect_local != self.settings.detect_local => {
+            Scope::Change(change)
+                if constants && plan.settings.detect_local != self.settings.detect_local =>
+            {
                 report.set_entries += self.affinity.stage(change)?;
                 self.put_all(plan);
             }
@@ -168,10 +197,17 @@ impl IptablesBalancer {
             rules.table(family, Table::Nat).into_iter().for_each(&edit);
         }
         rules.commit()?;
-        Ok(SyncReport { transactions: rules.counts().0 - before, ..SyncReport::default() })
+        Ok(SyncReport {
+            transactions: rules.counts().0 - before,
+            ..SyncReport::default()
+        })
     }
 }
 
 fn inputs(family: Family, plan: &Plan) -> glue::Inputs<'_> {
-    glue::Inputs { family, node: &plan.node, settings: &plan.settings }
+    glue::Inputs {
+        family,
+        node: &plan.node,
+        settings: &plan.settings,
+    }
 }

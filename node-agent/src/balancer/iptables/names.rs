@@ -31,18 +31,27 @@ pub(crate) fn policy(key: &PortKey) -> String {
 }
 
 /// One part of a large pool.
-pub(crate) fn group(key: &PortKey, pool: Pool, index: usize) -> String {
-    format!("SLUICE-G-{}", hash(key, &[pool as u8, u8::try_from(index >> 8).unwrap_or(u8::MAX), (index & 255) as u8]))
+pub(crate) fn group(key: &PortKey, pool: Pool, index: u64) -> String {
+    let mut more = vec![pool as u8];
+    more.extend(index.to_be_bytes());
+    format!("SLUICE-G-{}", hash(key, &more))
 }
 
 /// The chain that remembers a client and translates to one endpoint.
 pub(crate) fn endpoint(key: &PortKey, endpoint: &Endpoint) -> String {
-    format!("SLUICE-E-{}", hash(key, endpoint.address.to_string().as_bytes()))
+    format!(
+        "SLUICE-E-{}",
+        hash(key, endpoint.address.to_string().as_bytes())
+    )
 }
 
 /// The set of clients that go to one endpoint.
 pub(crate) fn affinity_set(key: &PortKey, endpoint: &Endpoint) -> String {
-    format!("{}{}", affinity_prefix(key.family), hash(key, endpoint.address.to_string().as_bytes()))
+    format!(
+        "{}{}",
+        affinity_prefix(key.family),
+        hash(key, endpoint.address.to_string().as_bytes())
+    )
 }
 
 fn hash(key: &PortKey, more: &[u8]) -> String {

@@ -1,5 +1,7 @@
 //! How one pool of endpoints becomes rules: spread at random by weight, remember clients.
 
+use std::collections::BTreeMap;
+
 use sluice_service_plan::plan::{Endpoint, Pool, PortPlan};
 
 use super::names;
@@ -12,7 +14,7 @@ const INLINE: usize = 8;
 const SPLIT: usize = 32;
 
 /// Endpoints of one part of a split pool, on average half to all of it.
-const GROUP: usize = 16;
+const GROUP: u64 = 16;
 
 /// Puts the chains that a pool needs; none for a small one.
 pub(super) fn put_chains(table: &mut ChainTable, port: &PortPlan, pool: Pool) {
@@ -59,7 +61,10 @@ fn put_endpoint(table: &mut ChainTable, port: &PortPlan, endpoint: &Endpoint) {
     let mut chain = Chain::new(names::endpoint(&port.key, endpoint));
     let set = names::affinity_set(&port.key, endpoint);
     chain.rule(format_args!("-j SET --add-set {set} src --exist"));
-    chain.rule(format_args!("-p {} -j DNAT --to-destination {}", port.key.protocol, endpoint.address));
+    chain.rule(format_args!(
+        "-p {} -j DNAT --to-destination {}",
+        port.key.protocol, endpoint.address
+    ));
     table.put(chain);
 }
 
@@ -69,17 +74,31 @@ fn spread<'a>(
     port: &PortPlan,
     endpoints: impl Iterator<Item = &'a Endpoint> + Clone,
 ) {
-    let mut rest: u64 = endpoints.clone().map(|endpoint| u64::from(endpoint.weight)).sum();
+    let mut rest: u64 = endpoints
+        .clone()
+        .map(|endpoint| u64::from(endpoint.weight))
+        .sum();
     let protocol = format!("-p {}", port.key.protocol);
-    let matches = if matches.is_empty() { &protocol } else { matches };
+    let matches = if matches.is_empty() {
+        &protocol
+    } else {
+        matches
+    };
     for endpoint in endpoints {
         let weight = u64::from(endpoint.weight);
         let share = random_share(weight, rest);
         rest -= weight;
         if port.affinity_seconds.is_some() {
-            chain.lead(share.trim_start(), "-g", &names::endpoint(&port.key, endpoint));
+            chain.lead(
+                share.trim_start(),
+                "-g",
+                &names::endpoint(&port.key, endpoint),
+            );
         } else {
-            chain.rule(format_args!("{matches}{share} -j DNAT --to-destination {}", endpoint.address));
+            chain.rule(format_args!(
+                "{matches}{share} -j DNAT --to-destination {}",
+                endpoint.address
+            ));
         }
     }
 }
@@ -87,16 +106,21 @@ fn spread<'a>(
 /// Parts by a hash of the endpoint: one endpoint's coming or going touches its part and the list of parts.
 fn spread_groups(table: &mut ChainTable, chain: &mut Chain, port: &PortPlan, pool: Pool) {
     let endpoints = port.pool(pool);
-    let count = (endpoints.len() / GROUP).next_power_of_two();
-    let mut groups: Vec<Vec<&Endpoint>> = vec![Vec::new(); count];
+    let mask = (endpoints.len() as u64 / GROUP).next_power_of_two() - 1;
+    let mut groups: BTreeMap<u64, Vec<&Endpoint>> = BTreeMap::new();
     for endpoint in endpoints.iter() {
         let hash = stable_hash(&[endpoint.address.to_string().as_bytes()]);
-        groups[(hash as usize) & (count - 1)].push(endpoint);
+        groups.entry(hash & mask).or_default().push(endpoint);
     }
-    let total = |group: &[&Endpoint]| group.iter().map(|endpoint| u64::from(endpoint.weight)).sum::<u64>();
-    let mut rest: u64 = groups.iter().map(|group| total(group)).sum();
-    for (index, group) in groups.iter().enumerate().filter(|(_, group)| !group.is_empty()) {
-        let name = names::group(&port.key, pool, index);
+    let total = |group: &[&Endpoint]| {
+        group
+            .iter()
+            .map(|endpoint| u64::from(endpoint.weight))
+            .sum::<u64>()
+    };
+    let mut rest: u64 = groups.values().map(|group| total(group)).sum();
+    for (index, group) in &groups {
+        let name = names::group(&port.key, pool, *index);
         let mut part = Chain::new(name.as_str());
         spread(&mut part, "", port, group.iter().copied());
         table.put(part);

@@ -79,7 +79,9 @@ impl Key {
         let mut bytes = self.0;
         for (i, byte) in bytes.iter_mut().enumerate() {
             let kept = usize::from(len).saturating_sub(i * 8).min(8);
-            let mask = !(0xffu16 >> kept) as u8;
+            let mask = 0xff_u8
+                .checked_shr(u32::try_from(kept).unwrap_or(8))
+                .map_or(0xff, |rest| !rest);
             *byte = (*byte & mask) | if ones { !mask } else { 0 };
         }
         Self(bytes)
@@ -88,13 +90,13 @@ impl Key {
     fn common_bits(self, other: Self) -> u8 {
         let mut bits = 0;
         for (a, b) in self.0.iter().zip(other.0) {
-            let same = (a ^ b).leading_zeros() as u8;
+            let same = (a ^ b).leading_zeros();
             bits += same;
             if same < 8 {
                 break;
             }
         }
-        bits
+        u8::try_from(bits).unwrap_or(u8::MAX)
     }
 }
 
@@ -132,7 +134,10 @@ pub(super) struct Tree<T> {
 
 impl<T> Tree<T> {
     pub(super) fn new(space: Space) -> Self {
-        Self { space, items: BTreeMap::new() }
+        Self {
+            space,
+            items: BTreeMap::new(),
+        }
     }
 
     pub(super) fn insert(&mut self, key: Key, item: T) {
@@ -152,7 +157,10 @@ impl<T> Tree<T> {
     }
 
     pub(super) fn root() -> Prefix {
-        Prefix { key: Key([0; MAX_BYTES]), len: 0 }
+        Prefix {
+            key: Key([0; MAX_BYTES]),
+            len: 0,
+        }
     }
 
     /// Name of the root's chain.
@@ -176,10 +184,21 @@ impl<T> Tree<T> {
             for protocol in Protocol::ALL {
                 let mut bytes = prefix.key.0;
                 bytes[usize::from(protocols / 8)] = number(protocol);
-                self.split(Prefix { key: Key(bytes), len: protocols + PROTOCOL_BITS }, 0, &mut parts);
+                self.split(
+                    Prefix {
+                        key: Key(bytes),
+                        len: protocols + PROTOCOL_BITS,
+                    },
+                    0,
+                    &mut parts,
+                );
             }
         } else {
-            let end = if prefix.len < protocols { protocols } else { self.bits() };
+            let end = if prefix.len < protocols {
+                protocols
+            } else {
+                self.bits()
+            };
             self.split(prefix, STRIDE.min(end - prefix.len), &mut parts);
         }
         Node::Inner(parts)
@@ -190,7 +209,9 @@ impl<T> Tree<T> {
         let mut path = vec![Self::root()];
         let mut at = Self::root();
         while let Node::Inner(parts) = self.node(at) {
-            let Some(part) = parts.iter().find(|part| part.node.covers(key)) else { break };
+            let Some(part) = parts.iter().find(|part| part.node.covers(key)) else {
+                break;
+            };
             at = part.node;
             path.push(at);
         }
@@ -210,7 +231,10 @@ impl<T> Tree<T> {
         if self.space == Space::V4 && prefix.len <= 32 {
             return format!("SLUICE-T-{}-{}", prefix.v4(), prefix.len);
         }
-        format!("SLUICE-T-{}", short_hash(&[&[self.space as u8], &prefix.key.0, &[prefix.len]]))
+        format!(
+            "SLUICE-T-{}",
+            short_hash(&[&[self.space as u8], &prefix.key.0, &[prefix.len]])
+        )
     }
 
     /// The match that tells a prefix's packets from others.
@@ -249,23 +273,38 @@ impl<T> Tree<T> {
         }
         // The prefix that a chain splits is never small itself, so it does not become its own part.
         if self.is_small(prefix) {
-            parts.push(Part { at: prefix, node: prefix });
+            parts.push(Part {
+                at: prefix,
+                node: prefix,
+            });
         } else if depth == 0 {
-            parts.push(Part { at: prefix, node: self.shared(prefix) });
+            parts.push(Part {
+                at: prefix,
+                node: self.shared(prefix),
+            });
         } else {
             for ones in [false, true] {
                 let mut key = prefix.key;
                 if ones {
                     key.0[usize::from(prefix.len / 8)] |= 0x80 >> (prefix.len % 8);
                 }
-                self.split(Prefix { key, len: prefix.len + 1 }, depth - 1, parts);
+                self.split(
+                    Prefix {
+                        key,
+                        len: prefix.len + 1,
+                    },
+                    depth - 1,
+                    parts,
+                );
             }
         }
     }
 
     /// The longest prefix that all keys below share, never ending inside the protocol.
     fn shared(&self, prefix: Prefix) -> Prefix {
-        let (Some((first, _)), Some((last, _))) = (self.range(prefix).next(), self.range(prefix).next_back()) else {
+        let (Some((first, _)), Some((last, _))) =
+            (self.range(prefix).next(), self.range(prefix).next_back())
+        else {
             return prefix;
         };
         let protocols = self.space.address_bits();
@@ -273,7 +312,10 @@ impl<T> Tree<T> {
         if len > protocols && len < protocols + PROTOCOL_BITS {
             len = protocols;
         }
-        Prefix { key: first.cut(len, false), len }
+        Prefix {
+            key: first.cut(len, false),
+            len,
+        }
     }
 
     fn is_small(&self, prefix: Prefix) -> bool {
@@ -281,7 +323,8 @@ impl<T> Tree<T> {
     }
 
     fn range(&self, prefix: Prefix) -> impl DoubleEndedIterator<Item = (&Key, &T)> {
-        self.items.range(prefix.key..=prefix.key.cut(prefix.len, true))
+        self.items
+            .range(prefix.key..=prefix.key.cut(prefix.len, true))
     }
 }
 

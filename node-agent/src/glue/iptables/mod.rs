@@ -30,8 +30,18 @@ pub struct IptablesGlue {
 impl IptablesGlue {
     /// Glue that writes chains into this rule set and sets through this door.
     pub fn new(rules: SharedRuleSet, sets: Box<dyn AddressSets>) -> Self {
-        let families: Vec<_> = rules.lock().families().into_iter().map(plan_family).collect();
-        Self { rules, sets: GlueSets::new(sets, &families), node: Arc::default(), settings: Arc::default() }
+        let families: Vec<_> = rules
+            .lock()
+            .families()
+            .into_iter()
+            .map(plan_family)
+            .collect();
+        Self {
+            rules,
+            sets: GlueSets::new(sets, &families),
+            node: Arc::default(),
+            settings: Arc::default(),
+        }
     }
 
     /// Sets, and entries in them.
@@ -45,22 +55,41 @@ impl IptablesGlue {
     }
 
     fn stage(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<(), DataPlaneError> {
-        let Scope::Change(change) = scope else { return Ok(self.sets.stage_all(members(plan))?) };
-        if self.node.internal_ips != plan.node.internal_ips || self.node.pod_cidrs != plan.node.pod_cidrs {
+        let Scope::Change(change) = scope else {
+            return Ok(self.sets.stage_all(members(plan))?);
+        };
+        if self.node.internal_ips != plan.node.internal_ips
+            || self.node.pod_cidrs != plan.node.pod_cidrs
+        {
             // Hairpin looks at these; they change about never.
             return Ok(self.sets.stage_all(members(plan))?);
         }
-        let mut come: Vec<&ServicePlan> = change.services.iter().filter_map(|c| c.after.as_deref()).collect();
-        let mut go: Vec<&ServicePlan> = change.services.iter().filter_map(|c| c.before.as_deref()).collect();
+        let mut come: Vec<&ServicePlan> = change
+            .services
+            .iter()
+            .filter_map(|c| c.after.as_deref())
+            .collect();
+        let mut go: Vec<&ServicePlan> = change
+            .services
+            .iter()
+            .filter_map(|c| c.before.as_deref())
+            .collect();
         if self.node.addresses != plan.node.addresses {
             let changed: HashSet<&ObjectName> = change.services.iter().map(|c| &c.name).collect();
-            let unchanged = plan.services.values().filter(|s| depends_on_addresses(s) && !changed.contains(&s.name));
+            let unchanged = plan
+                .services
+                .values()
+                .filter(|s| depends_on_addresses(s) && !changed.contains(&s.name));
             let unchanged: Vec<&ServicePlan> = unchanged.map(AsRef::as_ref).collect();
             come.extend(&unchanged);
             go.extend(&unchanged);
         }
-        let come = come.into_iter().flat_map(|service| of_service(service, &plan.node));
-        let go = go.into_iter().flat_map(|service| of_service(service, &self.node));
+        let come = come
+            .into_iter()
+            .flat_map(|service| of_service(service, &plan.node));
+        let go = go
+            .into_iter()
+            .flat_map(|service| of_service(service, &self.node));
         if self.node != plan.node || self.settings != plan.settings {
             let now = of_node(&plan.node, &plan.settings);
             let before = of_node(&self.node, &self.settings);
@@ -75,17 +104,31 @@ impl IptablesGlue {
         let mut rules = self.rules.lock();
         let before = rules.counts().0;
         for family in rules.families() {
-            let inputs = rules::Inputs { family: plan_family(family), node: &plan.node, settings: &plan.settings };
+            let inputs = rules::Inputs {
+                family: plan_family(family),
+                node: &plan.node,
+                settings: &plan.settings,
+            };
             for (table, chains, jumps) in [
-                (Table::Filter, rules::filter(&inputs), &rules::FILTER_JUMPS[..]),
+                (
+                    Table::Filter,
+                    rules::filter(&inputs),
+                    &rules::FILTER_JUMPS[..],
+                ),
                 (Table::Nat, rules::nat(&inputs), &rules::NAT_JUMPS[..]),
             ] {
-                let Some(table) = rules.table(family, table) else { continue };
+                let Some(table) = rules.table(family, table) else {
+                    continue;
+                };
                 if all {
                     table.begin_all();
                 }
-                chains.into_iter().for_each(|chain| table.put(chain));
-                jumps.iter().for_each(|jump| table.put_jump(jump));
+                for chain in chains {
+                    table.put(chain);
+                }
+                for jump in jumps {
+                    table.put_jump(jump);
+                }
                 if all {
                     finish(table);
                 }
@@ -107,7 +150,10 @@ impl Glue for IptablesGlue {
         self.stage(plan, scope)?;
         self.node = Arc::clone(&plan.node);
         self.settings = Arc::clone(&plan.settings);
-        let mut report = SyncReport { set_entries: self.sets.write_additions()?, ..SyncReport::default() };
+        let mut report = SyncReport {
+            set_entries: self.sets.write_additions()?,
+            ..SyncReport::default()
+        };
         if constants {
             report.transactions = self.put_chains(plan, all)?;
         }
@@ -115,7 +161,10 @@ impl Glue for IptablesGlue {
     }
 
     fn finish(&mut self) -> Result<SyncReport, DataPlaneError> {
-        Ok(SyncReport { set_entries: self.sets.write_deletions()?, ..SyncReport::default() })
+        Ok(SyncReport {
+            set_entries: self.sets.write_deletions()?,
+            ..SyncReport::default()
+        })
     }
 
     fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
@@ -158,6 +207,11 @@ fn finish(table: &mut ChainTable) {
 }
 
 fn members(plan: &Plan) -> impl Iterator<Item = super::membership::Member> + '_ {
-    let services = plan.services.values().flat_map(|service| of_service(service, &plan.node));
-    of_node(&plan.node, &plan.settings).into_iter().chain(services)
+    let services = plan
+        .services
+        .values()
+        .flat_map(|service| of_service(service, &plan.node));
+    of_node(&plan.node, &plan.settings)
+        .into_iter()
+        .chain(services)
 }

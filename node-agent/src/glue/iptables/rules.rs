@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use sluice_service_plan::model::{Family, LocalDetector, NodeFacts, NodePortAddresses, Protocol, Settings};
+use sluice_service_plan::model::{
+    Family, LocalDetector, NodeFacts, NodePortAddresses, Protocol, Settings,
+};
 
 use crate::glue::membership::{Role, SetId};
 use crate::ruleset::{Chain, Jump, Place, random_share};
@@ -49,10 +51,30 @@ pub(super) const NAT_JUMPS: [Jump; 1] = [Jump {
 
 /// Jumps from the built-in chains of the filter table.
 pub(super) const FILTER_JUMPS: [Jump; 4] = [
-    Jump { from: "INPUT", to: INPUT, comment: "sluice: refused service traffic", place: Place::First },
-    Jump { from: "FORWARD", to: FORWARD, comment: "sluice: refused and accepted service traffic", place: Place::First },
-    Jump { from: "OUTPUT", to: OUTPUT, comment: "sluice: refused service traffic", place: Place::First },
-    Jump { from: "FORWARD", to: FORWARD_LAST, comment: "sluice: translated and refused by nobody", place: Place::Last },
+    Jump {
+        from: "INPUT",
+        to: INPUT,
+        comment: "sluice: refused service traffic",
+        place: Place::First,
+    },
+    Jump {
+        from: "FORWARD",
+        to: FORWARD,
+        comment: "sluice: refused and accepted service traffic",
+        place: Place::First,
+    },
+    Jump {
+        from: "OUTPUT",
+        to: OUTPUT,
+        comment: "sluice: refused service traffic",
+        place: Place::First,
+    },
+    Jump {
+        from: "FORWARD",
+        to: FORWARD_LAST,
+        comment: "sluice: translated and refused by nobody",
+        place: Place::Last,
+    },
 ];
 
 /// What the chains of one family depend on.
@@ -64,7 +86,11 @@ pub(crate) struct Inputs<'a> {
 
 impl Inputs<'_> {
     pub(crate) fn set(&self, role: Role) -> String {
-        SetId { role, family: self.family }.name()
+        SetId {
+            role,
+            family: self.family,
+        }
+        .name()
     }
 
     fn mark(&self) -> String {
@@ -73,10 +99,12 @@ impl Inputs<'_> {
     }
 
     /// Matches what does not come from this node's pods; absent without a detector.
-    fn from_outside(&self) -> Option<String> {
+    fn outside_match(&self) -> Option<String> {
         match &self.settings.detect_local {
             LocalDetector::None => None,
-            LocalDetector::Cidrs(_) => Some(format!("-m set ! --match-set {} src", self.set(Role::Pods))),
+            LocalDetector::Cidrs(_) => {
+                Some(format!("-m set ! --match-set {} src", self.set(Role::Pods)))
+            }
             LocalDetector::BridgeInterface(name) => Some(format!("! -i {name}")),
             LocalDetector::InterfaceNamePrefix(prefix) => Some(format!("! -i {prefix}+")),
         }
@@ -85,9 +113,15 @@ impl Inputs<'_> {
     /// The node's own addresses that the policy wants as source of masqueraded traffic.
     pub(crate) fn source_addresses(&self) -> Vec<IpAddr> {
         let wanted = |ip: &&IpAddr| {
-            Family::of(**ip) == self.family && self.settings.snat_addresses.iter().any(|net| net.contains(*ip))
+            Family::of(**ip) == self.family
+                && self
+                    .settings
+                    .snat_addresses
+                    .iter()
+                    .any(|net| net.contains(*ip))
         };
-        let mut addresses: Vec<IpAddr> = self.node.addresses.iter().filter(wanted).copied().collect();
+        let mut addresses: Vec<IpAddr> =
+            self.node.addresses.iter().filter(wanted).copied().collect();
         addresses.sort_unstable();
         addresses.dedup();
         addresses
@@ -100,7 +134,10 @@ impl Inputs<'_> {
         if self.settings.node_port_addresses != NodePortAddresses::All {
             selected = format!(" -m set --match-set {} dst", self.set(Role::NodePortIp));
         }
-        let mut matches = vec![format!("-m set --match-set {} dst{selected}", self.set(Role::OwnIp))];
+        let mut matches = vec![format!(
+            "-m set --match-set {} dst{selected}",
+            self.set(Role::OwnIp)
+        )];
         if self.serves_localhost() {
             matches.push(format!("-d 127.0.0.0/8 {loopback}{selected}"));
         }
@@ -114,7 +151,13 @@ impl Inputs<'_> {
 
 /// Chains of the nat table.
 pub(super) fn nat(inputs: &Inputs<'_>) -> Vec<Chain> {
-    vec![mark(inputs), mark_node_port(inputs), postrouting(inputs), marked(inputs), source_nat(inputs)]
+    vec![
+        mark(inputs),
+        mark_node_port(inputs),
+        postrouting(inputs),
+        marked(inputs),
+        source_nat(inputs),
+    ]
 }
 
 /// Chains of the filter table.
@@ -133,8 +176,10 @@ fn mark(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(MARK);
     let mark = inputs.mark();
     let always = inputs.set(Role::Masquerade);
-    chain.rule(format_args!("-m set --match-set {always} dst,dst -j MARK --set-xmark {mark}"));
-    if let Some(outside) = inputs.from_outside() {
+    chain.rule(format_args!(
+        "-m set --match-set {always} dst,dst -j MARK --set-xmark {mark}"
+    ));
+    if let Some(outside) = inputs.outside_match() {
         let set = inputs.set(Role::MasqueradeOutside);
         // iptables-save prints interfaces before matches and matches in the order given.
         let matches = if outside.starts_with("! -i") {
@@ -155,7 +200,9 @@ fn mark_node_port(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(MARK_NODE_PORT);
     let mark = inputs.mark();
     let always = inputs.set(Role::NodePortMasquerade);
-    chain.rule(format_args!("-m set --match-set {always} dst,dst -j MARK --set-xmark {mark}"));
+    chain.rule(format_args!(
+        "-m set --match-set {always} dst,dst -j MARK --set-xmark {mark}"
+    ));
     let from_node = inputs.set(Role::NodePortMasqueradeNode);
     chain.rule(format_args!(
         "-m set --match-set {from_node} dst,dst -m addrtype --src-type LOCAL -j MARK --set-xmark {mark}"
@@ -188,12 +235,18 @@ fn marked(inputs: &Inputs<'_>) -> Chain {
 
 fn source_nat(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(SOURCE_NAT);
-    let random = if inputs.settings.random_fully { " --random-fully" } else { "" };
+    let random = if inputs.settings.random_fully {
+        " --random-fully"
+    } else {
+        ""
+    };
     let addresses = inputs.source_addresses();
     if addresses.is_empty() {
         if let Some((first, last)) = inputs.settings.snat_ports {
             for protocol in Protocol::ALL {
-                chain.rule(format_args!("-p {protocol} -j MASQUERADE --to-ports {first}-{last}{random}"));
+                chain.rule(format_args!(
+                    "-p {protocol} -j MASQUERADE --to-ports {first}-{last}{random}"
+                ));
             }
         }
         chain.rule(format_args!("-j MASQUERADE{random}"));
@@ -209,12 +262,16 @@ fn source_nat(inputs: &Inputs<'_>) -> Chain {
                 IpAddr::V6(ip) => format!("[{ip}]:{first}-{last}"),
             };
             for protocol in Protocol::ALL {
-                chain.rule(format_args!("-p {protocol}{share} -j SNAT --to-source {to}{random}"));
+                chain.rule(format_args!(
+                    "-p {protocol}{share} -j SNAT --to-source {to}{random}"
+                ));
             }
         } else {
             let share = share.trim_start();
             let gap = if share.is_empty() { "" } else { " " };
-            chain.rule(format_args!("{share}{gap}-j SNAT --to-source {address}{random}"));
+            chain.rule(format_args!(
+                "{share}{gap}-j SNAT --to-source {address}{random}"
+            ));
         }
     }
     chain
@@ -224,7 +281,9 @@ fn input(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(INPUT);
     guard_localhost(inputs, &mut chain);
     let health = inputs.set(Role::HealthPort);
-    chain.rule(format_args!("-p tcp -m conntrack --ctstate NEW -m set --match-set {health} dst -j ACCEPT"));
+    chain.rule(format_args!(
+        "-p tcp -m conntrack --ctstate NEW -m set --match-set {health} dst -j ACCEPT"
+    ));
     chain.lead("-m conntrack --ctstate NEW", "-j", REFUSE);
     // Nothing of the node answers on a service address, unless it is the node's own: that would lock ssh out.
     let external = inputs.set(Role::ExternalIp);
@@ -253,7 +312,9 @@ fn forward(inputs: &Inputs<'_>) -> Chain {
         // A packet out of conntrack's window would leave untranslated, and the answer to it resets the connection.
         chain.rule(format_args!("-m conntrack --ctstate INVALID -j DROP"));
     }
-    chain.rule(format_args!("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"));
+    chain.rule(format_args!(
+        "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    ));
     guard_localhost(inputs, &mut chain);
     chain.lead("-m conntrack --ctstate NEW", "-j", REFUSE);
     chain.rule(format_args!("-m mark --mark {} -j ACCEPT", inputs.mark()));
@@ -284,7 +345,11 @@ fn refuse(inputs: &Inputs<'_>) -> Chain {
         "-m set --match-set {guarded} dst,dst -m set ! --match-set {allowed} dst,dst,src -j DROP"
     ));
     chain.rule(format_args!("-m set --match-set {drop} dst,dst -j DROP"));
-    chain.lead(&format!("-m set --match-set {reject} dst,dst"), "-g", REJECT);
+    chain.lead(
+        &format!("-m set --match-set {reject} dst,dst"),
+        "-g",
+        REJECT,
+    );
     let own = inputs.set(Role::OwnIp);
     let cluster = inputs.set(Role::ClusterIp);
     chain.lead(
@@ -304,7 +369,9 @@ fn reject(inputs: &Inputs<'_>) -> Chain {
     };
     chain.rule(format_args!("-p tcp -j REJECT --reject-with tcp-reset"));
     for protocol in [Protocol::Udp, Protocol::Sctp] {
-        chain.rule(format_args!("-p {protocol} -j REJECT --reject-with {unreachable}"));
+        chain.rule(format_args!(
+            "-p {protocol} -j REJECT --reject-with {unreachable}"
+        ));
     }
     chain
 }
@@ -312,6 +379,8 @@ fn reject(inputs: &Inputs<'_>) -> Chain {
 /// CVE-2020-8558: with `route_localnet` on, a neighbour could reach the node's loopback services.
 fn guard_localhost(inputs: &Inputs<'_>, chain: &mut Chain) {
     if inputs.serves_localhost() {
-        chain.rule(format_args!("! -i lo -m conntrack --ctstate NEW --ctorigdst 127.0.0.0/8 -j DROP"));
+        chain.rule(format_args!(
+            "! -i lo -m conntrack --ctstate NEW --ctorigdst 127.0.0.0/8 -j DROP"
+        ));
     }
 }
