@@ -98,7 +98,9 @@ fn run(
     }
     let mut sent = Vec::new();
     for (step, (changes, shots)) in steps.into_iter().enumerate() {
-        changes.iter().for_each(|change| world.change(change));
+        for change in &changes {
+            world.change(change);
+        }
         let scene = Scene {
             settings: world.settings.clone(),
             services: world.services.clone(),
