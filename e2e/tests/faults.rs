@@ -46,15 +46,11 @@ status:
 
 /// Service number `n`: TCP on 10.96.0.`n`:80 and on node port 30000 + `n`.
 fn manifest(n: u8, endpoints: &[Place]) -> String {
-    let endpoints: String = endpoints
+    let endpoints: Vec<String> = endpoints
         .iter()
-        .map(|pod| format!("- {{addresses: [{}]}}\n", pod.v4))
+        .map(|pod| format!("{{addresses: [{}]}}", pod.v4))
         .collect();
-    let endpoints = if endpoints.is_empty() {
-        "  []\n"
-    } else {
-        &endpoints
-    };
+    let endpoints = endpoints.join(", ");
     format!(
         "apiVersion: v1
 kind: Service
@@ -69,8 +65,7 @@ kind: EndpointSlice
 metadata: {{name: s{n}-1, namespace: shop, labels: {{kubernetes.io/service-name: s{n}}}}}
 addressType: IPv4
 ports: [{{name: http, port: 8080, protocol: TCP}}]
-endpoints:
-{endpoints}",
+endpoints: [{endpoints}]",
         30_000 + u32::from(n)
     )
 }
