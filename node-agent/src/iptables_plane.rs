@@ -1,11 +1,12 @@
 //! The data plane of mode `IPTables`: its glue and its balancer in step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sluice_kernel::address_set::AddressSets;
 use sluice_kernel::conntrack::Conntrack;
 use sluice_kernel::iptables::{Family, Iptables, Variant};
+use sluice_service_plan::model::ObjectName;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 use crate::balancer::iptables::IptablesBalancer;
@@ -36,6 +37,8 @@ pub struct IptablesPlane {
     conntrack: Box<dyn Conntrack>,
     /// What was programmed last.
     plan: Plan,
+    /// Services whose stale flows were deleted since the last check.
+    look_again: BTreeSet<ObjectName>,
 }
 
 impl IptablesPlane {
@@ -63,6 +66,7 @@ impl IptablesPlane {
             rules,
             conntrack: doors.conntrack,
             plan: Plan::default(),
+            look_again: BTreeSet::new(),
         }
     }
 
@@ -82,10 +86,13 @@ impl IptablesPlane {
         }
         add(&mut report, &self.glue.finish()?);
         let stale = match scope {
-            Scope::All => StaleFlows::of_plan(plan),
+            Scope::All => StaleFlows::of_services(plan.services.values().map(AsRef::as_ref)),
             Scope::Change(change) => StaleFlows::of(change),
         };
         report.flows_deleted = stale.delete(&plan.node, self.conntrack.as_mut())? as u64;
+        if matches!(scope, Scope::Change(_)) {
+            self.look_again.extend(stale.services());
+        }
         if matches!(scope, Scope::All) || prepared.transactions > 0 {
             self.glue.note_references()?;
         }
@@ -129,6 +136,10 @@ impl DataPlane for IptablesPlane {
     }
 
     fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        let again = std::mem::take(&mut self.look_again);
+        let services = again.iter().filter_map(|name| self.plan.services.get(name));
+        StaleFlows::of_services(services.map(AsRef::as_ref))
+            .delete(&self.plan.node, self.conntrack.as_mut())?;
         let mut drifts = self.glue.check()?;
         drifts.extend(self.balancer.check()?);
         Ok(drifts)

@@ -1,16 +1,17 @@
 //! Connection tracking entries that a change made wrong.
 //!
 //! UDP (and SCTP) has no end of a connection: a client that sends steadily keeps its entry alive, and with it an endpoint that is
-//! gone, or no translation at all.
+//! gone, or no translation at all. And where somebody beyond the node had answered such a client, an answer that is under way while
+//! the entry is deleted makes a new one, the other way round: a second look, a little later, finds that one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use sluice_kernel::conntrack::{
-    Conntrack, ConntrackError, Family as KernelFamily, Flow, IpProtocol,
+    Conntrack, ConntrackError, Family as KernelFamily, Flow, IpProtocol, Tuple,
 };
-use sluice_service_plan::model::{Family, NodeFacts, Protocol};
-use sluice_service_plan::plan::{FrontendAddress, Plan, PlanChange, PortPlan, ServicePlan};
+use sluice_service_plan::model::{Family, NodeFacts, ObjectName, Protocol};
+use sluice_service_plan::plan::{FrontendAddress, PlanChange, PortPlan, ServicePlan};
 
 use crate::family::{kernel_family, kernel_protocol};
 
@@ -21,6 +22,7 @@ type Met = (KernelFamily, Option<IpAddr>, IpProtocol, u16);
 #[derive(Debug, Default)]
 pub(crate) struct StaleFlows {
     families: HashSet<Family>,
+    services: BTreeSet<ObjectName>,
     frontends: HashMap<Met, Fate>,
 }
 
@@ -60,15 +62,20 @@ impl StaleFlows {
         stale
     }
 
-    /// Collects what may have been left behind while nobody looked.
-    pub(crate) fn of_plan(plan: &Plan) -> Self {
+    /// Collects what may have been left behind by these services while nobody looked.
+    pub(crate) fn of_services<'a>(services: impl Iterator<Item = &'a ServicePlan>) -> Self {
         let mut stale = Self::default();
-        for service in plan.services.values() {
+        for service in services {
             for (met, (port, allowed)) in flat(Some(service)) {
                 stale.add(port, met, allowed, HashSet::new());
             }
         }
         stale
+    }
+
+    /// The services concerned.
+    pub(crate) fn services(self) -> BTreeSet<ObjectName> {
+        self.services
     }
 
     /// Deletes those flows: one dump for each family concerned. Returns how many.
@@ -100,12 +107,31 @@ impl StaleFlows {
         former: HashSet<SocketAddr>,
     ) {
         self.families.insert(port.key.family);
+        if !self.services.contains(&port.key.service) {
+            self.services.insert(port.key.service.clone());
+        }
         let fate = self.frontends.entry(met).or_default();
         fate.allowed.extend(allowed);
         fate.former.extend(former);
     }
 
     fn is_stale(&self, node: &NodeFacts, flow: &Flow) -> bool {
+        self.leads_astray(node, flow) || self.is_reversed(flow)
+    }
+
+    /// Made by an answer from a service address that no frontend had translated.
+    fn is_reversed(&self, flow: &Flow) -> bool {
+        let Tuple {
+            source,
+            source_port,
+            ..
+        } = flow.original;
+        let met = (flow.family, Some(source), flow.protocol, source_port);
+        let fate = self.frontends.get(&met);
+        fate.is_some_and(|fate| !fate.allowed.is_empty()) && !flow.destination_translated
+    }
+
+    fn leads_astray(&self, node: &NodeFacts, flow: &Flow) -> bool {
         let to = flow.original.destination;
         let port = flow.original.destination_port;
         let fate = self
@@ -161,4 +187,122 @@ fn endpoints(port: &PortPlan) -> HashSet<SocketAddr> {
         .chain(port.local.iter())
         .map(|endpoint| endpoint.address)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sluice_kernel::conntrack::MemoryConntrack;
+    use sluice_service_plan::plan::{
+        Endpoint, Frontend, FrontendKind, Masquerade, Pool, PortKey, Refusal, ServiceChange,
+    };
+
+    use super::*;
+
+    fn socket(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn service(endpoints: &[&str]) -> Arc<ServicePlan> {
+        let name = ObjectName::new("shop", "dns");
+        let endpoints = endpoints.iter().map(|endpoint| Endpoint {
+            address: socket(endpoint),
+            weight: 1,
+            local: false,
+        });
+        Arc::new(ServicePlan {
+            name: name.clone(),
+            ports: vec![PortPlan {
+                key: PortKey {
+                    service: name,
+                    family: Family::V4,
+                    port: Arc::from("dns"),
+                    protocol: Protocol::Udp,
+                },
+                affinity_seconds: None,
+                cluster: endpoints.collect(),
+                local: Arc::new([]),
+                frontends: vec![Frontend {
+                    address: FrontendAddress::Ip("10.96.0.10".parse().unwrap()),
+                    port: 53,
+                    kind: FrontendKind::ClusterIp,
+                    source_ranges: None,
+                    outside: Pool::Cluster,
+                    inside: Pool::Cluster,
+                    refusal: Refusal::Reject,
+                    masquerade: Masquerade::Never,
+                }],
+            }],
+            health_check: None,
+            lost: Vec::new(),
+        })
+    }
+
+    /// A flow whose answers come from `from`.
+    fn flow(source: &str, destination: &str, from: &str) -> Flow {
+        let (source, destination, from) = (socket(source), socket(destination), socket(from));
+        let tuple = |a: SocketAddr, b: SocketAddr| Tuple {
+            source: a.ip(),
+            destination: b.ip(),
+            source_port: a.port(),
+            destination_port: b.port(),
+        };
+        Flow {
+            family: KernelFamily::V4,
+            protocol: IpProtocol::UDP,
+            original: tuple(source, destination),
+            reply: tuple(from, source),
+            zone: 0,
+            destination_translated: destination != from,
+        }
+    }
+
+    fn left_after(before: &[&str], after: &[&str], flows: &[Flow]) -> Vec<Flow> {
+        let change = PlanChange {
+            services: vec![ServiceChange {
+                name: ObjectName::new("shop", "dns"),
+                before: Some(service(before)),
+                after: Some(service(after)),
+            }],
+            node_or_settings: false,
+        };
+        let mut kernel = MemoryConntrack::new();
+        for flow in flows {
+            kernel.insert(*flow);
+        }
+        StaleFlows::of(&change)
+            .delete(&NodeFacts::default(), &mut kernel)
+            .unwrap();
+        kernel.flows()
+    }
+
+    const CLIENT: &str = "10.244.0.5:4000";
+    const VIP: &str = "10.96.0.10:53";
+
+    #[test]
+    fn flows_to_an_endpoint_that_went_are_deleted_and_those_to_the_others_stay() {
+        let gone = flow(CLIENT, VIP, "10.244.1.1:53");
+        let stays = flow("10.244.0.6:4000", VIP, "10.244.1.2:53");
+        let foreign = flow(CLIENT, "192.0.2.1:53", "192.0.2.1:53");
+        let left = left_after(
+            &["10.244.1.1:53", "10.244.1.2:53"],
+            &["10.244.1.2:53"],
+            &[gone, stays, foreign],
+        );
+        assert!(
+            !left.contains(&gone) && left.contains(&stays) && left.contains(&foreign),
+            "{left:?}"
+        );
+    }
+
+    #[test]
+    fn flows_that_were_never_translated_are_deleted_when_they_could_be_also_the_wrong_way_round() {
+        let untranslated = flow(CLIENT, VIP, VIP);
+        let reversed = flow(VIP, CLIENT, CLIENT);
+        assert_eq!(
+            left_after(&[], &["10.244.1.1:53"], &[untranslated, reversed]),
+            []
+        );
+    }
 }

@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
 use crate::lab::{LabError, Namespace};
@@ -112,8 +113,27 @@ impl FaultyAgent {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             child.wait()?;
+            self.wait_until_gone()?;
         }
         Ok(())
+    }
+
+    /// Where a wrapper was killed, the kernel ends the agent below it a moment later.
+    fn wait_until_gone(&self) -> Result<(), FaultyAgentError> {
+        let Ok(mut lock) = std::fs::File::open(self.path("run").join("agent.lock")) else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+                Ok(_) => return Ok(()),
+                Err((_, errno)) if Instant::now() > deadline => {
+                    return Err(io::Error::from(errno).into());
+                }
+                Err((held, _)) => lock = held,
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The answer of `/healthz`, head and body; empty where nobody answers.
