@@ -9,7 +9,7 @@ use super::places::{
 };
 use super::{LabError, Namespace};
 
-const NODE_SYSCTLS: [(&str, &str); 10] = [
+const NODE_SYSCTLS: [(&str, &str); 12] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv6/conf/all/forwarding", "1"),
     ("net/ipv4/conf/all/rp_filter", "0"),
@@ -20,6 +20,9 @@ const NODE_SYSCTLS: [(&str, &str); 10] = [
     // Every probe that is refused hears of it, not one a second.
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv6/icmp/ratelimit", "0"),
+    // Nor one of a thousand a second, the limit for all clients together: only echo replies stay under it.
+    ("net/ipv4/icmp_ratemask", "1"),
+    ("net/ipv6/icmp/ratemask", "0"),
     // Replies between pods of one bridge must meet connection tracking.
     ("net/bridge/bridge-nf-call-iptables", "1"),
     ("net/bridge/bridge-nf-call-ip6tables", "1"),

@@ -33,13 +33,6 @@ use worlds::{Change, World, changes, worlds};
 /// Probes to see each endpoint's source address with.
 const FOR_SOURCES: usize = 16;
 
-/// Which types of ICMP messages the node sends only so often: echo replies and a reserved type, not refusals. A thousand
-/// refusals a second, the default for all clients together, are fewer than these tests provoke.
-const NO_ICMP_LIMIT: [(&str, &str); 2] = [
-    ("net/ipv4/icmp_ratemask", "1"),
-    ("net/ipv6/icmp/ratemask", "0"),
-];
-
 /// A cluster, and steps of changes with the packets that follow them.
 type Case = (World, Vec<(Vec<Change>, Vec<Shot>)>);
 
@@ -93,9 +86,6 @@ fn run(
     tally: &mut Tally,
 ) -> Result<(), TestCaseError> {
     let mut node = NodeUnderTest::start(plane).unwrap();
-    for (path, types) in NO_ICMP_LIMIT {
-        node.lab().node().sysctl(path, types).unwrap();
-    }
     let mut sent = Vec::new();
     for (step, (changes, shots)) in steps.into_iter().enumerate() {
         for change in &changes {
