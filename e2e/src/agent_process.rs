@@ -134,6 +134,11 @@ impl AgentProcess {
         self.directory.path().join("manifests")
     }
 
+    /// All that it keeps on disk.
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -40,7 +40,7 @@ async fn until_done_or_interrupted(args: Args) -> ExitCode {
     let shown = tokio::task::spawn_blocking(move || -> Result<(), DemoError> {
         let demo = Demo::start(&args.agent, &args.manifests)?;
         // The listener is there as long as the process.
-        let _ = tell.send(demo.agent_id());
+        let _ = tell.send(demo.agent());
         demo.show()
     });
     let (Ok(mut interrupt), Ok(mut terminate)) = (
@@ -67,14 +67,13 @@ async fn until_done_or_interrupted(args: Args) -> ExitCode {
     }
 }
 
-fn interrupted(agent: &std::sync::mpsc::Receiver<u32>) -> ExitCode {
-    if let Some(agent) = agent
-        .try_iter()
-        .last()
-        .and_then(|id| i32::try_from(id).ok())
-    {
+fn interrupted(agent: &std::sync::mpsc::Receiver<(u32, PathBuf)>) -> ExitCode {
+    if let Some((process, directory)) = agent.try_iter().last() {
         // It may have had the same signal already.
-        let _ = kill(Pid::from_raw(agent), Signal::SIGKILL);
+        if let Ok(process) = i32::try_from(process) {
+            let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+        }
+        let _ = std::fs::remove_dir_all(directory);
     }
     std::process::exit(130)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sluice_service_plan::model::Protocol;
@@ -84,9 +84,9 @@ impl Demo {
         Ok(())
     }
 
-    /// The agent's process, to end it when the demo is interrupted.
-    pub fn agent_id(&self) -> u32 {
-        self.agent.id()
+    /// The agent's process and directory, which an interrupted demo has to end and remove.
+    pub fn agent(&self) -> (u32, PathBuf) {
+        (self.agent.id(), self.agent.directory())
     }
 
     fn spreading(&self) -> Result<(), DemoError> {
