@@ -18,7 +18,7 @@ demo: packages ## a node, pods and a client in namespaces: see it serve Services
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-demo --agent target/release/sluice-agent --manifests examples
 
 .PHONY: test
-test: packages test-unit test-kernel ## every suite
+test: packages test-unit test-kernel test-vm ## every suite
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
@@ -30,7 +30,27 @@ test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 test-kernel: packages ## doors, data plane, agent and packet suite on the real kernel, in namespaces of their own (root)
 	$(CARGO) test --locked -p sluice-kernel --tests
 	$(CARGO) test --locked -p sluice-agent --tests
-	$(CARGO) test --locked -p sluice-e2e
+	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!v]*' # vm_* is for test-vm
+
+# Suites that need what the host's kernel may lack, as package/test: each runs in a virtual machine of its own.
+VM_SUITES := sluice-kernel/ipvs
+# Machines at a time; an emulated one keeps a core busy.
+VM_GUESTS ?= 2
+VM_TIMEOUT ?= 900
+SLUICE_VM := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug/sluice-vm
+
+.PHONY: test-vm
+test-vm: vm-packages ## the VM lab, and in it the suites that need IPVS (emulated: no root, no KVM)
+	env -u CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER $(CARGO) test --locked -p sluice-e2e --test vm_lab
+	$(CARGO) build --locked -p sluice-e2e --bin sluice-vm
+	$(SLUICE_VM) prepare
+	$(foreach suite,$(VM_SUITES),$(CARGO) test --locked --no-run -p $(patsubst %/,%,$(dir $(suite))) --test $(notdir $(suite)) &&) true
+	$(MAKE) --no-print-directory -j$(VM_GUESTS) --output-sync=target $(VM_SUITES:%=in-vm/%)
+
+in-vm/%: export SLUICE_REQUIRE_IPVS = 1
+in-vm/%: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER = $(SLUICE_VM) run --timeout $(VM_TIMEOUT) --
+in-vm/%:
+	$(CARGO) test --locked -p $(*D) --test $(*F)
 
 .PHONY: bench
 bench: packages ## tables, CSV and SVG in bench-out/: sizes up to 20,000 services, bare iptables-restore as the measure
@@ -53,6 +73,10 @@ build: ## the release binaries
 .PHONY: packages
 packages: ## install the programs that suites and demo need, where missing
 	@e2e/setup/packages
+
+.PHONY: vm-packages
+vm-packages: ## and those that virtual machines need (45 MB)
+	@e2e/setup/packages vm
 
 .PHONY: clean
 clean: ## remove what was built

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use sluice_e2e::packets::kernel::{Disagreement, NodeUnderTest};
-use sluice_e2e::packets::planes::{PLANES, PlaneUnderTest};
+use sluice_e2e::packets::planes::{self, PlaneUnderTest};
 use sluice_e2e::packets::{oracle, table};
 
 #[test]
@@ -44,8 +44,7 @@ fn the_table_is_large_and_its_rows_have_names_of_their_own() {
 #[test]
 fn every_data_plane_does_to_packets_what_the_table_says() {
     let reports: Vec<Report> = std::thread::scope(|scope| {
-        let running: Vec<_> = PLANES
-            .iter()
+        let running: Vec<_> = planes::here()
             .map(|plane| scope.spawn(|| run(plane)))
             .collect();
         running
@@ -77,6 +76,7 @@ fn run(plane: &PlaneUnderTest) -> Report {
     let mut node = NodeUnderTest::start(plane).unwrap();
     let disagreements: Vec<Disagreement> = rows
         .iter()
+        .filter(|row| plane.refuses(&row.scene.settings).is_none())
         .filter_map(|row| node.check(row).unwrap())
         .collect();
     let at_the_end = node.finish().unwrap();

@@ -10,13 +10,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use sluice_agent::data_plane::DataPlane;
-use sluice_agent::iptables_plane::IptablesPlane;
 use sluice_e2e::lab::Namespace;
 use sluice_e2e::packets::build::{PORT, ServiceBuilder, cluster_ip, service};
+use sluice_e2e::packets::planes::{LEGACY, NFT, PlaneUnderTest};
 use sluice_e2e::packets::row::Scene;
 use sluice_kernel::conntrack::{self, Conntrack, ConntrackNetlink, Flow};
-use sluice_kernel::iptables::Variant;
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
     AddressType, EndpointSlice, EndpointWeight, Family, ObjectName, Protocol, SliceEndpoint,
@@ -72,22 +70,22 @@ const CROWDS: [Crowd; 13] = [
 
 #[test]
 fn iptables_legacy_gives_each_endpoint_its_share_of_new_flows() {
-    each_endpoint_gets_its_share(Variant::Legacy);
+    each_endpoint_gets_its_share(&LEGACY);
 }
 
 #[test]
 fn iptables_nft_gives_each_endpoint_its_share_of_new_flows() {
-    each_endpoint_gets_its_share(Variant::Nft);
+    each_endpoint_gets_its_share(&NFT);
 }
 
 #[test]
 fn iptables_legacy_remembers_ten_thousand_clients_of_a_service() {
-    every_client_is_remembered(Variant::Legacy);
+    every_client_is_remembered(&LEGACY);
 }
 
 #[test]
 fn iptables_nft_remembers_ten_thousand_clients_of_a_service() {
-    every_client_is_remembered(Variant::Nft);
+    every_client_is_remembered(&NFT);
 }
 
 #[test]
@@ -116,8 +114,12 @@ fn the_limit_is_the_quantile_that_tables_give() {
     }
 }
 
-fn each_endpoint_gets_its_share(variant: Variant) {
-    let node = Node::start(variant, |catalog| {
+fn each_endpoint_gets_its_share(plane: &PlaneUnderTest) {
+    if !plane.runs_here() {
+        return;
+    }
+    let name = plane.name;
+    let node = Node::start(plane, |catalog| {
         for (number, crowd) in (1..).zip(&CROWDS) {
             crowd.enter(catalog, number, |service| service);
         }
@@ -132,15 +134,19 @@ fn each_endpoint_gets_its_share(variant: Variant) {
         assert_eq!(
             flows.len(),
             datagrams,
-            "{variant:?}, {crowd}: some datagrams left no flow"
+            "{name}, {crowd}: some datagrams left no flow"
         );
-        crowd.judge(variant, number, &flows);
+        crowd.judge(name, number, &flows);
     }
 }
 
-fn every_client_is_remembered(variant: Variant) {
+fn every_client_is_remembered(plane: &PlaneUnderTest) {
+    if !plane.runs_here() {
+        return;
+    }
+    let name = plane.name;
     let crowd = v4(2, &[1]);
-    let node = Node::start(variant, |catalog| {
+    let node = Node::start(plane, |catalog| {
         crowd.enter(catalog, 1, |service| service.affinity(10_800));
     });
     let to = cluster_ip(Family::V4, 1);
@@ -155,13 +161,13 @@ fn every_client_is_remembered(variant: Variant) {
     for visit in &visits {
         assert_eq!(visit.len(), CLIENTS as usize, "some datagrams left no flow");
     }
-    crowd.judge(variant, 1, &visits[0]);
+    crowd.judge(name, 1, &visits[0]);
     let first: HashMap<IpAddr, IpAddr> = visits[0].iter().map(from_and_to).collect();
     let moved = visits[1].iter().map(from_and_to);
     let moved = moved.filter(|(from, to)| first[from] != *to).count();
     assert_eq!(
         moved, 0,
-        "{variant:?}: so many clients met another endpoint at their second visit"
+        "{name}: so many clients met another endpoint at their second visit"
     );
 }
 
@@ -182,13 +188,8 @@ impl Crowd {
             .port("", Protocol::Udp, PORT);
         let service = adapt(service).build();
         let endpoints = (0..self.endpoints).map(|n| SliceEndpoint {
-            address: self.endpoint(number, n),
-            ready: true,
-            serving: true,
-            terminating: false,
-            node: None,
             zone: Some(zone(self.weight(n))),
-            hints: None,
+            ..SliceEndpoint::new(self.endpoint(number, n))
         });
         catalog.set_slice(EndpointSlice {
             name: ObjectName::new(
@@ -235,12 +236,12 @@ impl Crowd {
     }
 
     /// Fails where the flows go to others, or not in the right shares.
-    fn judge(&self, variant: Variant, number: u8, flows: &[Flow]) {
+    fn judge(&self, name: &str, number: u8, flows: &[Flow]) {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for flow in flows {
             assert_eq!(
                 flow.reply.source_port, TARGET_PORT,
-                "{variant:?}, {self}: {flow:?}"
+                "{name}, {self}: {flow:?}"
             );
             *counts.entry(flow.reply.source).or_default() += 1;
         }
@@ -249,14 +250,14 @@ impl Crowd {
         let strangers: BTreeSet<_> = counts.into_keys().collect();
         assert!(
             strangers.is_empty(),
-            "{variant:?}, {self}: flows to {strangers:?}"
+            "{name}, {self}: flows to {strangers:?}"
         );
         let weights: Vec<u16> = (0..self.endpoints).map(|n| self.weight(n)).collect();
         let (found, most) = (chi_square(&seen, &weights), limit(self.endpoints - 1));
-        eprintln!("{variant:?}, {self}: chi-square {found:.1}, at most {most:.1}");
+        eprintln!("{name}, {self}: chi-square {found:.1}, at most {most:.1}");
         assert!(
             found < most,
-            "{variant:?}, {self}: chi-square {found:.1} > {most:.1}: {seen:?}"
+            "{name}, {self}: chi-square {found:.1} > {most:.1}: {seen:?}"
         );
     }
 }
@@ -276,7 +277,7 @@ struct Node(Namespace);
 
 impl Node {
     /// Programs what `fill` puts into the catalog.
-    fn start(variant: Variant, fill: impl FnOnce(&mut Catalog)) -> Self {
+    fn start(plane: &PlaneUnderTest, fill: impl FnOnce(&mut Catalog)) -> Self {
         let namespace = Namespace::new("node").unwrap();
         namespace
             .sysctl("net/netfilter/nf_conntrack_udp_timeout", MEMORY)
@@ -288,7 +289,8 @@ impl Node {
         fill(&mut catalog);
         catalog.take_changes();
         let plan = catalog.plan().clone();
-        let programmed = namespace.run(move || IptablesPlane::open(variant)?.reconcile(&plan));
+        let open = plane.open;
+        let programmed = namespace.run(move || open()?.reconcile(&plan));
         programmed.unwrap().unwrap();
         Self(namespace)
     }

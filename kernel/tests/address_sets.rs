@@ -6,6 +6,8 @@
 
 #[path = "address_sets/contents.rs"]
 mod contents;
+#[path = "address_sets/marks.rs"]
+mod marks;
 mod namespace;
 #[path = "address_sets/program.rs"]
 mod program;
@@ -19,14 +21,13 @@ mod timeouts;
 mod whole_sets;
 
 use std::net::Ipv4Addr;
-use std::process::Command;
 use std::time::Instant;
 
 use sluice_kernel::address_set::{
     AddressSetError, AddressSets, Entry, IpProtocol, IpsetNetlink, MemorySets, Operation, SetKind,
 };
 
-use namespace::sh;
+use namespace::{sh, without_net_admin};
 use sample::{names, set};
 use subject::{InKernel, InMemory, in_kernel};
 
@@ -66,6 +67,11 @@ on_both! {
         a_set_in_use_is_swapped_but_not_destroyed,
         headers_tell_how_a_set_was_created_and_what_it_holds,
         headers_are_those_of_the_prefix;
+    marks:
+        entries_carry_marks,
+        a_mark_is_renewed_by_adding_again,
+        a_set_without_marks_takes_none,
+        a_set_with_marks_is_told_and_swapped_as_such;
     timeouts:
         entries_with_timeouts_go_when_their_time_has_come,
         a_lifetime_is_renewed_by_adding_again,
@@ -178,28 +184,11 @@ fn a_set_that_turned_out_to_be_of_another_kind_refuses_its_entries() {
 
 #[test]
 fn without_the_capability_the_door_does_not_open() {
-    const CHILD: &str = "SLUICE_TEST_WITHOUT_NET_ADMIN";
-    if std::env::var_os(CHILD).is_some() {
+    without_net_admin("without_the_capability_the_door_does_not_open", || {
         let refused = IpsetNetlink::open().err();
         assert!(
             matches!(refused, Some(AddressSetError::NotPermitted)),
             "{refused:?}"
-        );
-        return;
-    }
-    let name = "without_the_capability_the_door_does_not_open";
-    in_kernel(|_| {
-        let child = Command::new("setpriv")
-            .args(["--inh-caps=-net_admin", "--bounding-set=-net_admin"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", name])
-            .env(CHILD, "1")
-            .output()
-            .unwrap();
-        let told = String::from_utf8_lossy(&child.stdout);
-        assert!(
-            child.status.success() && told.contains("1 passed"),
-            "{told}"
         );
     });
 }

@@ -6,9 +6,8 @@ mod namespace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::process::Command;
 
-use namespace::{in_new_namespace, sh, skip};
+use namespace::{in_new_namespace, sh, skip, without_net_admin};
 use sluice_kernel::conntrack::{
     Conntrack, ConntrackError, ConntrackNetlink, Family, Flow, IpProtocol, MemoryConntrack, Tuple,
 };
@@ -267,28 +266,11 @@ fn counters_are_those_of_the_conntrack_program() {
 
 #[test]
 fn without_the_capability_the_door_does_not_open() {
-    const CHILD: &str = "SLUICE_TEST_WITHOUT_NET_ADMIN";
-    if std::env::var_os(CHILD).is_some() {
+    without_net_admin("without_the_capability_the_door_does_not_open", || {
         let refused = ConntrackNetlink::open().err();
         assert!(
             matches!(refused, Some(ConntrackError::NotPermitted)),
             "{refused:?}"
-        );
-        return;
-    }
-    let name = "without_the_capability_the_door_does_not_open";
-    tracked(|_| {
-        let child = Command::new("setpriv")
-            .args(["--inh-caps=-net_admin", "--bounding-set=-net_admin"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", name])
-            .env(CHILD, "1")
-            .output()
-            .unwrap();
-        let told = String::from_utf8_lossy(&child.stdout);
-        assert!(
-            child.status.success() && told.contains("1 passed"),
-            "{told}"
         );
     });
 }

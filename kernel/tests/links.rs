@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use namespace::{in_new_namespace, sh};
 use sluice_kernel::links::{
     AddressEvents, InterfaceAddress, Link, LinkError, LinkOperation, Links, MemoryLinks,
-    NetlinkLinks, Route, RouteKind, named,
+    NetlinkLinks, RefusedObject, Route, RouteEvents, RouteFilter, RouteKind, RouteNotice, named,
 };
 
 const BRIDGE: &str = "ip link add br0 type bridge; ip link set br0 up; ip link add v0 type veth peer name v1; \
@@ -365,6 +365,448 @@ fn changed_addresses_and_links_are_heard_of_from_any_thread() {
             !events.wait(Duration::ZERO).unwrap(),
             "all of them were taken together"
         );
+    });
+}
+
+/// A local route in table local that binds a virtual address to an interface.
+fn binding(destination: &str, interface: u32, source: &str) -> Route {
+    Route {
+        kind: RouteKind::LOCAL,
+        table: 255,
+        source: Some(source.parse().unwrap()),
+        ..route(destination, interface)
+    }
+}
+
+const NODE_V4: &str = "10.9.0.1";
+const NODE_V6: &str = "fd00:9::1";
+const VIP_V4: &str = "10.96.0.10/32";
+const VIP_V6: &str = "fd00:96::a/128";
+
+/// Gives `v1` the node's addresses.
+fn address_node(door: &mut dyn Links) -> [InterfaceAddress; 2] {
+    let interface = index(door, "v1");
+    let held = [(NODE_V4, 24), (NODE_V6, 64)].map(|(address, prefix_len)| InterfaceAddress {
+        interface,
+        address: address.parse().unwrap(),
+        prefix_len,
+    });
+    assert!(door.add_addresses(&held).unwrap().is_empty());
+    held
+}
+
+fn ours(door: &mut dyn Links) -> Vec<Route> {
+    let filter = RouteFilter {
+        protocol: Some(97),
+        ..RouteFilter::default()
+    };
+    let mut routes = door.routes_of(&filter).unwrap();
+    routes.sort_unstable();
+    routes
+}
+
+fn sorted(routes: impl IntoIterator<Item = Route>) -> Vec<Route> {
+    let mut routes: Vec<_> = routes.into_iter().collect();
+    routes.sort_unstable();
+    routes
+}
+
+#[test]
+fn a_batch_of_routes_is_added_and_deleted_without_those_that_are_refused() {
+    everywhere(|door| {
+        let interface = index(door, "br0");
+        address_node(door);
+        let good = [
+            binding(VIP_V4, interface, NODE_V4),
+            binding(VIP_V6, interface, NODE_V6),
+            binding("10.96.0.11/32", interface, NODE_V4),
+        ];
+        let batch = [
+            good[0],
+            binding("10.96.0.12/32", 9999, NODE_V4),
+            good[1],
+            binding("10.96.0.13/32", interface, "192.0.2.1"),
+            good[2],
+            binding("fd00:96::b/128", interface, "2001:db8::1"),
+        ];
+        for _ in 0..2 {
+            let refused = door.add_routes(&batch).unwrap();
+            let places: Vec<_> = refused.iter().map(|r| r.position).collect();
+            assert_eq!(places, [1, 3, 5], "{refused:?}");
+            assert!(matches!(
+                refused[0].error,
+                LinkError::NoSuchInterface { .. }
+            ));
+            for refused in &refused[1..] {
+                assert!(
+                    matches!(refused.error, LinkError::Kernel { code: 22, .. }),
+                    "{refused:?}"
+                );
+            }
+            assert_eq!(ours(door), sorted(good));
+        }
+        for _ in 0..2 {
+            assert!(door.delete_routes(&batch).unwrap().is_empty());
+            assert_eq!(ours(door), []);
+        }
+        assert!(door.add_routes(&[]).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_batch_of_addresses_is_added_and_deleted_without_those_that_are_refused() {
+    everywhere(|door| {
+        let interface = index(door, "br0");
+        let on = |address: &str, interface| InterfaceAddress {
+            interface,
+            address: address.parse().unwrap(),
+            prefix_len: if address.contains(':') { 128 } else { 32 },
+        };
+        let batch = [
+            on("10.96.0.10", interface),
+            on("10.96.0.11", 9999),
+            on("fd00:96::a", interface),
+        ];
+        let held = |door: &mut dyn Links| {
+            let mut held = door.addresses_of(interface).unwrap();
+            held.retain(|a| batch.contains(a));
+            held.sort_unstable();
+            held
+        };
+        for _ in 0..2 {
+            let refused = door.add_addresses(&batch).unwrap();
+            assert!(
+                matches!(
+                    refused[..],
+                    [RefusedObject {
+                        position: 1,
+                        error: LinkError::NoSuchInterface { .. }
+                    }]
+                ),
+                "{refused:?}"
+            );
+            assert_eq!(held(door), [batch[0], batch[2]]);
+        }
+        for _ in 0..2 {
+            assert!(door.delete_addresses(&batch).unwrap().is_empty());
+            assert_eq!(held(door), []);
+        }
+    });
+}
+
+#[test]
+fn only_what_is_asked_for_is_listed() {
+    everywhere(|door| {
+        let (bridge, end) = (index(door, "br0"), index(door, "v1"));
+        let held = address_node(door);
+        let mut of_end = door.addresses_of(end).unwrap();
+        of_end.retain(|a| held.contains(a));
+        assert_eq!(of_end.len(), 2);
+        assert!(
+            door.addresses_of(bridge)
+                .unwrap()
+                .iter()
+                .all(|a| a.interface == bridge && !held.contains(a))
+        );
+        assert_eq!(door.addresses_of(9999).unwrap(), []);
+
+        let all = [
+            binding(VIP_V4, bridge, NODE_V4),
+            binding(VIP_V6, bridge, NODE_V6),
+            binding("10.96.0.11/32", end, NODE_V4),
+            Route {
+                protocol: 98,
+                ..binding("10.96.0.12/32", bridge, NODE_V4)
+            },
+            Route {
+                table: 1234,
+                ..binding("fd00:96::b/128", bridge, NODE_V6)
+            },
+        ];
+        assert!(door.add_routes(&all).unwrap().is_empty());
+        let mut listed = |table, protocol, interface| {
+            let filter = RouteFilter {
+                table,
+                protocol,
+                interface,
+            };
+            sorted(door.routes_of(&filter).unwrap())
+        };
+        let (ours, local) = (Some(97), Some(255));
+        assert_eq!(listed(local, ours, Some(bridge)), sorted([all[0], all[1]]));
+        assert_eq!(listed(local, ours, None), sorted([all[0], all[1], all[2]]));
+        assert_eq!(listed(None, ours, Some(end)), [all[2]]);
+        assert_eq!(listed(None, Some(98), None), [all[3]]);
+        assert_eq!(listed(Some(1234), ours, None), [all[4]]);
+        assert_eq!(listed(Some(4321), None, None), []);
+        assert_eq!(listed(None, None, Some(9999)), []);
+        assert!(listed(None, None, None).len() >= all.len());
+    });
+}
+
+#[test]
+fn an_ipv6_route_without_a_metric_gets_one() {
+    everywhere(|door| {
+        let interface = index(door, "br0");
+        address_node(door);
+        let plain = |destination, source| Route {
+            metric: 0,
+            ..binding(destination, interface, source)
+        };
+        let (v4, v6) = (plain(VIP_V4, NODE_V4), plain(VIP_V6, NODE_V6));
+        assert!(door.add_routes(&[v4, v6]).unwrap().is_empty());
+        let kept = Route { metric: 1024, ..v6 };
+        assert_eq!(ours(door), sorted([v4, kept]));
+        assert!(door.delete_routes(&[v4, v6]).unwrap().is_empty());
+        assert_eq!(ours(door), []);
+    });
+}
+
+#[test]
+fn a_route_is_deleted_by_its_maker_and_interface_only() {
+    everywhere(|door| {
+        let (bridge, end) = (index(door, "br0"), index(door, "v1"));
+        address_node(door);
+        for (destination, source) in [(VIP_V4, NODE_V4), (VIP_V6, NODE_V6)] {
+            let kept = binding(destination, bridge, source);
+            door.replace_route(&kept).unwrap();
+            for other in [
+                Route {
+                    protocol: 98,
+                    ..kept
+                },
+                Route {
+                    interface: Some(end),
+                    ..kept
+                },
+                Route { metric: 78, ..kept },
+                Route { table: 254, ..kept },
+            ] {
+                assert!(!door.delete_route(&other).unwrap(), "{other:?}");
+            }
+            assert_eq!(ours(door), [kept]);
+            let no_source = Route {
+                source: None,
+                ..kept
+            };
+            assert!(door.delete_route(&no_source).unwrap(), "{destination}");
+        }
+    });
+}
+
+#[test]
+fn a_link_that_is_down_has_local_ipv4_routes_only() {
+    everywhere(|door| {
+        let interface = index(door, "br0");
+        address_node(door);
+        let on_it = ["10.96.1.1", "fd00:96::1"].map(|address| InterfaceAddress {
+            interface,
+            address: address.parse().unwrap(),
+            prefix_len: if address.contains(':') { 128 } else { 32 },
+        });
+        assert!(door.add_addresses(&on_it).unwrap().is_empty());
+        let v4 = binding(VIP_V4, interface, NODE_V4);
+        let all = [
+            v4,
+            binding(VIP_V6, interface, NODE_V6),
+            route("10.95.0.0/16", interface),
+            route("fd00:95::/112", interface),
+        ];
+        assert!(door.add_routes(&all).unwrap().is_empty());
+        door.set_up(interface, false).unwrap();
+        assert_eq!(ours(door), [v4]);
+        assert_eq!(door.addresses_of(interface).unwrap(), on_it[..1]);
+        assert!(door.delete_route(&v4).unwrap());
+        let refused = door.add_routes(&all).unwrap();
+        let places: Vec<_> = refused.iter().map(|r| r.position).collect();
+        assert_eq!(places, [1, 2, 3], "{refused:?}");
+        for refused in refused {
+            assert!(matches!(refused.error, LinkError::Kernel { code: 100, .. }));
+        }
+        door.set_up(interface, true).unwrap();
+        assert_eq!(ours(door), [v4]);
+    });
+}
+
+#[test]
+fn a_deleted_link_takes_its_addresses_and_routes_with_it() {
+    everywhere(|door| {
+        let interface = index(door, "br0");
+        address_node(door);
+        let all = [
+            binding(VIP_V4, interface, NODE_V4),
+            binding(VIP_V6, interface, NODE_V6),
+        ];
+        assert!(door.add_routes(&all).unwrap().is_empty());
+        assert!(door.delete_link(interface).unwrap());
+        assert!(!door.delete_link(interface).unwrap());
+        assert_eq!(named(&door.links().unwrap(), "br0"), None);
+        assert_eq!(ours(door), []);
+        assert!(door.delete_routes(&all).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_route_outlives_its_source_address_as_the_kernel_has_it() {
+    everywhere(|door| {
+        let interface = index(door, "br0");
+        let held = address_node(door);
+        let main = |destination, source: &str| Route {
+            source: Some(source.parse().unwrap()),
+            ..route(destination, interface)
+        };
+        let local = [
+            binding(VIP_V4, interface, NODE_V4),
+            binding(VIP_V6, interface, NODE_V6),
+        ];
+        let other = [
+            main("10.95.0.0/16", NODE_V4),
+            main("fd00:95::/112", NODE_V6),
+        ];
+        assert!(door.add_routes(&local).unwrap().is_empty());
+        assert!(door.add_routes(&other).unwrap().is_empty());
+        assert!(door.delete_addresses(&held).unwrap().is_empty());
+        // Whether an IPv6 route by another device keeps the source depends on the kernel's age.
+        let mut left = ours(door);
+        for route in &mut left {
+            if route.destination.addr().is_ipv6() {
+                route.source = None;
+            }
+        }
+        let without = |route| Route {
+            source: None,
+            ..route
+        };
+        assert_eq!(
+            left,
+            sorted([local[0], without(local[1]), without(other[1])])
+        );
+    });
+}
+
+#[test]
+fn the_device_of_another_kind_is_not_taken_for_a_dummy() {
+    everywhere(|door| {
+        let refused = door.add_dummy("br0").unwrap_err();
+        assert!(
+            matches!(&refused, LinkError::OtherKind { name, kind }
+                if name == "br0" && kind.as_deref() == Some("bridge")),
+            "{refused:?}"
+        );
+        assert_eq!(
+            refused.to_string(),
+            "interface br0 is bridge, not a dummy device: rename or delete it"
+        );
+    });
+}
+
+#[test]
+fn a_dummy_device_is_made_once_and_binds_virtual_addresses() {
+    everywhere(|door| {
+        let made = match door.add_dummy("kube-ipvs0") {
+            Err(LinkError::NoDummyDevice { name }) => {
+                assert_eq!(name, "kube-ipvs0");
+                assert!(
+                    std::env::var_os("SLUICE_REQUIRE_IPVS").is_none(),
+                    "the kernel has no dummy device"
+                );
+                eprintln!("SKIP: the kernel has no dummy device");
+                return;
+            }
+            made => made.unwrap(),
+        };
+        assert_eq!(door.add_dummy("kube-ipvs0").unwrap(), made);
+        let links = door.links().unwrap();
+        let link = named(&links, "kube-ipvs0").unwrap();
+        assert_eq!(
+            (link.index, link.kind.as_deref(), link.up),
+            (made, Some("dummy"), false)
+        );
+        door.set_up(made, true).unwrap();
+        address_node(door);
+        let all = [
+            binding(VIP_V4, made, NODE_V4),
+            binding(VIP_V6, made, NODE_V6),
+        ];
+        assert!(door.add_routes(&all).unwrap().is_empty());
+        assert_eq!(ours(door), sorted(all));
+        assert!(door.delete_link(made).unwrap());
+        assert_eq!(ours(door), []);
+    });
+}
+
+#[test]
+fn twenty_thousand_routes_are_bound_listed_and_unbound_within_seconds() {
+    everywhere(|door| {
+        let interface = index(door, "br0");
+        address_node(door);
+        let vips: Vec<_> = (0..20_000_u32)
+            .map(|n| {
+                let address = std::net::Ipv4Addr::from(0x0a60_0000 + n);
+                binding(&format!("{address}/32"), interface, NODE_V4)
+            })
+            .collect();
+        let begin = Instant::now();
+        assert!(door.add_routes(&vips).unwrap().is_empty());
+        let added = begin.elapsed();
+        assert_eq!(ours(door), vips);
+        let listed = begin.elapsed();
+        assert!(door.delete_routes(&vips).unwrap().is_empty());
+        let deleted = begin.elapsed();
+        eprintln!(
+            "20,000 routes: added after {added:?}, listed after {listed:?}, deleted after {deleted:?}"
+        );
+        assert_eq!(ours(door), []);
+    });
+}
+
+#[test]
+fn lost_routes_and_links_are_told() {
+    in_new_namespace(|| {
+        sh(BRIDGE);
+        let mut door = NetlinkLinks::open().unwrap();
+        let interface = index(&mut door, "br0");
+        address_node(&mut door);
+        let [one, six] = [
+            binding(VIP_V4, interface, NODE_V4),
+            binding(VIP_V6, interface, NODE_V6),
+        ];
+        let foreign = Route {
+            protocol: 98,
+            ..binding("10.96.0.99/32", interface, NODE_V4)
+        };
+        let mut events = RouteEvents::open(97).unwrap();
+        let mut told = || {
+            let mut told = Vec::new();
+            loop {
+                let more = events.wait(Duration::from_millis(300)).unwrap();
+                if more.is_empty() {
+                    return told;
+                }
+                told.extend(more);
+            }
+        };
+        told();
+        assert!(door.add_routes(&[one, six, foreign]).unwrap().is_empty());
+        assert_eq!(told(), [], "nothing was lost");
+        assert!(door.delete_routes(&[one, foreign]).unwrap().is_empty());
+        assert_eq!(told(), [RouteNotice::RouteGone(one)]);
+        sh("ip link set br0 down");
+        let down = told();
+        assert!(down.contains(&RouteNotice::LinkDown(interface)), "{down:?}");
+        assert!(!down.contains(&RouteNotice::LinkGone(interface)));
+        sh("ip link del br0");
+        assert!(told().contains(&RouteNotice::LinkGone(interface)));
+        sh("ip link set v1 up");
+        let v1 = index(&mut door, "v1");
+        let flood: Vec<_> = (0..5_000_u32)
+            .map(|n| {
+                let address = std::net::Ipv4Addr::from(0x0a60_0000 + n);
+                binding(&format!("{address}/32"), v1, NODE_V4)
+            })
+            .collect();
+        assert!(door.add_routes(&flood).unwrap().is_empty());
+        assert!(told().contains(&RouteNotice::Overrun));
     });
 }
 

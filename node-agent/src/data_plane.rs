@@ -1,7 +1,10 @@
 //! What the agent's main loop asks of the kernel side, whatever mode it runs in.
 
 use std::fmt;
+use std::ops::AddAssign;
+use std::time::{Duration, Instant};
 
+use sluice_crds::v1alpha1::ActiveMode;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 /// What one call did to the kernel.
@@ -15,6 +18,10 @@ pub struct SyncReport {
     pub bytes_written: u64,
     /// Set entries added and deleted.
     pub set_entries: u64,
+    /// Commands sent to IPVS.
+    pub ipvs_commands: u64,
+    /// Routes and addresses of virtual servers that came or went.
+    pub bindings: u64,
     /// Conntrack entries deleted.
     pub flows_deleted: u64,
 }
@@ -22,7 +29,23 @@ pub struct SyncReport {
 impl SyncReport {
     /// Nothing was written to the kernel.
     pub fn is_noop(&self) -> bool {
-        self.transactions == 0 && self.set_entries == 0 && self.flows_deleted == 0
+        self.transactions == 0
+            && self.set_entries == 0
+            && self.ipvs_commands == 0
+            && self.bindings == 0
+            && self.flows_deleted == 0
+    }
+}
+
+impl AddAssign for SyncReport {
+    fn add_assign(&mut self, other: Self) {
+        self.transactions += other.transactions;
+        self.programs_started += other.programs_started;
+        self.bytes_written += other.bytes_written;
+        self.set_entries += other.set_entries;
+        self.ipvs_commands += other.ipvs_commands;
+        self.bindings += other.bindings;
+        self.flows_deleted += other.flows_deleted;
     }
 }
 
@@ -37,6 +60,10 @@ pub struct Programmed {
     pub sets: u64,
     /// Entries in them, affinity apart.
     pub set_entries: u64,
+    /// Virtual servers of ours.
+    pub virtual_servers: u64,
+    /// Real servers behind them.
+    pub real_servers: u64,
 }
 
 /// One thing in the kernel that is not as we left it.
@@ -67,6 +94,15 @@ pub enum DataPlaneError {
     /// Connection tracking.
     #[error(transparent)]
     Conntrack(#[from] sluice_kernel::conntrack::ConntrackError),
+    /// IPVS.
+    #[error(transparent)]
+    Ipvs(#[from] sluice_kernel::ipvs::IpvsError),
+    /// One change of IPVS; the others were made.
+    #[error(transparent)]
+    IpvsRefused(#[from] Box<sluice_kernel::ipvs::Refused>),
+    /// Links, addresses and routes.
+    #[error(transparent)]
+    Links(#[from] sluice_kernel::links::LinkError),
     /// Sysctls.
     #[error(transparent)]
     Sysctl(#[from] sluice_kernel::sysctl::SysctlError),
@@ -77,16 +113,38 @@ pub enum DataPlaneError {
 
 /// The kernel side as the main loop sees it. All calls block.
 pub trait DataPlane: Send {
+    /// Who picks endpoints.
+    fn mode(&self) -> ActiveMode;
+    /// Puts another balancer in the place of the present one: programs it whole beside it, verifies it, gives it the new connections, and lets
+    /// the old one keep those that it has. After an error the old one serves as before.
+    fn switch(&mut self, mode: ActiveMode, plan: &Plan) -> Result<SyncReport, DataPlaneError>;
     /// Reads what of ours is in the kernel, and changes only what differs from `plan`. Serves start, and repair after drift or an error.
     fn reconcile(&mut self, plan: &Plan) -> Result<SyncReport, DataPlaneError>;
     /// Programs one change. `plan` is the plan after it. After an error, call [`reconcile`](Self::reconcile).
     fn apply(&mut self, plan: &Plan, change: &PlanChange) -> Result<SyncReport, DataPlaneError>;
+    /// Lets go of what was kept for old connections only: of servers and of a whole balancer. Cheap enough for every few seconds.
+    fn drain(&mut self, drain: Drain) -> Result<SyncReport, DataPlaneError>;
     /// Looks for drift by counts only: cheap enough for every few seconds.
     fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError>;
     /// Compares everything of ours in the kernel with what was programmed; writes nothing.
     fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError>;
     /// Sizes of what was programmed.
     fn programmed(&self) -> Programmed;
+    /// What is done otherwise than the settings ask, in sentences.
+    fn conditions(&self) -> Vec<String>;
+    /// IPVS has something of ours: it balances, or keeps old connections.
+    fn uses_ipvs(&self) -> bool;
+    /// Removes the rules of this iptables variant, and leaves what another variant's rules may share; goes on after errors.
+    fn remove_rules(&mut self) -> Vec<DataPlaneError>;
     /// Removes everything of ours, and only that; goes on after errors and returns them all.
     fn remove(&mut self) -> Vec<DataPlaneError>;
+}
+
+/// When old connections have had their time.
+#[derive(Debug, Clone, Copy)]
+pub struct Drain {
+    /// Now.
+    pub now: Instant,
+    /// How long a balancer that takes no new connections keeps its old ones; absent: until the last one ends.
+    pub timeout: Option<Duration>,
 }

@@ -84,11 +84,30 @@ impl StaleFlows {
         node: &NodeFacts,
         kernel: &mut dyn Conntrack,
     ) -> Result<usize, ConntrackError> {
+        self.delete_those(kernel, &|flow| self.is_stale(node, flow))
+    }
+
+    /// Deletes the flows to those frontends that IPVS translated: without it nobody does, and no rule sees them. Returns how many.
+    pub(crate) fn delete_balanced_by_ipvs(
+        &self,
+        node: &NodeFacts,
+        kernel: &mut dyn Conntrack,
+    ) -> Result<usize, ConntrackError> {
+        self.delete_those(kernel, &|flow| {
+            self.fate(node, flow).is_some() && is_balanced_by_ipvs(flow)
+        })
+    }
+
+    fn delete_those(
+        &self,
+        kernel: &mut dyn Conntrack,
+        chosen: &dyn Fn(&Flow) -> bool,
+    ) -> Result<usize, ConntrackError> {
         let mut deleted = 0;
         for family in &self.families {
             let mut stale = Vec::new();
             kernel.list(kernel_family(*family), &mut |flow| {
-                if self.is_stale(node, flow) {
+                if chosen(flow) {
                     stale.push(*flow);
                 }
             })?;
@@ -128,29 +147,43 @@ impl StaleFlows {
         } = flow.original;
         let met = (flow.family, Some(source), flow.protocol, source_port);
         let fate = self.frontends.get(&met);
-        fate.is_some_and(|fate| !fate.allowed.is_empty()) && !flow.destination_translated
+        fate.is_some_and(|fate| !fate.allowed.is_empty())
+            && !flow.destination_translated
+            && !is_balanced_by_ipvs(flow)
     }
 
     fn leads_astray(&self, node: &NodeFacts, flow: &Flow) -> bool {
+        let Some(fate) = self.fate(node, flow) else {
+            return false;
+        };
+        let goes_to = SocketAddr::new(flow.reply.source, flow.reply.source_port);
+        if fate.allowed.contains(&goes_to) {
+            return false;
+        }
+        // A flow that could go somewhere better is stale, translated or not; where nothing is left, only what was sent by us.
+        let translated = flow.destination_translated || is_balanced_by_ipvs(flow);
+        !fate.allowed.is_empty() || (translated && fate.former.contains(&goes_to))
+    }
+
+    fn fate(&self, node: &NodeFacts, flow: &Flow) -> Option<&Fate> {
         let to = flow.original.destination;
         let port = flow.original.destination_port;
-        let fate = self
-            .frontends
+        self.frontends
             .get(&(flow.family, Some(to), flow.protocol, port))
             .or_else(|| {
                 let fate = self
                     .frontends
                     .get(&(flow.family, None, flow.protocol, port));
                 fate.filter(|_| node.addresses.contains(&to) || to.is_loopback())
-            });
-        let Some(fate) = fate else { return false };
-        let goes_to = SocketAddr::new(flow.reply.source, flow.reply.source_port);
-        if fate.allowed.contains(&goes_to) {
-            return false;
-        }
-        // A flow that could go somewhere better is stale, translated or not; where nothing is left, only what was sent by us.
-        !fate.allowed.is_empty() || (flow.destination_translated && fate.former.contains(&goes_to))
+            })
     }
+}
+
+/// IPVS tells connection tracking who answers, but no translation (`ip_vs_update_conntrack`).
+fn is_balanced_by_ipvs(flow: &Flow) -> bool {
+    !flow.destination_translated
+        && (flow.reply.source, flow.reply.source_port)
+            != (flow.original.destination, flow.original.destination_port)
 }
 
 /// The frontends of a service whose protocols are affected, with the endpoints that they may lead to.
@@ -234,6 +267,7 @@ mod tests {
                     masquerade: Masquerade::Never,
                 }],
             }],
+            ipvs_scheduler: None,
             health_check: None,
             lost: Vec::new(),
         })

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use nix::sched::{CloneFlags, unshare};
 use sluice_agent::data_plane::DataPlane;
-use sluice_agent::iptables_plane::IptablesPlane;
+use sluice_agent::node_plane::NodePlane;
+use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::iptables::Variant;
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
@@ -151,11 +152,11 @@ fn what_is_programmed_is_listed_as_it_was_rendered_and_a_restart_writes_nothing(
     for variant in VARIANTS {
         in_namespace();
         let catalog = catalog();
-        let mut plane = IptablesPlane::open(variant).unwrap();
+        let mut plane = NodePlane::open(variant, ActiveMode::IPTables).unwrap();
         plane.reconcile(catalog.plan()).unwrap();
         assert_eq!(plane.verify().unwrap(), vec![], "{variant}");
         assert_eq!(plane.check().unwrap(), vec![], "{variant}");
-        let report = IptablesPlane::open(variant)
+        let report = NodePlane::open(variant, ActiveMode::IPTables)
             .unwrap()
             .reconcile(catalog.plan())
             .unwrap();
@@ -210,14 +211,14 @@ fn every_setting_is_listed_as_it_was_rendered() {
     for variant in VARIANTS {
         in_namespace();
         let mut catalog = catalog();
-        let mut plane = IptablesPlane::open(variant).unwrap();
+        let mut plane = NodePlane::open(variant, ActiveMode::IPTables).unwrap();
         plane.reconcile(catalog.plan()).unwrap();
         for settings in &all {
             catalog.set_settings(settings.clone());
             let change = catalog.take_changes();
             plane.apply(catalog.plan(), &change).unwrap();
             assert_eq!(plane.verify().unwrap(), vec![], "{variant} {settings:?}");
-            let report = IptablesPlane::open(variant)
+            let report = NodePlane::open(variant, ActiveMode::IPTables)
                 .unwrap()
                 .reconcile(catalog.plan())
                 .unwrap();
@@ -231,7 +232,7 @@ fn one_endpoint_change_is_one_transaction_and_few_bytes() {
     for variant in VARIANTS {
         in_namespace();
         let mut catalog = catalog();
-        let mut plane = IptablesPlane::open(variant).unwrap();
+        let mut plane = NodePlane::open(variant, ActiveMode::IPTables).unwrap();
         plane.reconcile(catalog.plan()).unwrap();
         let [slice, _] = slices(3, 4);
         catalog.set_slice(slice);
@@ -260,7 +261,7 @@ fn drift_is_seen_by_counts_or_by_comparison_and_mended_without_touching_others()
             "{iptables} -t nat -A DOCKER -p tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80"
         ));
         let catalog = catalog();
-        let mut plane = IptablesPlane::open(variant).unwrap();
+        let mut plane = NodePlane::open(variant, ActiveMode::IPTables).unwrap();
         plane.reconcile(catalog.plan()).unwrap();
         let tampers = [
             (format!("{iptables} -t nat -F SLUICE-FRONTENDS"), true),
@@ -333,7 +334,7 @@ fn drift_is_seen_by_counts_or_by_comparison_and_mended_without_touching_others()
 fn a_changed_affinity_timeout_forgets_no_client() {
     in_namespace();
     let mut catalog = catalog();
-    let mut plane = IptablesPlane::open(Variant::Nft).unwrap();
+    let mut plane = NodePlane::open(Variant::Nft, ActiveMode::IPTables).unwrap();
     plane.reconcile(catalog.plan()).unwrap();
     let names = run("ipset list -n");
     let set = names
@@ -357,4 +358,51 @@ fn a_changed_affinity_timeout_forgets_no_client() {
         .unwrap();
     assert!((5890..=5900).contains(&left), "{left}");
     assert!(listed.contains("timeout 6000"), "{listed}");
+}
+
+#[test]
+fn a_restart_lists_no_rules_if_nobody_committed_since_and_lists_them_if_somebody_did() {
+    in_namespace();
+    let run_dir = tempfile::tempdir().unwrap();
+    let open = || {
+        NodePlane::open(Variant::Nft, ActiveMode::IPTables)
+            .unwrap()
+            .remembering_in(run_dir.path())
+    };
+    let mut catalog = catalog();
+    let mut plane = open();
+    plane.reconcile(catalog.plan()).unwrap();
+    let [slice, _] = slices(3, 4);
+    catalog.set_slice(slice);
+    let change = catalog.take_changes();
+    plane.apply(catalog.plan(), &change).unwrap();
+
+    let mut plane = open();
+    let report = plane.reconcile(catalog.plan()).unwrap();
+    assert!(report.is_noop(), "{report:?}");
+    assert_eq!(report.programs_started, 0, "it was listed all the same");
+    assert_eq!(plane.verify().unwrap(), vec![]);
+
+    for edit in [
+        "iptables-nft -t nat -F SLUICE-FRONTENDS",
+        "iptables-nft -t nat -D OUTPUT 1",
+        "nft flush table ip6 nat",
+        "nft delete table ip filter",
+    ] {
+        run(edit);
+        let mut plane = open();
+        let report = plane.reconcile(catalog.plan()).unwrap();
+        assert!(report.transactions > 0, "{edit}: {report:?}");
+        assert_eq!(plane.verify().unwrap(), vec![], "{edit}");
+    }
+
+    // Somebody else's own table is no drift, but it may have been: it is listed once.
+    run("nft add table inet somebody");
+    let report = open().reconcile(catalog.plan()).unwrap();
+    assert!(
+        report.is_noop() && report.programs_started > 0,
+        "{report:?}"
+    );
+    let report = open().reconcile(catalog.plan()).unwrap();
+    assert_eq!(report.programs_started, 0, "{report:?}");
 }

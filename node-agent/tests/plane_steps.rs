@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use sluice_agent::data_plane::DataPlane;
-use sluice_agent::iptables_plane::{Doors, IptablesPlane};
+use sluice_agent::node_plane::{Doors, MemoryIpvsDoor, NodePlane};
+use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::{AddressSetError, AddressSets, Entry, Family, MemorySets};
 use sluice_kernel::conntrack::MemoryConntrack;
 use sluice_kernel::iptables::{IptablesError, MemoryIptables, Operation, Table, Variant};
+use sluice_kernel::ipvs::MemoryIpvs;
+use sluice_kernel::links::MemoryLinks;
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
     AddressType, EndpointSlice, LocalDetector, NodeFacts, ObjectName, Protocol, Service,
@@ -204,14 +207,20 @@ impl Kernel {
         }
     }
 
-    fn plane(&self) -> IptablesPlane {
+    fn plane(&self) -> NodePlane {
         let doors = Doors {
             iptables: Box::new(self.iptables.clone()),
             glue_sets: Box::new(self.sets.clone()),
             affinity_sets: Box::new(self.sets.clone()),
             conntrack: Box::new(MemoryConntrack::new()),
+            ipvs: Box::new(MemoryIpvsDoor {
+                ipvs: MemoryIpvs::new(),
+                links: MemoryLinks::new(),
+                sets: self.sets.clone(),
+                families: vec![Family::V4, Family::V6],
+            }),
         };
-        IptablesPlane::new(doors, &[Family::V4, Family::V6])
+        NodePlane::new(doors, &[Family::V4, Family::V6], ActiveMode::IPTables)
     }
 
     fn state(&self) -> State {

@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod catalog;
+mod label_selector;
 pub mod masquerade;
 pub mod model;
 pub mod node_ports;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+pub use crate::label_selector::{LabelRequirement, LabelSelector};
+
 /// The value of the label `service.kubernetes.io/service-proxy-name` that means us.
 pub const OUR_PROXY_NAME: &str = "sluice.dev";
 
@@ -145,6 +147,28 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
 }
 
+impl Service {
+    /// A Service of which only the name is given, with the API's defaults: type `ClusterIP`, policies Cluster, no affinity;
+    /// no addresses and no ports yet.
+    pub fn new(name: ObjectName) -> Self {
+        Self {
+            name,
+            created: 0,
+            labels: BTreeMap::new(),
+            kind: ServiceType::default(),
+            cluster_ips: Vec::new(),
+            external_ips: Vec::new(),
+            load_balancer_ips: Vec::new(),
+            source_ranges: Vec::new(),
+            internal_policy: TrafficPolicy::default(),
+            external_policy: TrafficPolicy::default(),
+            affinity_seconds: None,
+            health_check_port: None,
+            ports: Vec::new(),
+        }
+    }
+}
+
 /// One entry of `spec.ports`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort {
@@ -214,6 +238,21 @@ pub struct SliceEndpoint {
     pub zone: Option<Arc<str>>,
     /// Topology hints; boxed because most endpoints have none.
     pub hints: Option<Box<Hints>>,
+}
+
+impl SliceEndpoint {
+    /// An endpoint of which only the address is given, with the API's defaults: ready, on an unknown node.
+    pub fn new(address: IpAddr) -> Self {
+        Self {
+            address,
+            ready: true,
+            serving: true,
+            terminating: false,
+            node: None,
+            zone: None,
+            hints: None,
+        }
+    }
 }
 
 /// `hints` of an endpoint.
@@ -297,6 +336,10 @@ pub struct Settings {
     pub tcp_be_liberal: bool,
     /// Weights of endpoints; first match wins, no match is weight 1.
     pub endpoint_weights: Vec<EndpointWeight>,
+    /// How IPVS balances, where it does.
+    pub ipvs: IpvsSettings,
+    /// What some services want else; first match wins.
+    pub service_overrides: Vec<ServiceOverride>,
 }
 
 impl Default for Settings {
@@ -313,8 +356,69 @@ impl Default for Settings {
             localhost_node_ports: false,
             tcp_be_liberal: false,
             endpoint_weights: Vec::new(),
+            ipvs: IpvsSettings::default(),
+            service_overrides: Vec::new(),
         }
     }
+}
+
+/// How IPVS balances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpvsSettings {
+    /// Scheduler of services without an override, by the kernel's name.
+    pub scheduler: Arc<str>,
+    /// How the node comes to take service addresses as its own.
+    pub vip_binding: VipBinding,
+    /// Seconds that a real server with weight 0 keeps its connections.
+    pub grace_seconds: u32,
+    /// Lifetimes of idle connections in seconds; an absent one is left as it is.
+    pub timeouts: IpvsTimeouts,
+    /// Virtual servers of addresses in these networks are neither made nor touched.
+    pub excluded: Vec<IpNet>,
+}
+
+impl Default for IpvsSettings {
+    fn default() -> Self {
+        Self {
+            scheduler: "rr".into(),
+            vip_binding: VipBinding::LocalRoute,
+            grace_seconds: 900,
+            timeouts: IpvsTimeouts::default(),
+            excluded: Vec::new(),
+        }
+    }
+}
+
+/// How the node comes to take service addresses as its own: IPVS sees only what is delivered locally.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VipBinding {
+    /// A local route on the device `kube-ipvs0`.
+    #[default]
+    LocalRoute,
+    /// An address of the device `kube-ipvs0`.
+    Dummy,
+}
+
+/// Lifetimes of idle IPVS connections, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IpvsTimeouts {
+    /// Of TCP connections.
+    pub tcp: Option<u32>,
+    /// Of TCP connections after a FIN.
+    pub tcp_fin: Option<u32>,
+    /// Of UDP flows.
+    pub udp: Option<u32>,
+}
+
+/// What some services want else than the others. Empty parts match every service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceOverride {
+    /// Labels that the service must have.
+    pub selector: LabelSelector,
+    /// Namespaces it may be in.
+    pub namespaces: Vec<Arc<str>>,
+    /// Its IPVS scheduler.
+    pub ipvs_scheduler: Arc<str>,
 }
 
 /// One row of the weights table. An empty list matches everything.

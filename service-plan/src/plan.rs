@@ -27,6 +27,8 @@ pub struct ServicePlan {
     pub name: ObjectName,
     /// One entry per family, port name and protocol, in that order.
     pub ports: Vec<PortPlan>,
+    /// The IPVS scheduler that an override gives it.
+    pub ipvs_scheduler: Option<Arc<str>>,
     /// The health-check server to run for it.
     pub health_check: Option<HealthCheck>,
     /// Frontends that an older service holds.

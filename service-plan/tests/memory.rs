@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
-    AddressType, EndpointSlice, NodeFacts, ObjectName, Protocol, Service, ServicePort, ServiceType,
-    Settings, SliceEndpoint, SlicePort, TrafficPolicy,
+    AddressType, EndpointSlice, NodeFacts, ObjectName, Protocol, Service, ServicePort, Settings,
+    SliceEndpoint, SlicePort,
 };
 
 const SERVICES: u32 = 20_000;
@@ -17,24 +17,19 @@ const LIMIT_MIB: usize = 30;
 
 fn service(number: u32) -> Service {
     Service {
-        name: ObjectName::new(format!("team-{}", number % 50), format!("service-{number}")),
         created: i64::from(number),
         labels: [("app".to_owned(), format!("service-{number}"))].into(),
-        kind: ServiceType::ClusterIp,
         cluster_ips: vec![IpAddr::V4(Ipv4Addr::from_bits(0x0a60_0000 + number))],
-        external_ips: Vec::new(),
-        load_balancer_ips: Vec::new(),
-        source_ranges: Vec::new(),
-        internal_policy: TrafficPolicy::Cluster,
-        external_policy: TrafficPolicy::Cluster,
-        affinity_seconds: None,
-        health_check_port: None,
         ports: vec![ServicePort {
             name: "http".into(),
             protocol: Protocol::Tcp,
             port: 80,
             node_port: None,
         }],
+        ..Service::new(ObjectName::new(
+            format!("team-{}", number % 50),
+            format!("service-{number}"),
+        ))
     }
 }
 
@@ -52,13 +47,11 @@ fn slice(number: u32) -> EndpointSlice {
         }],
         endpoints: (0..ENDPOINTS)
             .map(|nth| SliceEndpoint {
-                address: IpAddr::V4(Ipv4Addr::from_bits(0x0a80_0000 + ENDPOINTS * number + nth)),
-                ready: true,
-                serving: true,
-                terminating: false,
                 node: Some(format!("node-{}", (number + nth) % 500).into()),
                 zone: Some(format!("zone-{}", nth % 3).into()),
-                hints: None,
+                ..SliceEndpoint::new(IpAddr::V4(Ipv4Addr::from_bits(
+                    0x0a80_0000 + ENDPOINTS * number + nth,
+                )))
             })
             .collect(),
     }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::invalid::Checker;
+
 /// A network as `address/prefix length`, such as `10.0.0.0/8` or `fd00::/8`, without host bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -67,4 +69,16 @@ impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// Checks a list of networks that become entries of kernel address sets.
+pub(super) fn check_networks(name: &str, cidrs: &[Cidr], c: &mut Checker) {
+    c.no_duplicates(name, cidrs);
+    c.items(name, cidrs, |c, cidr| {
+        if cidr.is_everything() {
+            c.wrong(format!(
+                "{cidr} holds every address: list narrower networks"
+            ));
+        }
+    });
 }

@@ -32,13 +32,11 @@ impl EndpointWeight {
 
     /// Rows after one that matches everything would never count.
     pub(super) fn check_order(rows: &[Self], c: &mut Checker) {
-        let Some(all) = rows.iter().position(Self::matches_all) else {
-            return;
-        };
-        if all + 1 < rows.len() {
-            c.field(&format!("endpointWeights[{all}]"), |c| {
-                c.wrong("without zones and nodes it matches every endpoint, so the rows after it never count: make it the last one");
-            });
-        }
+        c.catch_all_last(
+            "endpointWeights",
+            rows,
+            Self::matches_all,
+            "without zones and nodes it matches every endpoint, so the rows after it never count: make it the last one",
+        );
     }
 }

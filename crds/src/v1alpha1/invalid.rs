@@ -78,6 +78,22 @@ impl Checker {
         });
     }
 
+    /// Of a list in which the first match counts: notes the first row that matches everything, unless it is the last one.
+    pub(super) fn catch_all_last<T>(
+        &mut self,
+        name: &str,
+        rows: &[T],
+        matches_all: impl Fn(&T) -> bool,
+        message: &str,
+    ) {
+        match rows.iter().position(matches_all) {
+            Some(all) if all + 1 < rows.len() => {
+                self.step(&format!(".{name}[{all}]"), |c| c.wrong(message));
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn into_found(self) -> Vec<Invalid> {
         self.found
     }

@@ -4,10 +4,13 @@ mod cidr;
 mod conntrack;
 mod endpoint_weights;
 mod invalid;
+mod iptables;
+mod ipvs;
+mod label_selector;
 mod mode;
 mod node_ports;
-mod node_selector;
 mod policy;
+mod service_overrides;
 mod source_nat;
 mod sync;
 mod sysctls;
@@ -16,10 +19,13 @@ pub use cidr::{Cidr, CidrError};
 pub use conntrack::Conntrack;
 pub use endpoint_weights::EndpointWeight;
 pub use invalid::Invalid;
-pub use mode::{Iptables, IptablesVariant, Mode};
+pub use iptables::{Iptables, IptablesVariant};
+pub use ipvs::{ConnectionReuse, GracefulTermination, Ipvs, IpvsTimeouts, VipBinding};
+pub use label_selector::{LabelOperator, LabelRequirement, LabelSelector};
+pub use mode::{ActiveMode, AutoMode, Mode, ModeRule, ModeSwitch};
 pub use node_ports::{NodePortAddress, NodePorts};
-pub use node_selector::{NodeSelector, Requirement, RequirementOperator};
 pub use policy::ServiceProxyPolicySpec;
+pub use service_overrides::ServiceOverride;
 pub use source_nat::{
     BridgeInterface, ClusterCidr, DetectLocal, DetectLocalMode, InterfaceNamePrefix, PortRange,
     Snat, SourceNat,

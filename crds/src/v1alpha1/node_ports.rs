@@ -15,7 +15,8 @@ pub struct NodePorts {
     /// Networks; the node's addresses inside them serve node ports. Or the one word `primary`: the node's `InternalIP`s.
     /// Default: all addresses of the node but loopback.
     pub addresses: Vec<NodePortAddress>,
-    /// Serve node ports on 127.0.0.1 too. Packets for 127.0.0.0/8 that come from other hosts are dropped. Default: false.
+    /// Serve node ports on 127.0.0.1 too. Packets for 127.0.0.0/8 that come from other hosts are dropped.
+    /// IPVS cannot do it: `mode: IPVS` is refused with it, and `Auto` stays with iptables rules. Default: false.
     pub localhost: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cidr::Cidr;
+use super::cidr::{Cidr, check_networks};
 use super::invalid::Checker;
 
 /// Source NAT of service traffic.
@@ -202,17 +202,6 @@ impl DetectLocal {
             }
         });
     }
-}
-
-fn check_networks(name: &str, cidrs: &[Cidr], c: &mut Checker) {
-    c.no_duplicates(name, cidrs);
-    c.items(name, cidrs, |c, cidr| {
-        if cidr.is_everything() {
-            c.wrong(format!(
-                "{cidr} holds every address: list narrower networks"
-            ));
-        }
-    });
 }
 
 /// Interface names have at most 15 bytes (`IFNAMSIZ`) and no white space or slash. A final `+` would be a wildcard to iptables.

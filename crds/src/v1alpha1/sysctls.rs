@@ -54,11 +54,14 @@ const ALLOWED_PREFIXES: [&str; 7] = [
 ];
 
 /// Tunables that the agent sets itself, and what to use for them.
-const MANAGED: [(&str, &str); 5] = [
+const MANAGED: [(&str, &str); 8] = [
+    ("net.ipv4.conf.all.arp_announce", "spec.ipvs.strictARP"),
+    ("net.ipv4.conf.all.arp_ignore", "spec.ipvs.strictARP"),
     (
         "net.ipv4.conf.all.route_localnet",
         "spec.nodePorts.localhost",
     ),
+    ("net.ipv4.vs.conn_reuse_mode", "spec.ipvs.connectionReuse"),
     (
         "net.netfilter.nf_conntrack_max",
         "spec.conntrack.maxPerCore and spec.conntrack.min",

@@ -29,24 +29,26 @@ pub struct Measured {
 /// Runs the agent on manifests of this size.
 pub fn measure(agent: &Path, size: Size) -> Result<Measured, BenchError> {
     let node = Namespace::new("agent")?;
-    let documents = documents(size);
-    let agent = AgentProcess::start(&node, agent, cluster::NODE_NAME, |manifests| {
-        std::fs::write(manifests.join("cluster.json"), documents)
-    })?;
+    let mut agent = AgentProcess::new(agent, cluster::NODE_NAME)?;
+    agent.write("cluster.json", &documents(size))?;
+    agent.start(&node)?;
     agent.wait_until_healthy(&node, PATIENCE)?;
-    let rules = gauge(&agent.metrics(&node)?, "sluice_rules");
+    let rules = agent.metric(&node, "sluice_rules")?;
     if rules < f64::from(size.services) * f64::from(size.endpoints) {
         return Err(BenchError::NotSo(format!(
             "the agent has programmed {rules} rules only for {size}"
         )));
     }
-    let before = cpu_ticks(agent.id())?;
+    let process = agent
+        .id()
+        .ok_or_else(|| BenchError::NotSo("the agent has ended".to_owned()))?;
+    let before = cpu_ticks(process)?;
     std::thread::sleep(IDLE);
-    let ticks = cpu_ticks(agent.id())? - before;
+    let ticks = cpu_ticks(process)? - before;
     Ok(Measured {
         size,
-        rss_kib: memory(agent.id(), "VmRSS:")?,
-        peak_rss_kib: memory(agent.id(), "VmHWM:")?,
+        rss_kib: memory(process, "VmRSS:")?,
+        peak_rss_kib: memory(process, "VmHWM:")?,
         // Linux counts a hundred ticks a second on every architecture (USER_HZ).
         idle_cpu_percent: ticks as f64 / IDLE.as_secs_f64(),
     })
@@ -82,12 +84,6 @@ fn documents(size: Size) -> String {
         );
     }
     out
-}
-
-fn gauge(metrics: &str, name: &str) -> f64 {
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.trim().parse().ok())
-        .unwrap_or(0.0)
 }
 
 fn memory(pid: u32, field: &str) -> Result<u64, BenchError> {

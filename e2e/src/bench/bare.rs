@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sluice_kernel::address_set::{AddressSets, IpsetNetlink, SetSpec};
 use sluice_kernel::iptables::{
-    Family, Iptables, IptablesError, IptablesPrograms, SavedTable, Table, Variant,
+    Family, Iptables, IptablesError, IptablesPrograms, Listed, Stamp, Table, Variant,
 };
 
 use super::BenchError;
@@ -53,13 +53,17 @@ impl Iptables for Recording {
         self.door.restore(family, input)
     }
 
-    fn save(
+    fn list(
         &mut self,
         family: Family,
         table: Table,
-        keep: &dyn Fn(&str) -> bool,
-    ) -> Result<SavedTable, IptablesError> {
-        self.door.save(family, table, keep)
+        on_item: &mut dyn FnMut(Listed<'_>),
+    ) -> Result<(), IptablesError> {
+        self.door.list(family, table, on_item)
+    }
+
+    fn stamp(&mut self) -> Option<Stamp> {
+        self.door.stamp()
     }
 
     fn programs_started(&self) -> u64 {
@@ -71,22 +75,27 @@ impl Iptables for Recording {
     }
 }
 
-/// Restores texts in a new namespace that is empty but for sets as the calling thread's namespace has them, and says how long the
-/// restores took.
-pub fn from_empty(variant: Variant, texts: Vec<(Family, String)>) -> Result<Duration, BenchError> {
+/// Restores texts in a new namespace that is empty but for sets as the calling thread's namespace has them. Says how long the
+/// restores took, and leaves the namespace to the caller.
+pub fn from_empty(
+    variant: Variant,
+    texts: Vec<(Family, String)>,
+) -> Result<(Duration, Namespace), BenchError> {
     let specs: Vec<SetSpec> = IpsetNetlink::open()?
         .headers("SLUICE-")?
         .into_iter()
         .map(|header| header.spec)
         .collect();
-    Namespace::new("bare")?.run(move || {
+    let namespace = Namespace::new("bare")?;
+    let took = namespace.run(move || {
         let mut sets = IpsetNetlink::open()?;
         for mut spec in specs {
             spec.expected_entries = 64;
             sets.create(&spec)?;
         }
         restore(variant, &texts)
-    })?
+    })??;
+    Ok((took, namespace))
 }
 
 /// Restores texts in the calling thread's namespace, and says how long it took.
@@ -97,4 +106,9 @@ pub fn restore(variant: Variant, texts: &[(Family, String)]) -> Result<Duration,
         door.restore(*family, text)?;
     }
     Ok(start.elapsed())
+}
+
+/// A text that deletes chains cannot be restored twice.
+pub fn is_repeatable(texts: &[(Family, String)]) -> bool {
+    !texts.is_empty() && texts.iter().all(|(_, text)| !text.contains("\n-X "))
 }

@@ -1,13 +1,12 @@
 //! Clusters of any size, made up.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
     AddressType, EndpointSlice, LocalDetector, NodeFacts, ObjectName, Protocol, Service,
-    ServicePort, ServiceType, Settings, SliceEndpoint, SlicePort, TrafficPolicy,
+    ServicePort, Settings, SliceEndpoint, SlicePort,
 };
 
 use super::Size;
@@ -67,37 +66,23 @@ pub fn cluster_ip(index: u32) -> Ipv4Addr {
 /// One service with a TCP port.
 pub fn service(index: u32) -> Service {
     Service {
-        name: ObjectName::new("bench", format!("service-{index}")),
         created: i64::from(index),
-        labels: BTreeMap::new(),
-        kind: ServiceType::ClusterIp,
         cluster_ips: vec![cluster_ip(index).into()],
-        external_ips: Vec::new(),
-        load_balancer_ips: Vec::new(),
-        source_ranges: Vec::new(),
-        internal_policy: TrafficPolicy::Cluster,
-        external_policy: TrafficPolicy::Cluster,
-        affinity_seconds: None,
-        health_check_port: None,
         ports: vec![ServicePort {
             name: Arc::from("http"),
             protocol: Protocol::Tcp,
             port: PORT,
             node_port: None,
         }],
+        ..Service::new(ObjectName::new("bench", format!("service-{index}")))
     }
 }
 
 /// Its only slice.
 pub fn slice(index: u32, endpoints: Vec<(IpAddr, bool)>) -> EndpointSlice {
     let endpoints = endpoints.into_iter().map(|(address, here)| SliceEndpoint {
-        address,
-        ready: true,
-        serving: true,
-        terminating: false,
         node: Some(Arc::from(if here { NODE_NAME } else { "another" })),
-        zone: None,
-        hints: None,
+        ..SliceEndpoint::new(address)
     });
     EndpointSlice {
         name: ObjectName::new("bench", format!("service-{index}-1")),

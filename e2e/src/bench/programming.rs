@@ -3,10 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sluice_agent::data_plane::{DataPlane, DataPlaneError, Programmed, SyncReport};
-use sluice_agent::iptables_plane::{Doors, IptablesPlane};
-use sluice_kernel::address_set::IpsetNetlink;
-use sluice_kernel::conntrack::ConntrackNetlink;
+use sluice_agent::data_plane::{DataPlane, Programmed, SyncReport};
+use sluice_agent::node_plane::{Doors, NodePlane};
+use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::iptables::{Family, Variant};
 use sluice_service_plan::catalog::Catalog;
 
@@ -16,6 +15,12 @@ use crate::lab::Namespace;
 
 /// How often a single change is measured; the median counts.
 const ROUNDS: u32 = 5;
+/// How often the first program is measured, at least and at most; the median counts.
+const FIRST_ROUNDS: std::ops::RangeInclusive<usize> = 3..=9;
+/// No further first program is measured after so long.
+const FIRST_ENOUGH: Duration = Duration::from_secs(5);
+/// The kernel removes the namespaces of earlier sizes in the background.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// One thing that was timed.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +42,7 @@ pub struct Measured {
     pub size: Size,
     /// What stands in the kernel after the first program.
     pub programmed: Programmed,
-    /// From an empty kernel.
+    /// From an empty kernel; medians, the two in turn.
     pub first: Timed,
     /// One endpoint replaced.
     pub change: Timed,
@@ -58,23 +63,51 @@ struct Bench {
     size: Size,
 }
 
-/// Measures one variant at one size, in a namespace of its own.
+/// Measures one variant at one size, in namespaces of its own.
 pub fn measure(variant: Variant, size: Size) -> Result<Measured, BenchError> {
-    Namespace::new("bench")?.run(move || {
-        Bench {
-            variant,
-            tape: Tape::default(),
-            catalog: cluster::catalog(size),
-            size,
+    std::thread::sleep(SETTLE);
+    let mut bench = Bench {
+        variant,
+        tape: Tape::default(),
+        catalog: cluster::catalog(size),
+        size,
+    };
+    // Namespaces stay until all is measured, so that none is removed while another is measured.
+    let mut used = Vec::new();
+    let mut firsts = Vec::new();
+    let start = Instant::now();
+    loop {
+        let namespace = Namespace::new("bench")?;
+        let (back, plane, first, bare) = namespace.run(move || bench.first())??;
+        bench = back;
+        firsts.push(first);
+        used.push(bare);
+        let rounds = firsts.len();
+        let is_enough = rounds >= *FIRST_ROUNDS.start() && start.elapsed() > FIRST_ENOUGH;
+        if is_enough || rounds == *FIRST_ROUNDS.end() {
+            return namespace.run(move || bench.measure(plane, firsts))?;
         }
-        .measure()
-    })?
+        used.push(namespace);
+    }
 }
 
 impl Bench {
-    fn measure(mut self) -> Result<Measured, BenchError> {
-        let mut plane = self.open()?;
-        let first = self.first(&mut plane)?;
+    /// Programs an empty namespace, then lets the bare program do the same in another, which is kept.
+    fn first(self) -> Result<(Self, NodePlane, Timed, Namespace), BenchError> {
+        let mut plane = open(self.variant, self.tape.clone())?;
+        let start = Instant::now();
+        let report = plane.reconcile(self.catalog.plan())?;
+        let sluice = start.elapsed();
+        let (bare, namespace) = bare::from_empty(self.variant, self.tape.take())?;
+        let timed = Timed {
+            sluice,
+            bare: Some(bare),
+            report,
+        };
+        Ok((self, plane, timed, namespace))
+    }
+
+    fn measure(mut self, mut plane: NodePlane, firsts: Vec<Timed>) -> Result<Measured, BenchError> {
         let programmed = plane.programmed();
         let mut changes = Vec::new();
         let mut services = Vec::new();
@@ -89,7 +122,7 @@ impl Bench {
             variant: self.variant,
             size: self.size,
             programmed,
-            first,
+            first: middle(firsts),
             change: middle(changes),
             service: middle(services),
             restart,
@@ -98,38 +131,14 @@ impl Bench {
         })
     }
 
-    fn open(&self) -> Result<IptablesPlane, BenchError> {
-        let doors = Doors {
-            iptables: Box::new(Recording::open(self.variant, self.tape.clone())?),
-            glue_sets: Box::new(IpsetNetlink::open()?),
-            affinity_sets: Box::new(IpsetNetlink::open()?),
-            conntrack: Box::new(ConntrackNetlink::open().map_err(DataPlaneError::from)?),
-        };
-        Ok(IptablesPlane::new(doors, &[Family::V4, Family::V6]))
-    }
-
-    fn first(&self, plane: &mut IptablesPlane) -> Result<Timed, BenchError> {
-        let start = Instant::now();
-        let report = plane.reconcile(self.catalog.plan())?;
-        let sluice = start.elapsed();
-        let bare = Some(bare::from_empty(self.variant, self.tape.take())?);
-        Ok(Timed {
-            sluice,
-            bare,
-            report,
-        })
-    }
-
     /// Applies what changed in the catalog, then restores the same text once more.
-    fn step(&mut self, plane: &mut IptablesPlane) -> Result<Timed, BenchError> {
+    fn step(&mut self, plane: &mut NodePlane) -> Result<Timed, BenchError> {
         let start = Instant::now();
         let change = self.catalog.take_changes();
         let report = plane.apply(self.catalog.plan(), &change)?;
         let sluice = start.elapsed();
         let texts = self.tape.take();
-        // A text that deletes chains cannot be restored twice.
-        let repeatable = !texts.is_empty() && texts.iter().all(|(_, text)| !text.contains("\n-X "));
-        let bare = repeatable
+        let bare = bare::is_repeatable(&texts)
             .then(|| bare::restore(self.variant, &texts))
             .transpose()?;
         Ok(Timed {
@@ -155,7 +164,7 @@ impl Bench {
     }
 
     fn restart(&self) -> Result<(Timed, Duration, Duration), BenchError> {
-        let mut plane = self.open()?;
+        let mut plane = open(self.variant, self.tape.clone())?;
         let start = Instant::now();
         let report = plane.reconcile(self.catalog.plan())?;
         let sluice = start.elapsed();
@@ -185,6 +194,13 @@ impl Bench {
             check,
         ))
     }
+}
+
+/// A data plane on the calling thread's namespace whose texts are recorded.
+pub(super) fn open(variant: Variant, tape: Tape) -> Result<NodePlane, BenchError> {
+    let families = [Family::V4, Family::V6];
+    let doors = Doors::with(Box::new(Recording::open(variant, tape)?), &families)?;
+    Ok(NodePlane::new(doors, &families, ActiveMode::IPTables))
 }
 
 fn middle(rounds: Vec<Timed>) -> Timed {

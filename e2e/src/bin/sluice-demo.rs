@@ -67,10 +67,10 @@ async fn until_done_or_interrupted(args: Args) -> ExitCode {
     }
 }
 
-fn interrupted(agent: &std::sync::mpsc::Receiver<(u32, PathBuf)>) -> ExitCode {
+fn interrupted(agent: &std::sync::mpsc::Receiver<(Option<u32>, PathBuf)>) -> ExitCode {
     if let Some((process, directory)) = agent.try_iter().last() {
         // It may have had the same signal already.
-        if let Ok(process) = i32::try_from(process) {
+        if let Some(process) = process.and_then(|process| i32::try_from(process).ok()) {
             let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
         }
         let _ = std::fs::remove_dir_all(directory);

@@ -50,15 +50,14 @@ impl Demo {
             started,
             "a node with three pods, another node, two clients outside: namespaces, nothing of this machine's network",
         );
-        let agent = AgentProcess::start(lab.node(), program, NODE_NAME, |manifests| {
-            for file in std::fs::read_dir(examples)? {
-                let file = file?.path();
-                if let Some(name) = file.file_name() {
-                    std::fs::copy(&file, manifests.join(name))?;
-                }
+        let mut agent = AgentProcess::new(program, NODE_NAME)?;
+        for file in std::fs::read_dir(examples)? {
+            let file = file?.path();
+            if let Some(name) = file.file_name().filter(|_| file.is_file()) {
+                std::fs::copy(&file, agent.manifests().join(name))?;
             }
-            Ok(())
-        })?;
+        }
+        agent.start(lab.node())?;
         let demo = Self {
             agent,
             lab,
@@ -85,8 +84,8 @@ impl Demo {
     }
 
     /// The agent's process and directory, which an interrupted demo has to end and remove.
-    pub fn agent(&self) -> (u32, PathBuf) {
-        (self.agent.id(), self.agent.directory())
+    pub fn agent(&self) -> (Option<u32>, PathBuf) {
+        (self.agent.id(), self.agent.path(""))
     }
 
     fn spreading(&self) -> Result<(), DemoError> {
@@ -176,8 +175,7 @@ impl Demo {
             patience: Duration::from_secs(2),
         };
         let load = Load::new_connections(&self.lab, route, 200)?;
-        let file = self.agent.manifests().join("web.yaml");
-        let text = std::fs::read_to_string(&file)?;
+        let text = std::fs::read_to_string(self.agent.manifests().join("web.yaml"))?;
         for round in 0..3 {
             let pod = LOCAL_PODS[round % LOCAL_PODS.len()];
             let address = format!("[{}]", pod.v4);
@@ -186,7 +184,7 @@ impl Demo {
                 .filter(|line| !line.contains(&address))
                 .collect();
             for manifest in [&without, &text] {
-                replace(&file, manifest)?;
+                self.agent.write("web.yaml", manifest)?;
                 std::thread::sleep(Duration::from_millis(600));
             }
         }
@@ -221,7 +219,6 @@ impl Demo {
     }
 
     fn syncs(&self) -> Result<(), DemoError> {
-        let metrics = self.agent.metrics(self.lab.node())?;
         for (what, name) in [
             ("full", "kubeproxy_sync_full_proxy_rules_duration_seconds"),
             (
@@ -229,10 +226,11 @@ impl Demo {
                 "kubeproxy_sync_partial_proxy_rules_duration_seconds",
             ),
         ] {
-            let (count, sum) = (
-                total(&metrics, name, "_count"),
-                total(&metrics, name, "_sum"),
-            );
+            let total = |sample: &str| {
+                let name = format!("{name}_{sample}");
+                self.agent.metric(self.lab.node(), &name)
+            };
+            let (count, sum) = (total("count")?, total("sum")?);
             if count > 0.0 {
                 self.say(&format!(
                     "syncs: {count} {what} ones took {:.0} ms each on average",
@@ -312,20 +310,4 @@ fn source(outcome: &Outcome) -> Result<IpAddr, DemoError> {
         Outcome::Reached { source, .. } => Ok(source.ip()),
         other => Err(DemoError::NotSo(format!("a connection {other}"))),
     }
-}
-
-/// As an editor or the kubelet does it: the agent never sees half a file.
-fn replace(file: &Path, text: &str) -> std::io::Result<()> {
-    let new = file.with_extension("new");
-    std::fs::write(&new, text)?;
-    std::fs::rename(&new, file)
-}
-
-/// The sum over all labels of one sample of a histogram.
-fn total(metrics: &str, name: &str, sample: &str) -> f64 {
-    let wanted = format!("{name}{sample}");
-    let lines = metrics.lines().filter(|line| line.starts_with(&wanted));
-    lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
 }

@@ -55,19 +55,8 @@ pub struct ServiceBuilder(Service);
 /// Starts a Service.
 pub fn service(name: &str) -> ServiceBuilder {
     ServiceBuilder(Service {
-        name: ObjectName::new(NAMESPACE, name),
         created: 1000,
-        labels: std::collections::BTreeMap::new(),
-        kind: ServiceType::ClusterIp,
-        cluster_ips: Vec::new(),
-        external_ips: Vec::new(),
-        load_balancer_ips: Vec::new(),
-        source_ranges: Vec::new(),
-        internal_policy: TrafficPolicy::Cluster,
-        external_policy: TrafficPolicy::Cluster,
-        affinity_seconds: None,
-        health_check_port: None,
-        ports: Vec::new(),
+        ..Service::new(ObjectName::new(NAMESPACE, name))
     })
 }
 

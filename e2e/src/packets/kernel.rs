@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::time::Instant;
 
-use sluice_agent::data_plane::{DataPlane, DataPlaneError, Drift};
+use sluice_agent::data_plane::{DataPlane, DataPlaneError, Drain, Drift};
 use sluice_service_plan::catalog::Catalog;
-use sluice_service_plan::plan::Plan;
+use sluice_service_plan::plan::{FrontendAddress, Plan};
 
 use super::oracle;
 use super::planes::PlaneUnderTest;
 use super::probing::observe;
-use super::row::{Row, Scene};
+use super::row::{Expect, Row, Scene, Untouched};
 use crate::lab::{Lab, LabError};
 
 /// A lab whose node runs a data plane.
@@ -56,7 +57,8 @@ impl NodeUnderTest {
     pub fn start(under_test: &PlaneUnderTest) -> Result<Self, RunError> {
         let lab = Lab::up()?;
         let scene = Scene::empty();
-        let mut catalog = Catalog::new(scene.node.clone(), scene.settings.clone());
+        let settings = under_test.settings(scene.settings.clone());
+        let mut catalog = Catalog::new(scene.node.clone(), settings);
         catalog.take_changes();
         let plan = catalog.plan().clone();
         let open = under_test.open;
@@ -84,6 +86,7 @@ impl NodeUnderTest {
     /// Brings the node from the row before to this one, probes, and compares.
     pub fn check(&mut self, row: &Row) -> Result<Option<Disagreement>, RunError> {
         let applied = self.change_to(&row.scene)?;
+        let row = &self.as_bound(row);
         let seen = match applied {
             Ok(()) => observe(&self.lab, row)?,
             Err(error) => Some(format!("the data plane failed: {}", with_causes(&error))),
@@ -121,6 +124,29 @@ impl NodeUnderTest {
         Ok(wrong)
     }
 
+    /// IPVS makes an address with a frontend that is served the node's own: nothing of it is anybody else's business any more.
+    fn as_bound(&self, row: &Row) -> Row {
+        let mut row = row.clone();
+        let to = FrontendAddress::Ip(row.packet.to.ip());
+        let ports = self
+            .catalog
+            .plan()
+            .services
+            .values()
+            .flat_map(|service| &service.ports);
+        let mut frontends =
+            ports.flat_map(|port| port.frontends.iter().map(move |frontend| (port, frontend)));
+        let is_bound = self.under_test.ipvs.is_some()
+            && frontends.any(|(port, frontend)| {
+                let pools = [frontend.outside, frontend.inside];
+                frontend.address == to && pools.iter().any(|pool| !port.pool(*pool).is_empty())
+            });
+        if is_bound && matches!(row.expect, Expect::NotOurs(Untouched::Routed)) {
+            row.expect = Expect::NotOurs(Untouched::Refused);
+        }
+        row
+    }
+
     fn change_to(&mut self, scene: &Scene) -> Result<Result<(), DataPlaneError>, RunError> {
         self.surround(scene)?;
         let old = std::mem::replace(&mut self.scene, scene.clone());
@@ -139,7 +165,8 @@ impl NodeUnderTest {
             .filter(|name| !kept.contains(name));
         gone.for_each(|name| self.catalog.remove_slice(name));
         self.catalog.set_node(scene.node.clone());
-        self.catalog.set_settings(scene.settings.clone());
+        let settings = self.under_test.settings(scene.settings.clone());
+        self.catalog.set_settings(settings);
         scene
             .services
             .iter()
@@ -154,7 +181,15 @@ impl NodeUnderTest {
         if change.is_empty() {
             return Ok(Ok(()));
         }
-        self.with_plane(move |plane, plan| plane.apply(plan, &change).map(drop))
+        self.with_plane(move |plane, plan| {
+            plane.apply(plan, &change)?;
+            // What has had its time goes before the next row.
+            let drain = Drain {
+                now: Instant::now(),
+                timeout: None,
+            };
+            plane.drain(drain).map(drop)
+        })
     }
 
     /// Other software, and the one sysctl that localhost node ports need.

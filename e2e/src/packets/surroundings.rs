@@ -68,9 +68,13 @@ fn host_port(family: Family) -> String {
     format!("PREROUTING -t nat {matches} -j DNAT --to-destination {to}")
 }
 
+/// Where packets leave: the wire and the pods' bridge ports. Not the bridge: to a pod whose neighbour entry is stale, `br_netfilter`
+/// sends a frame that was translated on its way in through the bridge's own egress once, before POSTROUTING has seen it.
 const MARKS_VANISH: &str = "
 table netdev marks {
-  chain lan { type filter hook egress device eth0 priority 0; policy accept; meta mark != 0 drop; }
-  chain pods { type filter hook egress device cni0 priority 0; policy accept; meta mark != 0 drop; }
+  chain out {
+    type filter hook egress devices = { eth0, veth-a1, veth-a2, veth-a3 } priority 0; policy accept;
+    meta mark != 0 drop;
+  }
 }
 ";

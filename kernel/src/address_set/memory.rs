@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::limits::{ALL_PORTS, check_entry, check_name, hash_size};
 use super::{
-    AddressSetError, AddressSets, Entry, Family, ListedEntry, SetHeader, SetKind, SetSpec,
+    AddressSetError, AddressSets, Attachment, Entry, Family, ListedEntry, Mark, SetHeader, SetKind,
+    SetSpec,
 };
 use crate::fault::PlannedFault;
 
@@ -19,7 +20,7 @@ pub enum Operation {
     Create(String),
     /// `destroy`.
     Destroy(String),
-    /// `add` or `add_with_timeout`, with the number of entries.
+    /// `add`, `add_with_timeout` or `add_marked`, with the number of entries.
     Add(String, usize),
     /// `delete`, with the number of entries.
     Delete(String, usize),
@@ -50,8 +51,15 @@ struct State {
 struct Set {
     spec: SetSpec,
     references: u32,
-    /// With the time of expiry, where there is one.
-    entries: BTreeMap<Entry, Option<u64>>,
+    entries: BTreeMap<Entry, Kept>,
+}
+
+/// What is kept of an entry besides its key.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    /// Time of expiry; absent for an entry that stays.
+    expiry: Option<u64>,
+    mark: Option<Mark>,
 }
 
 impl MemorySets {
@@ -67,7 +75,7 @@ impl MemorySets {
         let now = state.now;
         for set in state.sets.values_mut() {
             set.entries
-                .retain(|_, expiry| expiry.is_none_or(|expiry| expiry > now));
+                .retain(|_, kept| kept.expiry.is_none_or(|expiry| expiry > now));
         }
     }
 
@@ -108,15 +116,15 @@ impl MemorySets {
     fn add_all(
         &self,
         set: &SetSpec,
-        entries: impl ExactSizeIterator<Item = (Entry, Option<u32>)> + Clone,
+        entries: impl ExactSizeIterator<Item = (Entry, Attachment)> + Clone,
     ) -> Result<(), AddressSetError> {
         let mut state = self.begin(Operation::Add(set.name.clone(), entries.len()))?;
         entries
             .clone()
             .try_for_each(|(entry, _)| check_entry(set, &entry))?;
         let now = state.now;
-        for (entry, timeout) in entries {
-            state.matching(set)?.add(entry, timeout, now)?;
+        for (entry, attachment) in entries {
+            state.matching(set)?.add(entry, attachment, now)?;
         }
         Ok(())
     }
@@ -147,10 +155,19 @@ impl State {
 }
 
 impl Set {
-    fn add(&mut self, entry: Entry, timeout: Option<u32>, now: u64) -> Result<(), AddressSetError> {
+    fn add(
+        &mut self,
+        entry: Entry,
+        attachment: Attachment,
+        now: u64,
+    ) -> Result<(), AddressSetError> {
         let name = || self.spec.name.clone();
         let entry = entry.canonical();
-        let seconds = match (timeout, self.spec.timeout_seconds) {
+        if attachment.mark.is_some() && !self.spec.marks {
+            let what = format!("{entry:?}: the set was created without marks");
+            return Err(AddressSetError::Mismatch { name: name(), what });
+        }
+        let seconds = match (attachment.timeout_seconds, self.spec.timeout_seconds) {
             (Some(_), None) => {
                 let what = format!("{entry:?}: the set was created without timeouts");
                 return Err(AddressSetError::Mismatch { name: name(), what });
@@ -165,7 +182,9 @@ impl Set {
             });
         }
         let expiry = (seconds > 0).then(|| now + u64::from(seconds));
-        self.entries.insert(entry, expiry);
+        let none = Mark { value: 0, mask: 0 };
+        let mark = attachment.mark.filter(|mark| *mark != none);
+        self.entries.insert(entry, Kept { expiry, mark });
         Ok(())
     }
 }
@@ -212,7 +231,8 @@ impl AddressSets for MemorySets {
     }
 
     fn add(&mut self, set: &SetSpec, entries: &[Entry]) -> Result<(), AddressSetError> {
-        self.add_all(set, entries.iter().map(|entry| (*entry, None)))
+        let plain = |entry: &Entry| (*entry, Attachment::default());
+        self.add_all(set, entries.iter().map(plain))
     }
 
     fn add_with_timeout(
@@ -220,12 +240,17 @@ impl AddressSets for MemorySets {
         set: &SetSpec,
         entries: &[(Entry, u32)],
     ) -> Result<(), AddressSetError> {
-        self.add_all(
-            set,
-            entries
-                .iter()
-                .map(|(entry, seconds)| (*entry, Some(*seconds))),
-        )
+        let timed = |(entry, seconds): &(Entry, u32)| (*entry, Attachment::lifetime(*seconds));
+        self.add_all(set, entries.iter().map(timed))
+    }
+
+    fn add_marked(
+        &mut self,
+        set: &SetSpec,
+        entries: &[(Entry, Mark)],
+    ) -> Result<(), AddressSetError> {
+        let marked = |(entry, mark): &(Entry, Mark)| (*entry, Attachment::mark(*mark));
+        self.add_all(set, entries.iter().map(marked))
     }
 
     fn delete(&mut self, set: &SetSpec, entries: &[Entry]) -> Result<(), AddressSetError> {
@@ -298,9 +323,10 @@ impl AddressSets for MemorySets {
         };
         let listed = set.entries.iter();
         Ok(listed
-            .map(|(entry, expiry)| ListedEntry {
+            .map(|(entry, kept)| ListedEntry {
                 entry: *entry,
-                timeout_seconds: left(expiry),
+                timeout_seconds: left(&kept.expiry),
+                mark: kept.mark,
             })
             .collect())
     }

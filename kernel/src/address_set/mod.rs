@@ -70,6 +70,18 @@ pub struct SetSpec {
     pub expected_entries: u32,
     /// Default lifetime of entries in seconds; present makes it a set with timeouts (0: entries stay unless they bring their own).
     pub timeout_seconds: Option<u32>,
+    /// Whether entries can carry a [`Mark`] (`skbinfo`).
+    pub marks: bool,
+}
+
+/// A firewall mark that a rule takes from the entry that it finds (`SET --map-set … --map-mark`): the bits of `mask` are
+/// cleared in the packet's mark, then those of `value` flipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark {
+    /// Bits to set.
+    pub value: u32,
+    /// Bits to replace.
+    pub mask: u32,
 }
 
 /// One entry. Its variant must be the one of the set's kind.
@@ -98,6 +110,31 @@ pub struct ListedEntry {
     pub entry: Entry,
     /// Seconds left; absent in sets without timeouts, 0 for an entry that stays.
     pub timeout_seconds: Option<u32>,
+    /// The mark it carries, unless both of its numbers are 0.
+    pub mark: Option<Mark>,
+}
+
+/// What goes with an entry besides its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Attachment {
+    timeout_seconds: Option<u32>,
+    mark: Option<Mark>,
+}
+
+impl Attachment {
+    fn lifetime(seconds: u32) -> Self {
+        Self {
+            timeout_seconds: Some(seconds),
+            ..Self::default()
+        }
+    }
+
+    fn mark(mark: Mark) -> Self {
+        Self {
+            mark: Some(mark),
+            ..Self::default()
+        }
+    }
 }
 
 /// What the kernel tells of a set without listing its entries.
@@ -127,6 +164,13 @@ pub trait AddressSets: Send {
         &mut self,
         set: &SetSpec,
         entries: &[(Entry, u32)],
+    ) -> Result<(), AddressSetError>;
+    /// Adds entries with a mark each; an entry that is there gets the new mark, and with [`AddressSets::add`] none.
+    /// The set must have been created for marks.
+    fn add_marked(
+        &mut self,
+        set: &SetSpec,
+        entries: &[(Entry, Mark)],
     ) -> Result<(), AddressSetError>;
     /// Deletes entries.
     fn delete(&mut self, set: &SetSpec, entries: &[Entry]) -> Result<(), AddressSetError>;

@@ -6,8 +6,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use super::statistics::ConntrackStatistics;
 use super::{Conntrack, ConntrackError, Family, Flow, codec};
 use crate::netlink::{
-    NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_UNSPEC, NetfilterRequest, NetlinkError, NetlinkSocket,
-    settled,
+    NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_UNSPEC, NetlinkError, NetlinkSocket, Request, settled,
 };
 
 /// `NFNL_SUBSYS_CTNETLINK`, linux/netfilter/nfnetlink.h
@@ -57,7 +56,7 @@ impl ConntrackNetlink {
     /// Reads the counters of this network namespace. Entries are not visited.
     pub fn statistics(&mut self) -> Result<ConntrackStatistics, ConntrackError> {
         let mut statistics = self.table()?;
-        let message = NetfilterRequest::new(SUBSYSTEM, GET_STATS_CPU, NLM_F_DUMP, NFPROTO_UNSPEC);
+        let message = Request::netfilter(SUBSYSTEM, GET_STATS_CPU, NLM_F_DUMP, NFPROTO_UNSPEC);
         self.socket
             .ask(&mut message.into_bytes(), &mut |_, payload| {
                 statistics.take_cpu(payload)
@@ -68,7 +67,7 @@ impl ConntrackNetlink {
 
     fn table(&mut self) -> Result<ConntrackStatistics, ConntrackError> {
         let mut statistics = ConntrackStatistics::default();
-        let message = NetfilterRequest::new(SUBSYSTEM, GET_STATS, 0, NFPROTO_UNSPEC);
+        let message = Request::netfilter(SUBSYSTEM, GET_STATS, 0, NFPROTO_UNSPEC);
         self.socket
             .ask(&mut message.into_bytes(), &mut |_, payload| {
                 statistics.take_table(payload)
@@ -84,7 +83,7 @@ impl Conntrack for ConntrackNetlink {
             Family::V4 => NFPROTO_IPV4,
             Family::V6 => NFPROTO_IPV6,
         };
-        let message = NetfilterRequest::new(SUBSYSTEM, GET, NLM_F_DUMP, protocol_family);
+        let message = Request::netfilter(SUBSYSTEM, GET, NLM_F_DUMP, protocol_family);
         let mut message = message.into_bytes();
         settled(|| {
             self.socket.ask(&mut message, &mut |message_type, payload| {

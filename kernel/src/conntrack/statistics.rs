@@ -59,13 +59,13 @@ impl ConntrackStatistics {
 #[cfg(test)]
 mod tests {
     use super::ConntrackStatistics;
-    use crate::netlink::{NETLINK_HEADER, NFPROTO_UNSPEC, NetfilterRequest};
+    use crate::netlink::{NETLINK_HEADER, NFPROTO_UNSPEC, Request};
 
     #[test]
     fn the_counters_of_all_cpus_are_added() {
         let mut statistics = ConntrackStatistics::default();
         for cpu in [1, 20] {
-            let mut message = NetfilterRequest::new(1, 4, 0, NFPROTO_UNSPEC);
+            let mut message = Request::netfilter(1, 4, 0, NFPROTO_UNSPEC);
             for (kind, count) in [(2, 1_000), (9, cpu), (10, 2 * cpu), (11, 3 * cpu)] {
                 message.u32_be(kind, count);
             }

@@ -11,6 +11,10 @@ mod parse;
 mod process;
 mod program;
 mod programs;
+mod saved;
+mod stamp;
+
+use saved::Collector;
 
 pub use crate::address_set::Family;
 pub use canonical::{canonical, same_rule};
@@ -21,6 +25,8 @@ pub use error::IptablesError;
 pub use memory::{Call, MemoryIptables, Operation};
 pub use parse::{ListingError, ListingParser, parse_listing};
 pub use programs::IptablesPrograms;
+pub use saved::{Listed, SavedChain, SavedTable};
+pub use stamp::{Stamp, StampError};
 
 /// Which iptables binaries, and so which kernel back end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,29 +82,6 @@ impl fmt::Display for Table {
     }
 }
 
-/// One chain of a listing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SavedChain {
-    /// Name.
-    pub name: String,
-    /// Its rules in order, as printed, without the leading `-A NAME `.
-    pub rules: Vec<String>,
-}
-
-/// One table as listed, chains in the order printed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SavedTable {
-    /// Chains, built-in ones too.
-    pub chains: Vec<SavedChain>,
-}
-
-impl SavedTable {
-    /// The chain of that name.
-    pub fn chain(&self, name: &str) -> Option<&SavedChain> {
-        self.chains.iter().find(|c| c.name == name)
-    }
-}
-
 /// The door to iptables. One value is one variant.
 pub trait Iptables: Send {
     /// The variant it speaks.
@@ -106,14 +89,26 @@ pub trait Iptables: Send {
     /// Runs one `iptables-restore --noflush` (or its IPv6 twin) on `input`, the whole text with `*table` and `COMMIT`.
     /// Tables are committed one by one; each is all or nothing.
     fn restore(&mut self, family: Family, input: &str) -> Result<(), IptablesError>;
+    /// Lists one table, chain by chain and rule by rule as they come, so that nothing is held in memory.
+    fn list(
+        &mut self,
+        family: Family,
+        table: Table,
+        on_item: &mut dyn FnMut(Listed<'_>),
+    ) -> Result<(), IptablesError>;
     /// Lists one table. `keep` decides by name which chains' rules are kept; the others come with an empty list of rules.
-    /// The listing is read as a stream, so what is not kept costs no memory.
     fn save(
         &mut self,
         family: Family,
         table: Table,
         keep: &dyn Fn(&str) -> bool,
-    ) -> Result<SavedTable, IptablesError>;
+    ) -> Result<SavedTable, IptablesError> {
+        let mut collector = Collector::new(keep);
+        self.list(family, table, &mut |item| collector.take(item))?;
+        Ok(collector.finish())
+    }
+    /// What proves that nobody changed any rule between two moments; `None` where the kernel gives no such proof.
+    fn stamp(&mut self) -> Option<Stamp>;
     /// How many programs this door has started, since it was opened.
     fn programs_started(&self) -> u64;
     /// How many bytes this door has written to programs, since it was opened.

@@ -1,8 +1,9 @@
 //! Reads the listing of `iptables-save`, line by line.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use super::{SavedChain, SavedTable, Table};
+use super::saved::Collector;
+use super::{Listed, SavedTable, Table};
 
 /// What is wrong with a listing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,16 +39,15 @@ pub enum ListingError {
     Unlistable,
 }
 
-/// Takes a listing line by line and keeps one table of it.
+/// Takes a listing line by line and hands on one table of it.
 pub struct ListingParser<'a> {
     table: Table,
-    keep: &'a dyn Fn(&str) -> bool,
+    on_item: &'a mut dyn FnMut(Listed<'_>),
     line: usize,
     place: Place,
-    chains: Vec<SavedChain>,
-    positions: HashMap<String, Position>,
-    /// Where the rule before went: listings print the rules of a chain together.
-    last: Option<Position>,
+    chains: HashSet<Box<str>>,
+    /// The chain of the rule before: listings print the rules of a chain together.
+    last: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,23 +57,16 @@ enum Place {
     OtherTable,
 }
 
-#[derive(Clone, Copy)]
-struct Position {
-    index: usize,
-    kept: bool,
-}
-
 impl<'a> ListingParser<'a> {
-    /// Of `table`, keeps the rules of chains that `keep` names; of the others the name only.
-    pub fn new(table: Table, keep: &'a dyn Fn(&str) -> bool) -> Self {
+    /// Hands on what the listing says of `table`.
+    pub fn new(table: Table, on_item: &'a mut dyn FnMut(Listed<'_>)) -> Self {
         Self {
             table,
-            keep,
+            on_item,
             line: 0,
             place: Place::Outside,
-            chains: Vec::new(),
-            positions: HashMap::new(),
-            last: None,
+            chains: HashSet::new(),
+            last: String::new(),
         }
     }
 
@@ -114,14 +107,12 @@ impl<'a> ListingParser<'a> {
         }
     }
 
-    /// The table, after the last line. A listing without the table gives an empty one.
-    pub fn finish(self) -> Result<SavedTable, ListingError> {
-        if self.place != Place::Outside {
-            return Err(ListingError::CutOff);
+    /// Says that the last line has come. A listing without the table hands on nothing.
+    pub fn finish(self) -> Result<(), ListingError> {
+        match self.place {
+            Place::Outside => Ok(()),
+            Place::Wanted | Place::OtherTable => Err(ListingError::CutOff),
         }
-        Ok(SavedTable {
-            chains: self.chains,
-        })
     }
 
     fn inside(&self) -> Result<bool, ListingError> {
@@ -148,15 +139,8 @@ impl<'a> ListingParser<'a> {
         if name.is_empty() {
             return Err(self.unknown(text));
         }
-        let position = Position {
-            index: self.chains.len(),
-            kept: (self.keep)(name),
-        };
-        self.chains.push(SavedChain {
-            name: name.to_owned(),
-            rules: Vec::new(),
-        });
-        self.positions.insert(name.to_owned(), position);
+        self.chains.insert(name.into());
+        (self.on_item)(Listed::Chain(name));
         Ok(())
     }
 
@@ -169,20 +153,16 @@ impl<'a> ListingParser<'a> {
             return Err(self.unknown(text));
         };
         let (chain, rule) = rule.split_once(' ').unwrap_or((rule, ""));
-        let position = match self.last {
-            Some(last) if self.chains[last.index].name == chain => last,
-            _ => *self
-                .positions
-                .get(chain)
-                .ok_or_else(|| ListingError::UndeclaredChain {
+        if self.last != chain {
+            if !self.chains.contains(chain) {
+                return Err(ListingError::UndeclaredChain {
                     line: self.line,
                     chain: chain.to_owned(),
-                })?,
-        };
-        self.last = Some(position);
-        if position.kept {
-            self.chains[position.index].rules.push(rule.to_owned());
+                });
+            }
+            chain.clone_into(&mut self.last);
         }
+        (self.on_item)(Listed::Rule { chain, rule });
         Ok(())
     }
 
@@ -200,11 +180,14 @@ pub fn parse_listing(
     table: Table,
     keep: &dyn Fn(&str) -> bool,
 ) -> Result<SavedTable, ListingError> {
-    let mut parser = ListingParser::new(table, keep);
+    let mut collector = Collector::new(keep);
+    let mut on_item = |item: Listed<'_>| collector.take(item);
+    let mut parser = ListingParser::new(table, &mut on_item);
     for line in text.lines() {
         parser.line(line)?;
     }
-    parser.finish()
+    parser.finish()?;
+    Ok(collector.finish())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::diagnose::{Failure, is_privileged};
 use super::parse::{ListingError, ListingParser};
 use super::process::{Ended, RunError, run};
 use super::program::{Action, Program, search_path};
-use super::{Family, Iptables, IptablesError, SavedTable, Table, Variant};
+use super::{Family, Iptables, IptablesError, Listed, Stamp, Table, Variant};
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -193,18 +193,27 @@ impl Iptables for IptablesPrograms {
         Err(self.failure(&program, family, None, input, &ended))
     }
 
-    fn save(
+    fn list(
         &mut self,
         family: Family,
         table: Table,
-        keep: &dyn Fn(&str) -> bool,
-    ) -> Result<SavedTable, IptablesError> {
-        let mut parser = ListingParser::new(table, keep);
+        on_item: &mut dyn FnMut(Listed<'_>),
+    ) -> Result<(), IptablesError> {
+        let mut parser = ListingParser::new(table, on_item);
         self.listing(family, Some(table), &mut |line| parser.line(line))?;
         parser.finish().map_err(|e| IptablesError::Malformed {
             program: format!("iptables-{}-save", self.variant),
             message: e.to_string(),
         })
+    }
+
+    fn stamp(&mut self) -> Option<Stamp> {
+        if self.variant != Variant::Nft {
+            return None;
+        }
+        Stamp::read()
+            .inspect_err(|error| tracing::debug!(%error, "the rule set's generation is not known"))
+            .ok()
     }
 
     fn programs_started(&self) -> u64 {

@@ -1,6 +1,17 @@
 //! Why a link, address or route request failed.
 
-/// Errors of [`Links`](super::Links) and [`AddressEvents`](super::AddressEvents).
+// Of errno.h.
+const EPERM: i32 = 1;
+pub(super) const ENOENT: i32 = 2;
+pub(super) const ESRCH: i32 = 3;
+pub(super) const EEXIST: i32 = 17;
+const ENODEV: i32 = 19;
+pub(super) const EINVAL: i32 = 22;
+pub(super) const EOPNOTSUPP: i32 = 95;
+pub(super) const EADDRNOTAVAIL: i32 = 99;
+pub(super) const ENETDOWN: i32 = 100;
+
+/// Errors of [`Links`](super::Links) and of what hears of its changes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
@@ -25,6 +36,22 @@ pub enum LinkError {
         /// Interface index.
         interface: u32,
     },
+    /// The kernel has no dummy device (`EOPNOTSUPP`).
+    #[error(
+        "interface {name}: the kernel has no dummy device: load the module dummy or use a kernel that has it"
+    )]
+    NoDummyDevice {
+        /// The device that was to be.
+        name: String,
+    },
+    /// The name of a device to be is taken by one of another kind.
+    #[error("interface {name} is {}, not a dummy device: rename or delete it", kind.as_deref().unwrap_or("a real device"))]
+    OtherKind {
+        /// The name.
+        name: String,
+        /// [`Link::kind`](super::Link::kind) of the one there is.
+        kind: Option<String>,
+    },
     /// Not root in this network namespace (`EPERM`).
     #[error("{operation}: this needs CAP_NET_ADMIN")]
     NotPermitted {
@@ -47,4 +74,13 @@ pub enum LinkError {
         /// What came.
         message: String,
     },
+}
+
+/// What the kernel means by an errno of either sign.
+pub(super) fn refusal(operation: String, code: i32) -> LinkError {
+    match code.saturating_abs() {
+        EPERM => LinkError::NotPermitted { operation },
+        ENODEV => LinkError::NoSuchInterface { operation },
+        code => LinkError::Kernel { operation, code },
+    }
 }

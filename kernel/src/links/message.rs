@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
+};
 use netlink_packet_route::link::{
     InfoBridgePort, InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -12,7 +14,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 
-use super::{InterfaceAddress, Link, Route, RouteKind};
+use super::{InterfaceAddress, Link, Route, RouteFilter, RouteKind};
 
 /// `RT_TABLE_UNSPEC`: the number is in an attribute, as it may be too large for the header.
 const TABLE_IN_ATTRIBUTE: u8 = 0;
@@ -87,6 +89,9 @@ pub(super) fn address_message(address: &InterfaceAddress) -> AddressMessage {
     } else {
         AddressScope::Universe
     };
+    if address.address.is_ipv6() {
+        message.header.flags |= AddressHeaderFlags::Nodad;
+    }
     message.attributes = vec![
         AddressAttribute::Local(address.address),
         AddressAttribute::Address(address.address),
@@ -137,6 +142,19 @@ pub(super) fn route(message: &RouteMessage) -> Option<Route> {
         }
     }
     Some(route)
+}
+
+/// A question for all routes of a family that a filter lets pass, as far as the kernel can filter.
+pub(super) fn route_question(family: AddressFamily, filter: &RouteFilter) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    if let Some(protocol) = filter.protocol {
+        message.header.protocol = RouteProtocol::from(protocol);
+    }
+    let attributes = &mut message.attributes;
+    attributes.extend(filter.table.map(RouteAttribute::Table));
+    attributes.extend(filter.interface.map(RouteAttribute::Oif));
+    message
 }
 
 pub(super) fn route_message(route: &Route) -> RouteMessage {

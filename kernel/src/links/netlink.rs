@@ -2,30 +2,23 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::{Stream, TryStreamExt};
-use netlink_packet_route::address::AddressHeaderFlags;
-use netlink_packet_route::route::RouteMessage;
-use rtnetlink::{Handle, LinkBridgePort, LinkUnspec, RouteMessageBuilder};
+use netlink_packet_route::AddressFamily;
+use rtnetlink::{Handle, LinkBridgePort, LinkDummy, LinkUnspec};
 use tokio::runtime::{Builder, Runtime};
 
-use super::message::{address_message, interface_address, link, route, route_message};
-use super::{InterfaceAddress, Link, LinkError, Links, Route};
-
-// Of errno.h.
-const EPERM: i32 = 1;
-const ENOENT: i32 = 2;
-const ESRCH: i32 = 3;
-const ENODEV: i32 = 19;
-const EOPNOTSUPP: i32 = 95;
-const EADDRNOTAVAIL: i32 = 99;
+use super::error::{EADDRNOTAVAIL, EEXIST, ENOENT, EOPNOTSUPP, ESRCH, refusal};
+use super::message::{interface_address, link, route, route_question};
+use super::orders::{Order, OrderSocket};
+use super::{InterfaceAddress, Link, LinkError, Links, RefusedObject, Route, RouteFilter};
 
 /// [`Links`] of the network namespace of the thread that opened it, whatever thread calls.
 pub struct NetlinkLinks {
-    /// Runs only while a call blocks: the socket's other end lives on it.
+    /// Runs only while a call blocks: the other end of `questions` lives on it.
     runtime: Runtime,
-    handle: Handle,
+    questions: Handle,
+    orders: OrderSocket,
 }
 
 impl fmt::Debug for NetlinkLinks {
@@ -35,19 +28,28 @@ impl fmt::Debug for NetlinkLinks {
 }
 
 impl NetlinkLinks {
-    /// Opens a socket in this thread's network namespace. Calls must not come from within an async task.
+    /// Opens sockets in this thread's network namespace. Calls must not come from within an async task.
     pub fn open() -> Result<Self, LinkError> {
         let failed = |operation| move |source| LinkError::Socket { operation, source };
         let runtime = Builder::new_current_thread()
             .enable_io()
             .build()
             .map_err(failed("start a runtime"))?;
-        let (connection, handle, _) = {
+        let questions = {
             let _inside = runtime.enter();
-            rtnetlink::new_connection().map_err(failed("open"))?
+            // Kernels before 4.20 cannot check strictly: they list everything, and the rest is left out here.
+            let (connection, questions, _) = rtnetlink::new_connection_with_strict_check()
+                .or_else(|_| rtnetlink::new_connection())
+                .map_err(failed("open"))?;
+            runtime.spawn(connection);
+            questions
         };
-        runtime.spawn(connection);
-        Ok(Self { runtime, handle })
+        let orders = OrderSocket::open().map_err(failed("open"))?;
+        Ok(Self {
+            runtime,
+            questions,
+            orders,
+        })
     }
 
     fn ask<T>(
@@ -55,9 +57,13 @@ impl NetlinkLinks {
         operation: impl FnOnce() -> String,
         request: impl Future<Output = Result<T, rtnetlink::Error>>,
     ) -> Result<T, LinkError> {
-        self.runtime
-            .block_on(request)
-            .map_err(|e| error(operation(), e))
+        self.runtime.block_on(request).map_err(|error| match error {
+            rtnetlink::Error::NetlinkError(answer) => refusal(operation(), answer.raw_code()),
+            other => LinkError::Malformed {
+                operation: operation(),
+                message: other.to_string(),
+            },
+        })
     }
 
     fn dump<T>(
@@ -74,12 +80,40 @@ impl NetlinkLinks {
             }),
         )
     }
+
+    fn link_named(&self, name: &str) -> Result<Option<Link>, LinkError> {
+        let mut found = None;
+        let request = self.questions.link().get().match_name(name);
+        let listed = self.dump("one link", request.execute(), |message| {
+            found = Some(link(&message));
+        });
+        unless_absent(listed)?;
+        Ok(found)
+    }
+
+    fn give_one(&mut self, order: Order<'_>) -> Result<(), LinkError> {
+        let refused = self.orders.give(std::iter::once(order))?;
+        refused
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |refused| Err(refused.error))
+    }
+
+    /// Of orders to delete: that it is not there is no refusal.
+    fn give_deletions<'a>(
+        &mut self,
+        orders: impl Iterator<Item = Order<'a>>,
+    ) -> Result<Vec<RefusedObject>, LinkError> {
+        let mut refused = self.orders.give(orders)?;
+        refused.retain(|refused| !is_absence(&refused.error));
+        Ok(refused)
+    }
 }
 
 impl Links for NetlinkLinks {
     fn links(&mut self) -> Result<Vec<Link>, LinkError> {
         let mut found = Vec::new();
-        self.dump("links", self.handle.link().get().execute(), |message| {
+        self.dump("links", self.questions.link().get().execute(), |message| {
             found.push(link(&message));
         })?;
         Ok(found)
@@ -87,36 +121,74 @@ impl Links for NetlinkLinks {
 
     fn addresses(&mut self) -> Result<Vec<InterfaceAddress>, LinkError> {
         let mut found = Vec::new();
-        self.dump(
-            "addresses",
-            self.handle.address().get().execute(),
-            |message| {
-                found.extend(interface_address(&message));
-            },
-        )?;
+        let request = self.questions.address().get();
+        self.dump("addresses", request.execute(), |message| {
+            found.extend(interface_address(&message));
+        })?;
         Ok(found)
     }
 
-    fn routes(&mut self) -> Result<Vec<Route>, LinkError> {
+    fn addresses_of(&mut self, interface: u32) -> Result<Vec<InterfaceAddress>, LinkError> {
         let mut found = Vec::new();
-        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
-        for family in [v4, v6] {
-            let mut all = RouteMessage::default();
-            all.header.address_family = family.header.address_family;
-            self.dump(
-                "routes",
-                self.handle.route().get(all).execute(),
-                |message| found.extend(route(&message)),
-            )?;
+        let mut request = self.questions.address().get();
+        request.message_mut().header.index = interface;
+        let listed = self.dump("addresses", request.execute(), |message| {
+            found.extend(interface_address(&message).filter(|a| a.interface == interface));
+        });
+        unless_absent(listed)?;
+        Ok(found)
+    }
+
+    fn routes_of(&mut self, filter: &RouteFilter) -> Result<Vec<Route>, LinkError> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let request = self.questions.route().get(route_question(family, filter));
+            let listed = self.dump("routes", request.execute(), |message| {
+                found.extend(route(&message).filter(|route| filter.matches(route)));
+            });
+            unless_absent(listed)?;
         }
         Ok(found)
+    }
+
+    fn add_dummy(&mut self, name: &str) -> Result<u32, LinkError> {
+        let operation = || format!("add dummy device {name}");
+        if self.link_named(name)?.is_none() {
+            let request = self.questions.link().add(LinkDummy::new(name).build());
+            match self.ask(operation, request.execute()) {
+                // Made by someone else meanwhile.
+                Ok(()) | Err(LinkError::Kernel { code: EEXIST, .. }) => {}
+                Err(LinkError::Kernel {
+                    code: EOPNOTSUPP, ..
+                }) => {
+                    return Err(LinkError::NoDummyDevice {
+                        name: name.to_owned(),
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match self.link_named(name)? {
+            Some(link) => link.dummy_index(),
+            None => Err(LinkError::NoSuchInterface {
+                operation: operation(),
+            }),
+        }
+    }
+
+    fn delete_link(&mut self, interface: u32) -> Result<bool, LinkError> {
+        let request = self.questions.link().del(interface);
+        let deleted = self.ask(
+            || format!("delete interface {interface}"),
+            request.execute(),
+        );
+        was_there(deleted)
     }
 
     fn set_hairpin(&mut self, interface: u32, on: bool) -> Result<(), LinkError> {
         let port = LinkBridgePort::new(interface).hairpin(on).build();
         let operation = || format!("set hairpin of interface {interface}");
-        match self.ask(operation, self.handle.link().set_port(port).execute()) {
+        match self.ask(operation, self.questions.link().set_port(port).execute()) {
             Err(LinkError::Kernel {
                 code: EOPNOTSUPP, ..
             }) => Err(LinkError::NotABridgePort { interface }),
@@ -133,85 +205,66 @@ impl Links for NetlinkLinks {
                 if up { "up" } else { "down" }
             )
         };
-        self.ask(operation, self.handle.link().set(link.build()).execute())
+        self.ask(operation, self.questions.link().set(link.build()).execute())
     }
 
     fn add_address(&mut self, address: &InterfaceAddress) -> Result<(), LinkError> {
-        let InterfaceAddress {
-            interface,
-            address: ip,
-            prefix_len,
-        } = *address;
-        let mut request = self
-            .handle
-            .address()
-            .add(interface, ip, prefix_len)
-            .replace();
-        if matches!(ip, IpAddr::V6(_)) {
-            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
-        }
-        self.ask(
-            || format!("add address {ip}/{prefix_len} to interface {interface}"),
-            request.execute(),
-        )
+        self.give_one(Order::AddAddress(address))
     }
 
     fn delete_address(&mut self, address: &InterfaceAddress) -> Result<bool, LinkError> {
-        let operation = || {
-            format!(
-                "delete address {}/{} of interface {}",
-                address.address, address.prefix_len, address.interface
-            )
-        };
-        was_there(
-            self.ask(
-                operation,
-                self.handle
-                    .address()
-                    .del(address_message(address))
-                    .execute(),
-            ),
-        )
+        was_there(self.give_one(Order::DeleteAddress(address)))
+    }
+
+    fn add_addresses(
+        &mut self,
+        addresses: &[InterfaceAddress],
+    ) -> Result<Vec<RefusedObject>, LinkError> {
+        self.orders.give(addresses.iter().map(Order::AddAddress))
+    }
+
+    fn delete_addresses(
+        &mut self,
+        addresses: &[InterfaceAddress],
+    ) -> Result<Vec<RefusedObject>, LinkError> {
+        self.give_deletions(addresses.iter().map(Order::DeleteAddress))
     }
 
     fn replace_route(&mut self, route: &Route) -> Result<(), LinkError> {
-        let request = self.handle.route().add(route_message(route)).replace();
-        self.ask(
-            || format!("add route to {}", route.destination),
-            request.execute(),
-        )
+        self.give_one(Order::AddRoute(route))
     }
 
     fn delete_route(&mut self, route: &Route) -> Result<bool, LinkError> {
-        let request = self.handle.route().del(route_message(route));
-        was_there(self.ask(
-            || format!("delete route to {}", route.destination),
-            request.execute(),
-        ))
+        was_there(self.give_one(Order::DeleteRoute(route)))
+    }
+
+    fn add_routes(&mut self, routes: &[Route]) -> Result<Vec<RefusedObject>, LinkError> {
+        self.orders.give(routes.iter().map(Order::AddRoute))
+    }
+
+    fn delete_routes(&mut self, routes: &[Route]) -> Result<Vec<RefusedObject>, LinkError> {
+        self.give_deletions(routes.iter().map(Order::DeleteRoute))
     }
 }
 
-fn was_there(outcome: Result<(), LinkError>) -> Result<bool, LinkError> {
-    match outcome {
-        Ok(()) => Ok(true),
-        Err(LinkError::Kernel {
+/// The kernel's answers to a question about, or an order to delete, what is not there.
+fn is_absence(error: &LinkError) -> bool {
+    matches!(
+        error,
+        LinkError::Kernel {
             code: ENOENT | ESRCH | EADDRNOTAVAIL,
             ..
-        }) => Ok(false),
-        Err(e) => Err(e),
+        } | LinkError::NoSuchInterface { .. }
+    )
+}
+
+fn was_there(deleted: Result<(), LinkError>) -> Result<bool, LinkError> {
+    match deleted {
+        Err(error) if is_absence(&error) => Ok(false),
+        other => other.map(|()| true),
     }
 }
 
-fn error(operation: String, error: rtnetlink::Error) -> LinkError {
-    match error {
-        rtnetlink::Error::NetlinkError(answer) => match answer.raw_code().abs() {
-            EPERM => LinkError::NotPermitted { operation },
-            ENODEV => LinkError::NoSuchInterface { operation },
-            code => LinkError::Kernel { operation, code },
-        },
-        other => LinkError::Malformed {
-            operation,
-            message: other.to_string(),
-        },
-    }
+fn unless_absent(listed: Result<(), LinkError>) -> Result<(), LinkError> {
+    was_there(listed).map(|_| ())
 }

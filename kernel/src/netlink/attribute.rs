@@ -34,8 +34,16 @@ impl<'a> Attribute<'a> {
         self.bytes().map(u32::from_be_bytes)
     }
 
+    pub(crate) fn u16_host(&self) -> Result<u16, String> {
+        self.bytes().map(u16::from_ne_bytes)
+    }
+
     pub(crate) fn u32_host(&self) -> Result<u32, String> {
         self.bytes().map(u32::from_ne_bytes)
+    }
+
+    pub(crate) fn u64_host(&self) -> Result<u64, String> {
+        self.bytes().map(u64::from_ne_bytes)
     }
 
     pub(crate) fn ipv4(&self) -> Result<[u8; 4], String> {

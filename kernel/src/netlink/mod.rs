@@ -1,11 +1,15 @@
-//! Netlink as the doors of this crate need it: one question at a time, answered before the call returns.
+//! Netlink as the doors of this crate need it: a question, or a batch of orders, is answered before the call returns.
 
 mod attribute;
+mod batch;
+mod generic;
 mod request;
 mod socket;
 
 pub(crate) use attribute::{Attribute, attributes};
-pub(crate) use request::NetfilterRequest;
+pub(crate) use batch::MAX_ORDERS;
+pub(crate) use generic::{GENERIC_HEADER, family_id};
+pub(crate) use request::Request;
 pub(crate) use socket::{NetlinkError, NetlinkSocket, ReadAnswer, settled};
 
 /// Bytes of `struct nlmsghdr`.

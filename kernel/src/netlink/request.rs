@@ -1,4 +1,4 @@
-//! Writing a netfilter netlink message: `nlmsghdr`, `nfgenmsg`, attributes.
+//! Writing a netlink message: `nlmsghdr`, the header of the subsystem, attributes.
 
 use netlink_packet_core::{
     NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_REQUEST,
@@ -9,18 +9,27 @@ use super::attribute::ALIGNMENT;
 
 /// One message on its way to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NetfilterRequest {
+pub(crate) struct Request {
     bytes: Vec<u8>,
 }
 
-impl NetfilterRequest {
-    /// A message to `command` of `subsystem` (`NFNL_SUBSYS_*`) that asks to be acknowledged.
-    pub(crate) fn new(subsystem: u8, command: u8, flags: u16, family: u8) -> Self {
+impl Request {
+    /// A message to `command` of a netfilter subsystem (`NFNL_SUBSYS_*`) that asks to be acknowledged.
+    pub(crate) fn netfilter(subsystem: u8, command: u8, flags: u16, family: u8) -> Self {
         let message_type = u16::from(subsystem) << 8 | u16::from(command);
+        Self::new(message_type, flags, [family, 0, 0, 0])
+    }
+
+    /// A message to `command` of a generic netlink family that asks to be acknowledged.
+    pub(crate) fn generic(family: u16, command: u8, version: u8, flags: u16) -> Self {
+        Self::new(family, flags, [command, version, 0, 0])
+    }
+
+    fn new(message_type: u16, flags: u16, header: [u8; 4]) -> Self {
         let mut bytes = vec![0; NETLINK_HEADER];
         bytes.splice(4..6, message_type.to_ne_bytes());
         bytes.splice(6..8, (flags | NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
-        bytes.extend([family, 0, 0, 0]);
+        bytes.extend(header);
         Self { bytes }
     }
 
@@ -30,7 +39,7 @@ impl NetfilterRequest {
     }
 
     pub(crate) fn u8(&mut self, kind: u16, value: u8) {
-        self.attribute(kind, &[value]);
+        self.bytes(kind, &[value]);
     }
 
     /// In network byte order, and flagged so.
@@ -43,19 +52,23 @@ impl NetfilterRequest {
         self.network_order(kind, &value.to_be_bytes());
     }
 
+    pub(crate) fn u16_host(&mut self, kind: u16, value: u16) {
+        self.bytes(kind, &value.to_ne_bytes());
+    }
+
     pub(crate) fn u32_host(&mut self, kind: u16, value: u32) {
-        self.attribute(kind, &value.to_ne_bytes());
+        self.bytes(kind, &value.to_ne_bytes());
     }
 
     /// Bytes that are in network byte order, and flagged so.
     pub(crate) fn network_order(&mut self, kind: u16, value: &[u8]) {
-        self.attribute(kind | NLA_F_NET_BYTEORDER, value);
+        self.bytes(kind | NLA_F_NET_BYTEORDER, value);
     }
 
     /// Text with a terminating zero.
     pub(crate) fn text(&mut self, kind: u16, value: &str) {
         let terminated: Vec<u8> = value.bytes().chain([0]).collect();
-        self.attribute(kind, &terminated);
+        self.bytes(kind, &terminated);
     }
 
     /// An attribute made of the attributes that `write` writes; together at most 65,531 bytes, as a length has 16 bits.
@@ -75,7 +88,8 @@ impl NetfilterRequest {
         self.bytes
     }
 
-    fn attribute(&mut self, kind: u16, value: &[u8]) {
+    /// Bytes as they are.
+    pub(crate) fn bytes(&mut self, kind: u16, value: &[u8]) {
         self.header(NLA_HEADER_SIZE + value.len(), kind);
         self.bytes.extend_from_slice(value);
         let padded = self.bytes.len().next_multiple_of(ALIGNMENT);

@@ -7,6 +7,9 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, SocketAddr};
 
+use super::Request;
+use super::batch::{Batch, MAX_ORDERS, RefusedOrder};
+
 /// The longest answer is a refusal that quotes a 64 KiB request.
 const ANSWER_BYTES: usize = 128 * 1024;
 /// How often a dump is asked for again when it was disturbed.
@@ -42,6 +45,7 @@ pub(crate) struct NetlinkSocket {
     sequence: u32,
     answer: Vec<u8>,
     messages_sent: u64,
+    sends: u64,
 }
 
 impl NetlinkSocket {
@@ -59,12 +63,18 @@ impl NetlinkSocket {
             sequence: 0,
             answer: Vec::with_capacity(ANSWER_BYTES),
             messages_sent: 0,
+            sends: 0,
         })
     }
 
     /// Requests sent since it was opened.
     pub(crate) fn messages_sent(&self) -> u64 {
         self.messages_sent
+    }
+
+    /// Calls of send(2) since it was opened.
+    pub(crate) fn sends(&self) -> u64 {
+        self.sends
     }
 
     /// Sends one request (its sequence number is set here), hands the type and payload of each answer to `read`, and
@@ -76,13 +86,7 @@ impl NetlinkSocket {
     ) -> Result<(), NetlinkError> {
         self.sequence = self.sequence.wrapping_add(1);
         NetlinkBuffer::new(&mut *request).set_sequence_number(self.sequence);
-        self.messages_sent += 1;
-        self.socket
-            .send(request, 0)
-            .map_err(|source| NetlinkError::Socket {
-                operation: "send",
-                source,
-            })?;
+        self.send(request, 1)?;
         let mut dialogue = Dialogue {
             sequence: self.sequence,
             read,
@@ -90,17 +94,68 @@ impl NetlinkSocket {
             unread: None,
         };
         loop {
-            self.answer.clear();
-            self.socket
-                .recv(&mut self.answer, 0)
-                .map_err(|source| NetlinkError::Socket {
-                    operation: "receive",
-                    source,
-                })?;
+            receive(&self.socket, &mut self.answer)?;
             if dialogue.take(&self.answer)? {
                 return dialogue.end();
             }
         }
+    }
+
+    /// Sends orders that are answered by yes or no, many at a time, and returns those that were refused, in order; the
+    /// others are carried out all the same. Takes requests with their acknowledgement asked for, as [`Request`] makes them.
+    pub(crate) fn order(
+        &mut self,
+        mut orders: impl Iterator<Item = Request>,
+    ) -> Result<Vec<RefusedOrder>, NetlinkError> {
+        let mut refused = Vec::new();
+        let mut before = 0;
+        loop {
+            let orders: Vec<_> = orders
+                .by_ref()
+                .take(MAX_ORDERS)
+                .map(Request::into_bytes)
+                .collect();
+            let count = orders.len();
+            if count == 0 {
+                return Ok(refused);
+            }
+            let mut batch = Batch::new(orders, &mut self.sequence);
+            self.send(&batch.datagram, count)?;
+            loop {
+                receive(&self.socket, &mut self.answer)?;
+                if batch.take(&self.answer)? {
+                    break;
+                }
+            }
+            refused.extend(batch.refused.iter().map(|order| RefusedOrder {
+                position: before + order.position,
+                ..*order
+            }));
+            before += count;
+        }
+    }
+
+    fn send(&mut self, datagram: &[u8], messages: usize) -> Result<(), NetlinkError> {
+        self.messages_sent += u64::try_from(messages).unwrap_or(u64::MAX);
+        self.sends += 1;
+        match self.socket.send(datagram, 0) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(NetlinkError::Socket {
+                operation: "send",
+                source,
+            }),
+        }
+    }
+}
+
+fn receive(socket: &Socket, answer: &mut Vec<u8>) -> Result<(), NetlinkError> {
+    answer.clear();
+    match socket.recv(answer, 0) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(NetlinkError::Socket {
+            operation: "receive",
+            source,
+        }),
     }
 }
 

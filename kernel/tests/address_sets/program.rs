@@ -4,17 +4,24 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use sluice_kernel::address_set::{Entry, IpProtocol, ListedEntry};
+use sluice_kernel::address_set::{Entry, IpProtocol, ListedEntry, Mark};
 
 use super::namespace::sh;
 
-/// The entries of a set as `ipset save` prints them, without their timeouts.
+/// The entries of a set as `ipset save` prints them, with their marks and without their timeouts.
 pub(crate) fn listed(set: &str) -> BTreeSet<String> {
     let entry = format!("add {set} ");
     let saved = sh(&format!("ipset save {set}"));
     let entries = saved.lines().filter_map(|line| line.strip_prefix(&entry));
     entries
-        .map(|line| line.split(' ').next().unwrap().to_owned())
+        .map(|line| {
+            let mut words = line.split(' ');
+            let entry = words.next().unwrap();
+            match words.skip_while(|word| *word != "skbmark").nth(1) {
+                Some(mark) => format!("{entry} {mark}"),
+                None => entry.to_owned(),
+            }
+        })
         .collect()
 }
 
@@ -23,10 +30,22 @@ pub(crate) fn written(entries: Vec<ListedEntry>) -> BTreeSet<String> {
     let count = entries.len();
     let written: BTreeSet<_> = entries
         .into_iter()
-        .map(|listed| text(listed.entry))
+        .map(|listed| match listed.mark {
+            Some(mark) => format!("{} {}", text(listed.entry), mark_text(mark)),
+            None => text(listed.entry),
+        })
         .collect();
     assert_eq!(written.len(), count, "an entry is listed twice");
     written
+}
+
+/// A mask of all bits is not printed.
+fn mark_text(Mark { value, mask }: Mark) -> String {
+    if mask == u32::MAX {
+        format!("{value:#x}")
+    } else {
+        format!("{value:#x}/{mask:#x}")
+    }
 }
 
 fn text(entry: Entry) -> String {

@@ -27,12 +27,20 @@ pub(crate) fn set(name: &str, kind: SetKind, max_entries: u32) -> SetSpec {
         max_entries,
         expected_entries: max_entries,
         timeout_seconds: None,
+        marks: false,
     }
 }
 
 pub(crate) fn v6(spec: SetSpec) -> SetSpec {
     SetSpec {
         family: Family::V6,
+        ..spec
+    }
+}
+
+pub(crate) fn marked(spec: SetSpec) -> SetSpec {
+    SetSpec {
+        marks: true,
         ..spec
     }
 }

@@ -229,7 +229,7 @@ fn planned_failures_come_when_they_are_due() {
     );
     assert_eq!(twin.rules(Family::V6, Table::Nat, "B"), None);
     door.restore(Family::V6, input).unwrap();
-    twin.fail_next(Operation::Save, held());
+    twin.fail_next(Operation::List, held());
     assert!(door.save(Family::V6, Table::Nat, &|_| true).is_err());
     assert_eq!(
         door.save(Family::V6, Table::Nat, &|_| true)

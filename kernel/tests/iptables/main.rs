@@ -7,6 +7,7 @@ mod behaviour;
 mod namespace;
 mod programs;
 mod spelling;
+mod stamp;
 
 use std::time::Duration;
 

@@ -37,6 +37,29 @@ pub(crate) fn sh(script: &str) -> String {
     String::from_utf8(output.stdout).expect("output is text")
 }
 
+/// Runs `test` without `CAP_NET_ADMIN`, in a network namespace of its own: the test named `name`, which calls this, is run once more by
+/// a process without it.
+pub(crate) fn without_net_admin(name: &str, test: impl FnOnce()) {
+    const CHILD: &str = "SLUICE_TEST_WITHOUT_NET_ADMIN";
+    if std::env::var_os(CHILD).is_some() {
+        return test();
+    }
+    in_new_namespace(|| {
+        let child = Command::new("setpriv")
+            .args(["--inh-caps=-net_admin", "--bounding-set=-net_admin"])
+            .arg(std::env::current_exe().expect("a test has a program"))
+            .args(["--exact", name])
+            .env(CHILD, "1")
+            .output()
+            .expect("setpriv starts");
+        let told = String::from_utf8_lossy(&child.stdout);
+        assert!(
+            child.status.success() && told.contains("1 passed"),
+            "{told}"
+        );
+    });
+}
+
 /// Says that a test could not run here. Where CI runs everything must run.
 pub(crate) fn skip(reason: &str) {
     assert!(

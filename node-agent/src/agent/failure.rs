@@ -14,6 +14,8 @@ pub(super) fn category(error: &PlaneError) -> &'static str {
             DataPlaneError::Iptables(error) => iptables(error),
             DataPlaneError::AddressSet(error) => address_set(error),
             DataPlaneError::Conntrack(_) => "conntrack",
+            DataPlaneError::Ipvs(_) | DataPlaneError::IpvsRefused(_) => "ipvs",
+            DataPlaneError::Links(_) => "links",
             DataPlaneError::Sysctl(_) => "sysctl",
             DataPlaneError::NotHeld(_) => "not_held",
         },

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use sluice_kernel::links::{AddressEvents, LinkError, Links, NetlinkLinks};
+use sluice_kernel::links::{AddressEvents, LinkError, Links, NetlinkLinks, named};
 
 use super::inbox::{Batch, Inbox};
+use crate::balancer::ipvs::names::DEVICE;
 use crate::metrics::Metrics;
 
 /// A pod's start makes several events in a row; they are looked at once.
@@ -30,15 +31,20 @@ pub struct NodeNetwork {
 impl NodeNetwork {
     /// Reads it from the kernel.
     pub fn read(links: &mut dyn Links) -> Result<Self, LinkError> {
+        let all = links.links()?;
+        // What IPVS binds there are services' addresses.
+        let bound = named(&all, DEVICE).map(|link| link.index);
         let mut addresses: Vec<IpAddr> = links
             .addresses()?
             .into_iter()
+            .filter(|held| Some(held.interface) != bound)
             .map(|held| held.address)
             .collect();
         let mut routes: Vec<IpNet> = links
             .routes()?
             .into_iter()
             .filter(|route| route.gateway.is_none() && route.interface.is_some())
+            .filter(|route| route.interface != bound)
             .filter(|route| route.destination.prefix_len() > 0)
             .map(|route| route.destination)
             .collect();

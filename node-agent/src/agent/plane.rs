@@ -1,16 +1,20 @@
-//! The data plane in use, and the change from one iptables variant to the other.
+//! The data plane in use, and the changes from one iptables variant to the other and from one mode to the other.
 
-use sluice_crds::v1alpha1::IptablesVariant;
-use sluice_kernel::iptables::Variant;
+use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant};
+use sluice_kernel::iptables::{IptablesError, Variant};
 use sluice_service_plan::plan::{Plan, PlanChange};
 
-use super::variant_ledger::{LedgerError, VariantLedger};
-use crate::data_plane::{DataPlane, DataPlaneError, Drift, Programmed, SyncReport};
+use super::plane_ledger::{LedgerError, PlaneLedger};
+use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
 
 /// Opens data planes.
 pub trait Planes: Send {
-    /// The plane that speaks this variant.
-    fn open(&mut self, variant: Variant) -> Result<Box<dyn DataPlane>, DataPlaneError>;
+    /// The plane that speaks this variant and starts in this mode.
+    fn open(
+        &mut self,
+        variant: Variant,
+        mode: ActiveMode,
+    ) -> Result<Box<dyn DataPlane>, DataPlaneError>;
     /// The variant that this node uses already.
     fn detect(&mut self) -> Result<Variant, DataPlaneError>;
 }
@@ -22,93 +26,177 @@ pub enum PlaneError {
     /// The data plane in use.
     #[error(transparent)]
     DataPlane(#[from] DataPlaneError),
-    /// Which variants hold rules of ours could not be noted.
+    /// What holds rules of ours could not be noted.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+/// A mode that could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RefusedMode {
+    mode: ActiveMode,
+    reason: String,
 }
 
 /// The data plane in use.
 pub struct Plane {
     planes: Box<dyn Planes>,
-    ledger: VariantLedger,
-    wanted: IptablesVariant,
+    ledger: PlaneLedger,
+    wanted_variant: IptablesVariant,
+    wanted_mode: ActiveMode,
     current: Option<(Variant, Box<dyn DataPlane>)>,
-    /// A variant that could not be taken; not tried again until the policy wants something else.
-    refused: Option<Variant>,
+    /// What could not be taken; not tried again until the settings want something else, or [`try_again`](Self::try_again).
+    refused_variant: Option<Variant>,
+    refused_mode: Option<RefusedMode>,
 }
 
 impl Plane {
     /// No data plane yet; the first [`reconcile`](Self::reconcile) opens one.
-    pub fn new(planes: Box<dyn Planes>, ledger: VariantLedger) -> Self {
+    pub fn new(planes: Box<dyn Planes>, ledger: PlaneLedger) -> Self {
         Self {
             planes,
             ledger,
-            wanted: IptablesVariant::Auto,
+            wanted_variant: IptablesVariant::Auto,
+            wanted_mode: ActiveMode::IPTables,
             current: None,
-            refused: None,
+            refused_variant: None,
+            refused_mode: None,
         }
     }
 
-    /// Says which variant to use from the next sync on.
-    pub fn want(&mut self, wanted: IptablesVariant) {
-        if self.wanted != wanted {
-            self.wanted = wanted;
-            self.refused = None;
+    /// Says which variant and which mode to use from the next sync on.
+    pub fn want(&mut self, variant: IptablesVariant, mode: ActiveMode) {
+        if self.wanted_variant != variant {
+            self.wanted_variant = variant;
+            self.refused_variant = None;
+        }
+        self.wanted_mode = mode;
+    }
+
+    /// Forgets what could not be taken, so that the next sync tries again.
+    pub fn try_again(&mut self) {
+        self.refused_variant = None;
+        self.refused_mode = None;
+    }
+
+    /// The mode that new connections are served in, or were when the agent last ran.
+    pub fn mode(&self) -> Option<ActiveMode> {
+        self.current
+            .as_ref()
+            .map(|(_, plane)| plane.mode())
+            .or(self.ledger.mode())
+    }
+
+    /// The mode that the next sync will bring about.
+    pub fn mode_to_be(&self) -> ActiveMode {
+        match &self.refused_mode {
+            Some(refused) if refused.mode == self.wanted_mode => self
+                .current
+                .as_ref()
+                .map_or(ActiveMode::IPTables, |(_, plane)| plane.mode()),
+            _ => self.wanted_mode,
         }
     }
 
-    /// Whether another variant is to be used than the present one.
+    /// Says that this node cannot run a mode, and why.
+    pub fn refuse(&mut self, mode: ActiveMode, reason: String) {
+        tracing::error!(%mode, reason, "this node cannot run the mode that is asked for: what serves now goes on");
+        self.refused_mode = Some(RefusedMode { mode, reason });
+    }
+
+    /// What is done otherwise than the settings ask, in sentences.
+    pub fn conditions(&self) -> Vec<String> {
+        let mut conditions = Vec::new();
+        if let Some(RefusedMode { mode, reason }) = &self.refused_mode
+            && *mode == self.wanted_mode
+        {
+            let serving = self.mode_to_be();
+            conditions.push(format!(
+                "the node cannot run mode {mode}, {serving} serves: {reason}"
+            ));
+        }
+        if let Some(variant) = self.refused_variant {
+            conditions.push(format!(
+                "the node cannot use the iptables variant {variant}: see the log"
+            ));
+        }
+        if let Some((_, plane)) = &self.current {
+            conditions.extend(plane.conditions());
+        }
+        conditions
+    }
+
+    /// Whether another variant or mode is to be used than the present one.
     pub fn is_to_change(&self) -> bool {
-        self.next_variant()
-            .is_some_and(|next| self.refused != Some(next))
+        self.next_variant().is_some() || self.next_mode().is_some()
     }
 
     fn next_variant(&self) -> Option<Variant> {
         let (current, _) = self.current.as_ref()?;
-        let wanted = match self.wanted {
+        let wanted = match self.wanted_variant {
             // What the node uses already is what we use.
             IptablesVariant::Auto => return None,
             IptablesVariant::Legacy => Variant::Legacy,
             IptablesVariant::NFT => Variant::Nft,
         };
-        (wanted != *current).then_some(wanted)
+        (wanted != *current && self.refused_variant != Some(wanted)).then_some(wanted)
     }
 
-    /// Opens the data plane at first, changes the variant where that is wanted, and makes the kernel hold the plan.
+    fn next_mode(&self) -> Option<ActiveMode> {
+        let (_, plane) = self.current.as_ref()?;
+        let wanted = self.mode_to_be();
+        (wanted != plane.mode()).then_some(wanted)
+    }
+
+    /// Opens the data plane at first, changes variant and mode where that is wanted, and makes the kernel hold the plan.
     pub fn reconcile(&mut self, plan: &Plan) -> Result<SyncReport, PlaneError> {
-        if self.is_to_change()
-            && let Some(next) = self.next_variant()
-        {
-            return self.change_to(next, plan);
+        if let Some(next) = self.next_variant() {
+            return self.change_variant(next, plan);
         }
-        if let Some((_, plane)) = &mut self.current {
-            return Ok(plane.reconcile(plan)?);
+        if let Some(next) = self.next_mode() {
+            return self.change_mode(next, plan);
         }
-        let variant = match self.wanted {
+        match &mut self.current {
+            Some((_, plane)) => Ok(plane.reconcile(plan)?),
+            None => self.start(plan),
+        }
+    }
+
+    fn start(&mut self, plan: &Plan) -> Result<SyncReport, PlaneError> {
+        let variant = match self.wanted_variant {
             IptablesVariant::Auto => self.planes.detect()?,
             IptablesVariant::Legacy => Variant::Legacy,
             IptablesVariant::NFT => Variant::Nft,
         };
-        let mut plane = self.planes.open(variant)?;
+        let mode = self.mode_to_be();
+        let mut plane = self.planes.open(variant, mode)?;
         self.ledger.add(variant)?;
-        let report = plane.reconcile(plan)?;
-        tracing::info!(%variant, "iptables variant in use");
-        let leftover = self.ledger.others(variant);
+        let mut report = match plane.reconcile(plan) {
+            Ok(report) => report,
+            Err(error) if mode == ActiveMode::IPVS && is_lack_of_ipvs(&error) => {
+                self.refuse(mode, error.to_string());
+                return self.start(plan);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        tracing::info!(%variant, %mode, "data plane in use");
+        self.ledger.set_mode(mode)?;
         self.current = Some((variant, plane));
-        let mut reports = vec![report];
-        for other in leftover {
+        for other in self.ledger.others(variant) {
             tracing::info!(variant = %other, "removing our rules of an earlier run");
-            let mut old = self.planes.open(other)?;
-            reports.extend(self.retire(other, old.as_mut(), plan)?);
+            let mut old = self.planes.open(other, mode)?;
+            self.retire(other, old.as_mut())?;
+            report += self.look_after_shared_sets(plan)?;
         }
-        Ok(sum(reports))
+        Ok(report)
     }
 
     /// Programs the new variant whole beside the old one, and removes the old one only when the kernel holds the new.
-    fn change_to(&mut self, next: Variant, plan: &Plan) -> Result<SyncReport, PlaneError> {
-        let mut new = match self.planes.open(next) {
+    fn change_variant(&mut self, next: Variant, plan: &Plan) -> Result<SyncReport, PlaneError> {
+        let mode = self.mode().unwrap_or(ActiveMode::IPTables);
+        let mut new = match self.planes.open(next, mode) {
             Ok(new) => new,
-            Err(error) => return self.keep(next, &error, plan),
+            Err(error) => return self.keep_variant(next, &error, plan),
         };
         self.ledger.add(next)?;
         let programmed =
@@ -117,53 +205,71 @@ impl Plane {
                     Some(drift) => Err(DataPlaneError::NotHeld(drift)),
                     None => Ok(report),
                 });
-        let report = match programmed {
+        let mut report = match programmed {
             Ok(report) => report,
             Err(error) => {
-                log_all(next, &new.remove());
-                return self.keep(next, &error, plan);
+                log_all(next, &new.remove_rules());
+                return self.keep_variant(next, &error, plan);
             }
         };
         let old = self.current.replace((next, new));
         tracing::info!(variant = %next, "iptables variant changed");
-        let mut reports = vec![report];
         if let Some((variant, mut old)) = old {
-            reports.extend(self.retire(variant, old.as_mut(), plan)?);
+            self.retire(variant, old.as_mut())?;
+            report += self.look_after_shared_sets(plan)?;
         }
-        Ok(sum(reports))
+        Ok(report)
     }
 
-    fn keep(
+    fn keep_variant(
         &mut self,
         refused: Variant,
         error: &DataPlaneError,
         plan: &Plan,
     ) -> Result<SyncReport, PlaneError> {
         tracing::error!(variant = %refused, %error, "iptables variant not changed: the old one stays in use");
-        self.refused = Some(refused);
+        self.refused_variant = Some(refused);
         self.reconcile(plan)
     }
 
-    /// Removes the rules of a variant that is no longer used. Address sets are shared by both variants, so the current plane
-    /// is compared afterwards.
-    fn retire(
-        &mut self,
-        variant: Variant,
-        old: &mut dyn DataPlane,
-        plan: &Plan,
-    ) -> Result<Option<SyncReport>, PlaneError> {
-        let errors = old.remove();
+    /// The old mode serves until the new one is verified, and after an error.
+    fn change_mode(&mut self, next: ActiveMode, plan: &Plan) -> Result<SyncReport, PlaneError> {
+        let Some((_, plane)) = &mut self.current else {
+            return self.start(plan);
+        };
+        let before = plane.mode();
+        match plane.switch(next, plan) {
+            Ok(report) => {
+                tracing::info!(mode = %next, %before, "mode changed: old connections stay where they are");
+                self.ledger.set_mode(next)?;
+                Ok(report)
+            }
+            Err(error) => {
+                self.refuse(next, error.to_string());
+                self.reconcile(plan)
+            }
+        }
+    }
+
+    /// Removes the rules of a variant that is no longer used.
+    fn retire(&mut self, variant: Variant, old: &mut dyn DataPlane) -> Result<(), PlaneError> {
+        let errors = old.remove_rules();
         log_all(variant, &errors);
-        if errors.iter().all(is_shared_set) {
+        if errors.is_empty() {
             self.ledger.remove(variant)?;
         }
+        Ok(())
+    }
+
+    /// Rules of the other variant used our sets too, so how many use them has changed.
+    fn look_after_shared_sets(&mut self, plan: &Plan) -> Result<SyncReport, PlaneError> {
         let Some((_, current)) = &mut self.current else {
-            return Ok(None);
+            return Ok(SyncReport::default());
         };
-        if current.verify()?.is_empty() {
-            return Ok(None);
+        if current.check()?.is_empty() {
+            return Ok(SyncReport::default());
         }
-        Ok(Some(current.reconcile(plan)?))
+        Ok(current.reconcile(plan)?)
     }
 
     /// Programs one change.
@@ -171,6 +277,14 @@ impl Plane {
         match &mut self.current {
             Some((_, plane)) => Ok(plane.apply(plan, change)?),
             None => self.reconcile(plan),
+        }
+    }
+
+    /// Lets go of what was kept for old connections only.
+    pub fn drain(&mut self, drain: Drain) -> Result<SyncReport, PlaneError> {
+        match &mut self.current {
+            Some((_, plane)) => Ok(plane.drain(drain)?),
+            None => Ok(SyncReport::default()),
         }
     }
 
@@ -202,30 +316,26 @@ impl Plane {
     pub fn variant(&self) -> Option<Variant> {
         self.current.as_ref().map(|(variant, _)| *variant)
     }
+
+    /// IPVS has something of ours now, or will after the next sync.
+    pub fn uses_ipvs(&self) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|(_, plane)| plane.uses_ipvs()) || self.mode_to_be() == ActiveMode::IPVS
+    }
 }
 
-fn is_shared_set(error: &DataPlaneError) -> bool {
-    use sluice_kernel::address_set::AddressSetError;
+/// What another try would not mend.
+fn is_lack_of_ipvs(error: &DataPlaneError) -> bool {
     matches!(
         error,
-        DataPlaneError::AddressSet(AddressSetError::InUse { .. })
+        DataPlaneError::Ipvs(_)
+            | DataPlaneError::Links(_)
+            | DataPlaneError::Iptables(IptablesError::Refused { .. })
     )
 }
 
 fn log_all(variant: Variant, errors: &[DataPlaneError]) {
-    for error in errors.iter().filter(|e| !is_shared_set(e)) {
+    for error in errors {
         tracing::warn!(%variant, %error, "something of ours could not be removed");
     }
-}
-
-fn sum(reports: Vec<SyncReport>) -> SyncReport {
-    reports
-        .into_iter()
-        .fold(SyncReport::default(), |sum, one| SyncReport {
-            transactions: sum.transactions + one.transactions,
-            programs_started: sum.programs_started + one.programs_started,
-            bytes_written: sum.bytes_written + one.bytes_written,
-            set_entries: sum.set_entries + one.set_entries,
-            flows_deleted: sum.flows_deleted + one.flows_deleted,
-        })
 }

@@ -17,12 +17,13 @@ use sluice_kernel::sysctl::LedgerError as SysctlLedgerError;
 use super::clock::SystemClock;
 use super::inbox::Inbox;
 use super::intake::Intake;
+use super::ipvs_host::IpvsHost;
 use super::node_network::NetworkWatch;
 use super::plane::{Plane, Planes};
+use super::plane_ledger::{LedgerError, PlaneLedger};
 use super::rule_notices::RuleNotices;
 use super::sync_loop::{Shared, SyncLoop};
 use super::tunables::Tunables;
-use super::variant_ledger::{LedgerError, VariantLedger};
 use crate::health::{
     Health, HealthCheckTable, health_router, proxy_mode_router, serve_health_checks,
 };
@@ -54,9 +55,9 @@ pub enum AgentError {
     /// Another agent runs.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The note of variants in use.
+    /// The note of variants and mode in use.
     #[error(transparent)]
-    VariantLedger(#[from] LedgerError),
+    PlaneLedger(#[from] LedgerError),
     /// The note of old sysctl values.
     #[error(transparent)]
     SysctlLedger(#[from] SysctlLedgerError),
@@ -91,7 +92,7 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     let health = Arc::new(Health::new(Arc::clone(&inbox)));
     let metrics = Arc::new(Metrics::default());
     let (health_checks, wanted_health_checks) = watch::channel(HealthCheckTable::new());
-    let plane = Plane::new(options.planes, VariantLedger::open(&options.state_dir)?);
+    let plane = Plane::new(options.planes, PlaneLedger::open(&options.state_dir)?);
     let tunables = Tunables::open(&options.state_dir)?;
     let network = NetworkWatch::open(Arc::clone(&inbox), Arc::clone(&metrics))?;
     let (notices, rule_events) = match (RuleNotices::open(), RulesetEvents::open()) {
@@ -124,7 +125,10 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     start("source", Box::new(move || intake.follow(source.as_mut())))?;
     start(
         "data plane",
-        Box::new(move || SyncLoop::new(shared, Box::new(SystemClock), plane, tunables).run()),
+        Box::new(move || {
+            let host = IpvsHost::of_this_node();
+            SyncLoop::new(shared, Box::new(SystemClock), plane, tunables, host).run()
+        }),
     )?;
 
     let front = Front {
@@ -175,7 +179,7 @@ impl Front {
         } = self;
         let health_routes = health_router(&health, &metrics);
         let metrics_routes = metrics_router(&metrics)
-            .merge(proxy_mode_router())
+            .merge(proxy_mode_router(&health))
             .merge(health_routes.clone());
         tokio::select! {
             _ = terminate.recv() => tracing::info!("told to end by TERM: the rules stay in place"),

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::iptables::Variant;
+use sluice_service_plan::plan::PlanChange;
 
 use super::clock::Clock;
 use super::desired::Desired;
@@ -13,11 +15,12 @@ use super::drift_log::DriftLog;
 use super::failure::{category, refused_restore};
 use super::health_check_table;
 use super::inbox::Inbox;
+use super::ipvs_host::IpvsHost;
 use super::pacing::{Backoff, Pacer};
 use super::plane::{Plane, PlaneError};
 use super::rule_notices::RuleNotices;
 use super::tunables::Tunables;
-use crate::data_plane::{Drift, SyncReport};
+use crate::data_plane::{Drain, Drift, SyncReport};
 use crate::health::{Health, HealthCheckTable, Trouble};
 use crate::metrics::{Metrics, SyncKind};
 
@@ -49,6 +52,7 @@ pub struct SyncLoop {
     clock: Box<dyn Clock>,
     plane: Plane,
     tunables: Tunables,
+    ipvs_host: IpvsHost,
     desired: Desired,
     pacer: Pacer,
     backoff: Backoff,
@@ -75,7 +79,13 @@ enum Work {
 
 impl SyncLoop {
     /// A loop that has not programmed anything yet.
-    pub fn new(shared: Shared, clock: Box<dyn Clock>, plane: Plane, tunables: Tunables) -> Self {
+    pub fn new(
+        shared: Shared,
+        clock: Box<dyn Clock>,
+        plane: Plane,
+        tunables: Tunables,
+        ipvs_host: IpvsHost,
+    ) -> Self {
         let now = clock.now();
         let desired = Desired::default();
         Self {
@@ -84,6 +94,7 @@ impl SyncLoop {
             clock,
             plane,
             tunables,
+            ipvs_host,
             desired,
             backoff: Backoff::default(),
             drift_log: DriftLog::default(),
@@ -170,18 +181,42 @@ impl SyncLoop {
         self.shared
             .health
             .set_node_being_deleted(self.desired.node().being_deleted);
-        self.tell_conditions();
         let settings = self.desired.settings();
-        self.plane.want(settings.iptables_variant);
         self.pacer.set_min_interval(settings.min_sync_interval);
         let full_interval = settings.full_sync_interval;
         self.next_verification = self.next_verification.min(self.clock.now() + full_interval);
-        self.tunables.release(self.desired.settings());
         self.tune_after_sync = true;
     }
 
+    /// Takes in everything that waits, and what follows from it for plan and mode.
+    fn take_in(&mut self) -> PlanChange {
+        self.absorb();
+        let change = self.desired.take_changes();
+        self.shared.metrics.objects.count_change(&change);
+        let settings = self.desired.settings();
+        let services = self.desired.plan().services.len();
+        let mode = settings.mode.mode_for(services, self.plane.mode(), true);
+        self.plane.want(settings.iptables_variant, mode);
+        change
+    }
+
+    /// IPVS needs modules and sysctls before its first connection.
+    fn make_ready(&mut self) {
+        if self.plane.mode_to_be() != ActiveMode::IPVS {
+            return;
+        }
+        let settings = self.desired.settings();
+        if let Err(reason) = self.ipvs_host.make_ready(settings, &mut self.tunables) {
+            self.plane.refuse(ActiveMode::IPVS, reason);
+        }
+    }
+
     fn tell_conditions(&mut self) {
-        let conditions = self.desired.conditions();
+        let mut conditions = self.desired.conditions();
+        conditions.extend(self.plane.conditions());
+        if self.plane.uses_ipvs() {
+            conditions.extend(self.ipvs_host.conditions(self.desired.settings()));
+        }
         for condition in conditions.iter().filter(|c| !self.conditions.contains(c)) {
             tracing::warn!(condition, "the settings need attention");
         }
@@ -189,16 +224,30 @@ impl SyncLoop {
         self.conditions = conditions;
     }
 
+    fn ipvs_sysctls(&self) -> Vec<(String, String)> {
+        if self.plane.uses_ipvs() {
+            self.ipvs_host.sysctls(self.desired.settings())
+        } else {
+            Vec::new()
+        }
+    }
+
     fn tune(&mut self) {
-        let failing = self.tunables.apply(self.desired.settings());
+        let more = self.ipvs_sysctls();
+        let failing = self.tunables.apply(self.desired.settings(), &more);
         self.shared.metrics.kernel.set_sysctls_not_in_force(failing);
         self.tune_after_sync = false;
     }
 
     fn reconcile(&mut self) {
-        self.absorb();
-        let change = self.desired.take_changes();
-        self.shared.metrics.objects.count_change(&change);
+        self.take_in();
+        self.program_all();
+    }
+
+    fn program_all(&mut self) {
+        self.make_ready();
+        let more = self.ipvs_sysctls();
+        self.tunables.release(self.desired.settings(), &more);
         self.shared.inbox.forget_ruleset_change();
         let start = self.clock.now();
         let (plane, plan) = (&mut self.plane, self.desired.plan());
@@ -214,13 +263,15 @@ impl SyncLoop {
     }
 
     fn apply(&mut self) {
-        self.absorb();
+        let change = self.take_in();
         if self.plane.is_to_change() {
-            self.reconcile();
+            self.program_all();
             return;
         }
-        let change = self.desired.take_changes();
-        self.shared.metrics.objects.count_change(&change);
+        if self.tune_after_sync {
+            let more = self.ipvs_sysctls();
+            self.tunables.release(self.desired.settings(), &more);
+        }
         let start = self.clock.now();
         let outcome = if change.is_empty() {
             Ok(SyncReport::default())
@@ -235,6 +286,27 @@ impl SyncLoop {
         }
     }
 
+    /// Lets go of what was kept for old connections only.
+    fn drain(&mut self) -> Result<(), PlaneError> {
+        let used_ipvs = self.plane.uses_ipvs();
+        let drain = Drain {
+            now: self.clock.now(),
+            timeout: self.desired.settings().drain_timeout,
+        };
+        let plane = &mut self.plane;
+        let report = self.shared.notices.during(|| plane.drain(drain))?;
+        if !report.is_noop() {
+            self.shared
+                .metrics
+                .kernel
+                .wrote(&report, self.plane.programmed());
+        }
+        if used_ipvs && !self.plane.uses_ipvs() {
+            self.tunables.release(self.desired.settings(), &[]);
+        }
+        Ok(())
+    }
+
     /// Compares the kernel with what was programmed, and repairs it.
     fn look(&mut self, whole: bool) {
         self.shared.inbox.forget_ruleset_change();
@@ -245,11 +317,12 @@ impl SyncLoop {
             self.plane.verify()
         } else {
             self.shared.metrics.kernel.count_check();
-            self.plane.check()
+            self.drain().and_then(|()| self.plane.check())
         };
         let end = self.clock.now();
         self.next_check = end + CHECK_INTERVAL;
         if whole {
+            self.plane.try_again();
             self.next_verification = end + self.desired.settings().full_sync_interval;
             let took = end.saturating_duration_since(start);
             self.next_notice =
@@ -259,6 +332,9 @@ impl SyncLoop {
             Ok(drift) if drift.is_empty() => {
                 if whole {
                     self.tune();
+                }
+                if self.plane.is_to_change() {
+                    self.program_all();
                 }
             }
             Ok(drift) => self.repair(&drift),
@@ -321,7 +397,13 @@ impl SyncLoop {
         }
         self.backoff.succeeded();
         self.last_error.clear();
+        self.tell_conditions();
         self.shared.health.synced();
+        if let Some(mode) = self.plane.mode() {
+            self.shared.health.set_mode(mode);
+            let draining = mode == ActiveMode::IPTables && self.plane.uses_ipvs();
+            self.shared.metrics.mode.set(mode, draining);
+        }
         self.shared.metrics.sync.synced(kind, took);
         self.shared
             .metrics

@@ -34,9 +34,22 @@ impl Tunables {
         })
     }
 
-    /// Brings back those that are no longer asked for. To be called before a sync, which may remove the rule that guards one.
-    pub fn release(&mut self, settings: &NodeSettings) {
-        let wanted = wanted_sysctls(settings, self.cores);
+    /// Sets some at once, because what follows counts on them. An error says which is not in force.
+    pub fn set_now(&mut self, sysctls: &[(String, String)]) -> Result<(), String> {
+        for (name, value) in sysctls {
+            match self.ledger.set(self.sysctls.as_mut(), name, value) {
+                Ok(true) => tracing::info!(name, value, "sysctl set"),
+                Ok(false) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings back those that are no longer asked for: by the settings, or as `more`. To be called before a sync, which may remove the
+    /// rule that guards one.
+    pub fn release(&mut self, settings: &NodeSettings, more: &[(String, String)]) {
+        let wanted = self.wanted(settings, more);
         let unwanted: Vec<String> = self
             .ledger
             .names()
@@ -53,8 +66,8 @@ impl Tunables {
     }
 
     /// Sets those that are asked for. To be called after a sync, when the rules that guard them are in. Returns how many are not in force.
-    pub fn apply(&mut self, settings: &NodeSettings) -> usize {
-        let wanted = wanted_sysctls(settings, self.cores);
+    pub fn apply(&mut self, settings: &NodeSettings, more: &[(String, String)]) -> usize {
+        let wanted = self.wanted(settings, more);
         self.told
             .retain(|name, _| wanted.iter().any(|(wanted, _)| wanted == name));
         let mut failing = 0;
@@ -73,6 +86,18 @@ impl Tunables {
             }
         }
         failing
+    }
+
+    fn wanted(&self, settings: &NodeSettings, more: &[(String, String)]) -> Vec<(String, String)> {
+        let mut wanted = wanted_sysctls(settings, self.cores);
+        let named = |name: &String| wanted.iter().any(|(known, _)| known == name);
+        let more: Vec<_> = more
+            .iter()
+            .filter(|(name, _)| !named(name))
+            .cloned()
+            .collect();
+        wanted.extend(more);
+        wanted
     }
 
     fn tell(&mut self, name: &str, error: &str) {
@@ -116,13 +141,13 @@ mod tests {
         let (mut tunables, file) = tunables(dir.path());
         let value = || std::fs::read_to_string(&file).unwrap().trim().to_owned();
         let on = settings(|policy| policy.node_ports.localhost = true);
-        tunables.release(&on);
-        assert_eq!(tunables.apply(&on), 0);
+        tunables.release(&on, &[]);
+        assert_eq!(tunables.apply(&on, &[]), 0);
         assert_eq!(value(), "1");
         let off = settings(|_| ());
-        tunables.release(&off);
+        tunables.release(&off, &[]);
         assert_eq!(value(), "0");
-        assert_eq!(tunables.apply(&off), 0);
+        assert_eq!(tunables.apply(&off, &[]), 0);
     }
 
     #[test]
@@ -133,7 +158,7 @@ mod tests {
             policy.node_ports.localhost = true;
             policy.conntrack.tcp_close_wait_timeout_seconds = Some(60);
         });
-        assert_eq!(tunables.apply(&wanted), 1);
+        assert_eq!(tunables.apply(&wanted, &[]), 1);
         assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), "1");
     }
 }

@@ -1,10 +1,13 @@
 //! Who picks the endpoint.
 
+use std::time::Instant;
+
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 use crate::data_plane::{DataPlaneError, Drift, SyncReport};
 
 pub mod iptables;
+pub mod ipvs;
 
 /// How much of a plan has to be looked at.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +16,15 @@ pub enum Scope<'a> {
     All,
     /// What this change says.
     Change(&'a PlanChange),
+}
+
+/// What a look after old connections did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// What was written.
+    pub report: SyncReport,
+    /// Real servers, or whole planes of them, that still wait for their connections to end.
+    pub waiting: usize,
 }
 
 /// A data plane's half that translates packets to endpoints. The other half, the [`Glue`](crate::glue::Glue), is in place before
@@ -26,10 +38,20 @@ pub trait Balancer: Send {
     fn activate(&mut self) -> Result<SyncReport, DataPlaneError>;
     /// Takes no new connections; those it has go on.
     fn deactivate(&mut self) -> Result<SyncReport, DataPlaneError>;
+    /// Lets go of what was kept for connections only and has none any more, or had its time. Cheap enough for every few seconds.
+    fn drain(&mut self, now: Instant) -> Result<Drained, DataPlaneError>;
     /// Looks for drift by counts.
     fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError>;
     /// Compares everything of ours with what was programmed.
     fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError>;
+    /// Virtual servers of ours in the kernel, and real servers behind them; none where balancing goes without.
+    fn servers(&self) -> (u64, u64) {
+        (0, 0)
+    }
+    /// What it does otherwise than the settings ask, in sentences.
+    fn conditions(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Removes everything of ours; goes on after errors.
     fn remove(&mut self) -> Vec<DataPlaneError>;
 }

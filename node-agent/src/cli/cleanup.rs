@@ -2,16 +2,17 @@
 
 use clap::Args;
 
+use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::{AddressSets, IpsetNetlink};
 use sluice_kernel::iptables::{IptablesError, Variant};
 use sluice_kernel::sysctl::{ProcSysctls, Restored, SysctlLedger};
 
 use super::run::Directories;
 use super::{CliError, Outcome, exit_code};
-use crate::agent::{VariantLedger, ledger_path};
+use crate::agent::{PlaneLedger, ledger_path};
 use crate::data_plane::{DataPlane, DataPlaneError};
-use crate::iptables_plane::IptablesPlane;
 use crate::lock::AgentLock;
+use crate::node_plane::NodePlane;
 
 /// What to clean up.
 #[derive(Debug, Args)]
@@ -34,7 +35,7 @@ pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
     };
     let mut outcome = Outcome::default();
     let sets_before = set_names()?;
-    let mut variants = VariantLedger::open(&args.directories.state_dir)?;
+    let mut variants = PlaneLedger::open(&args.directories.state_dir)?;
     let mut errors = Vec::new();
     for variant in [Variant::Legacy, Variant::Nft] {
         if variant == Variant::Legacy && !legacy_is_in_use() {
@@ -44,7 +45,7 @@ pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
             ));
             continue;
         }
-        let mut plane = match IptablesPlane::open(variant) {
+        let mut plane = match NodePlane::open(variant, ActiveMode::IPTables) {
             Ok(plane) => plane,
             Err(DataPlaneError::Iptables(IptablesError::NotInstalled { program })) => {
                 outcome.line(format_args!(

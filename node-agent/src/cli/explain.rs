@@ -9,7 +9,7 @@ use sluice_service_plan::model::Protocol;
 use sluice_service_plan::packet::{Origin, Packet};
 use sluice_service_plan::trace::{Trace, Verdict, trace};
 
-use super::manifests::{ManifestArgs, variant_of};
+use super::manifests::{ManifestArgs, mode_of, variant_of};
 use super::objects::objects_of;
 use super::snapshot::Snapshot;
 use super::{CliError, Outcome};
@@ -60,7 +60,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
     };
     let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
     let trace = trace(&packet, plan);
-    let programmed = Snapshot::of_plan(plan, variant_of(&desired), &[family])?;
+    let programmed = Snapshot::of_plan(plan, variant_of(&desired), mode_of(&desired), &[family])?;
 
     let mut outcome = Outcome::default();
     outcome.line(format_args!("{packet}"));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use sluice_crds::v1alpha1::IptablesVariant;
+use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant};
 use sluice_kernel::iptables::{Variant, detect_variant};
 use sluice_kernel::links::NetlinkLinks;
 
@@ -93,6 +93,12 @@ pub(super) fn variant_of(desired: &Desired) -> Variant {
         IptablesVariant::NFT => Variant::Nft,
         IptablesVariant::Auto => detect_variant().map_or(Variant::Nft, |(variant, _)| variant),
     }
+}
+
+/// The mode that an agent would start in on a node that can run any.
+pub(super) fn mode_of(desired: &Desired) -> ActiveMode {
+    let services = desired.plan().services.len();
+    desired.settings().mode.mode_for(services, None, true)
 }
 
 /// As the kubelet takes it: lower case, blanks trimmed.

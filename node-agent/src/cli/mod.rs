@@ -117,7 +117,7 @@ pub enum CliError {
     SysctlLedger(#[from] SysctlLedgerError),
     /// The note of variants in use.
     #[error(transparent)]
-    VariantLedger(#[from] LedgerError),
+    PlaneLedger(#[from] LedgerError),
     /// `--node-name` is absent and the host has no usable name.
     #[error("the host has no usable name: give --node-name")]
     NoNodeName,

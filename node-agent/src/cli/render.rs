@@ -5,10 +5,11 @@ use clap::{Args, ValueEnum};
 use sluice_kernel::address_set::IpsetNetlink;
 use sluice_kernel::iptables::{Family, IptablesPrograms};
 
-use super::manifests::{ManifestArgs, variant_of};
+use super::manifests::{ManifestArgs, mode_of, variant_of};
 use super::snapshot::Snapshot;
 use super::snapshot_diff::difference;
 use super::{CliError, Outcome, exit_code};
+use crate::family::node_families;
 
 /// What to render.
 #[derive(Debug, Args)]
@@ -18,7 +19,7 @@ pub(super) struct RenderArgs {
     /// Print only what differs from what the kernel holds; exit code 1 if anything does
     #[arg(long)]
     diff: bool,
-    /// Only this family [default: both]
+    /// Only this family [default: those that this kernel has]
     #[arg(long, value_enum, value_name = "FAMILY")]
     family: Option<FamilyFlag>,
 }
@@ -37,9 +38,9 @@ pub(super) fn render(args: &RenderArgs) -> Result<Outcome, CliError> {
     let families = match args.family {
         Some(FamilyFlag::Ipv4) => vec![Family::V4],
         Some(FamilyFlag::Ipv6) => vec![Family::V6],
-        None => vec![Family::V4, Family::V6],
+        None => node_families(),
     };
-    let wanted = Snapshot::of_plan(desired.plan(), variant, &families)?;
+    let wanted = Snapshot::of_plan(desired.plan(), variant, mode_of(&desired), &families)?;
     let mut outcome = Outcome::default();
     if !args.diff {
         outcome.line(format_args!(

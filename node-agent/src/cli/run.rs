@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::manifests::ManifestArgs;
 use super::{CliError, Outcome, exit_code};
-use crate::agent::{self, AgentOptions, IptablesPlanes};
+use crate::agent::{self, AgentOptions, NodePlanes};
 
 /// How to run.
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub(super) struct RunArgs {
 /// Where an agent keeps things.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Directories {
-    /// What must outlive a reboot: old sysctl values, iptables variants in use
+    /// What must outlive a reboot: old sysctl values, iptables variants in use, last good manifests
     #[arg(long, default_value = "/var/lib/sluice", value_name = "DIR")]
     pub(super) state_dir: PathBuf,
     /// What must not: the lock that lets one agent run
@@ -50,9 +50,10 @@ fn address(text: &str) -> Result<OptionalAddress, String> {
 
 pub(super) fn run(args: RunArgs) -> Result<Outcome, CliError> {
     let source = args.manifests.source()?;
+    let last_good = args.directories.state_dir.join("manifests");
     let options = AgentOptions {
-        source: Box::new(source.watch()),
-        planes: Box::new(IptablesPlanes),
+        source: Box::new(source.with_last_good(last_good).watch()),
+        planes: Box::new(NodePlanes::new(&args.directories.run_dir)),
         state_dir: args.directories.state_dir,
         run_dir: args.directories.run_dir,
         healthz: args.healthz_bind_address.0,

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::{AddressSets, Entry, MemorySets, SetKind};
 use sluice_kernel::conntrack::MemoryConntrack;
 use sluice_kernel::iptables::{Family, Iptables, MemoryIptables, Table, Variant, canonical};
+use sluice_kernel::ipvs::MemoryIpvs;
+use sluice_kernel::links::MemoryLinks;
 use sluice_service_plan::plan::Plan;
 
 use super::CliError;
 use crate::data_plane::DataPlane;
-use crate::iptables_plane::{Doors, IptablesPlane};
+use crate::node_plane::{Doors, MemoryIpvsDoor, NodePlane};
 
 /// All chains and sets of ours start so.
 pub(super) const OURS: &str = "SLUICE-";
@@ -45,16 +48,24 @@ impl Snapshot {
     pub(super) fn of_plan(
         plan: &Plan,
         variant: Variant,
+        mode: ActiveMode,
         families: &[Family],
     ) -> Result<Self, CliError> {
         let (mut iptables, mut sets) = (MemoryIptables::new(variant), MemorySets::new());
+        let ipvs = MemoryIpvs::new();
         let doors = Doors {
             iptables: Box::new(iptables.clone()),
             glue_sets: Box::new(sets.clone()),
             affinity_sets: Box::new(sets.clone()),
             conntrack: Box::new(MemoryConntrack::new()),
+            ipvs: Box::new(MemoryIpvsDoor {
+                ipvs: ipvs.clone(),
+                links: MemoryLinks::new(),
+                sets: sets.clone(),
+                families: families.to_vec(),
+            }),
         };
-        IptablesPlane::new(doors, families).reconcile(plan)?;
+        NodePlane::new(doors, families, mode).reconcile(plan)?;
         Self::read(&mut iptables, &mut sets, families)
     }
 

@@ -77,7 +77,7 @@ impl GlueSets {
             }
             let leftovers = headers
                 .into_keys()
-                .filter(|name| !name.starts_with(&format!("{}A-", prefix(family))));
+                .filter(|name| !is_of_a_balancer(name, family));
             self.stale.extend(leftovers);
         }
         Ok(())
@@ -352,6 +352,12 @@ impl GlueSets {
     }
 }
 
+/// Balancers keep sets of their own: `A-` for affinity, `V-` for virtual servers.
+fn is_of_a_balancer(name: &str, family: Family) -> bool {
+    let rest = name.strip_prefix(prefix(family)).unwrap_or_default();
+    rest.starts_with("A-") || rest.starts_with("V-")
+}
+
 enum Turn {
     In,
     Out,
@@ -366,5 +372,6 @@ fn spec(set: SetId, expected: usize) -> SetSpec {
         max_entries: MAX_ENTRIES,
         expected_entries: u32::try_from(expected).unwrap_or(u32::MAX),
         timeout_seconds: None,
+        marks: false,
     }
 }

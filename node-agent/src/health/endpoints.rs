@@ -6,6 +6,7 @@ use axum::Router;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use sluice_crds::v1alpha1::ActiveMode;
 
 use super::state::{Health, Report};
 use crate::metrics::Metrics;
@@ -37,16 +38,21 @@ pub fn health_router(health: &Arc<Health>, metrics: &Arc<Metrics>) -> Router {
 }
 
 /// The route of the metrics port that tells the mode in kube-proxy's words.
-pub fn proxy_mode_router() -> Router {
+pub fn proxy_mode_router(health: &Arc<Health>) -> Router {
+    let health = Arc::clone(health);
     Router::new().route(
         "/proxyMode",
-        get(async || {
+        get(async move || {
+            let mode = match health.mode() {
+                Some(ActiveMode::IPVS) => "ipvs",
+                Some(ActiveMode::IPTables) | None => "iptables",
+            };
             (
                 [
                     (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
                     NO_SNIFF,
                 ],
-                "iptables",
+                mode,
             )
         }),
     )

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use sluice_crds::v1alpha1::ActiveMode;
 
 use crate::agent::Inbox;
 
@@ -27,6 +28,7 @@ struct State {
     unapplied_since: Option<Instant>,
     trouble: Option<Trouble>,
     node_being_deleted: bool,
+    mode: Option<ActiveMode>,
 }
 
 /// Health as the data-plane thread keeps it and the HTTP servers read it.
@@ -62,6 +64,16 @@ impl Health {
     /// The kernel may not hold what was planned.
     pub fn troubled(&self, trouble: Trouble) {
         self.lock().trouble = Some(trouble);
+    }
+
+    /// New connections are served in this mode.
+    pub fn set_mode(&self, mode: ActiveMode) {
+        self.lock().mode = Some(mode);
+    }
+
+    /// The mode in use; absent before the first sync.
+    pub fn mode(&self) -> Option<ActiveMode> {
+        self.lock().mode
     }
 
     /// Whether the node is going away.

@@ -4,6 +4,7 @@ mod conntrack;
 mod http;
 mod kernel;
 mod labels;
+mod mode;
 mod objects;
 mod process;
 mod router;
@@ -16,6 +17,7 @@ use prometheus_client::registry::Registry;
 
 pub use http::HttpMetrics;
 pub use kernel::KernelMetrics;
+pub use mode::ModeMetrics;
 pub use objects::{ObjectMetrics, PlanCounts};
 pub use router::metrics_router;
 pub use sync::{SyncKind, SyncMetrics};
@@ -31,6 +33,8 @@ pub struct Metrics {
     pub objects: ObjectMetrics,
     /// Answers on the health port.
     pub http: HttpMetrics,
+    /// The mode in use.
+    pub mode: ModeMetrics,
     registry: Registry,
 }
 
@@ -42,6 +46,7 @@ impl Default for Metrics {
             kernel: KernelMetrics::register(&mut registry),
             objects: ObjectMetrics::register(&mut registry),
             http: HttpMetrics::register(&mut registry),
+            mode: ModeMetrics::register(&mut registry),
             registry: Registry::default(),
         };
         conntrack::register(&mut registry);

@@ -2,11 +2,14 @@
 //!
 //! The balancer and the glue put chains here; neither sees `iptables-restore`.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sluice_kernel::iptables::{Family, Iptables, IptablesError, Table, Variant};
+use sluice_kernel::iptables::{Family, Iptables, IptablesError, Stamp, Table, Variant};
 
 pub mod chain;
+mod held;
+mod memory;
 mod share;
 pub mod table;
 
@@ -14,9 +17,11 @@ pub use chain::{Chain, short_hash, stable_hash};
 pub use share::random_share;
 pub use table::{ChainTable, Jump, PREFIX, Place};
 
+use self::held::Held;
+use self::memory::{HeldTables, Memory};
 use crate::data_plane::Drift;
 
-/// The tables that hold chains of ours.
+/// The tables that hold chains of ours in every mode.
 pub const TABLES: [Table; 2] = [Table::Filter, Table::Nat];
 
 /// Our chains in all tables of the families that this node has.
@@ -25,11 +30,17 @@ pub struct RuleSet {
     families: Vec<FamilyRules>,
     loaded: bool,
     transactions: u64,
+    memory: Option<Memory>,
+    /// The moment at which the kernel held what is known here; absent while that is not sure.
+    moment: Option<Stamp>,
+    /// Something was loaded before.
+    is_used: bool,
 }
 
 struct FamilyRules {
     family: Family,
-    tables: [ChainTable; 2],
+    /// In the order in which they are committed.
+    tables: Vec<ChainTable>,
 }
 
 /// A rule set that balancer and glue share; only the data plane's thread uses it.
@@ -55,7 +66,7 @@ impl RuleSet {
             .iter()
             .map(|&family| FamilyRules {
                 family,
-                tables: TABLES.map(ChainTable::new),
+                tables: TABLES.map(ChainTable::new).into(),
             })
             .collect();
         Self {
@@ -63,7 +74,16 @@ impl RuleSet {
             families,
             loaded: false,
             transactions: 0,
+            memory: None,
+            moment: None,
+            is_used: false,
         }
+    }
+
+    /// Remembers in a file of this directory what the kernel holds: if nobody committed anything since, the first
+    /// [`load`](Self::load) of the next run need not list it.
+    pub fn remember_in(&mut self, directory: &Path) {
+        self.memory = Some(Memory::new(directory, self.variant()));
     }
 
     /// The families it covers.
@@ -85,6 +105,43 @@ impl RuleSet {
         rules.tables.iter_mut().find(|t| t.table() == table)
     }
 
+    /// Covers the mangle table too, or no longer. Listing it makes the kernel set it up, so that is for those who need it; it is committed
+    /// before the nat table, which the packets meet after it.
+    pub fn cover_mangle(&mut self, on: bool) -> Result<(), IptablesError> {
+        for rules in &mut self.families {
+            let covered = rules.tables.iter().any(|t| t.table() == Table::Mangle);
+            if on && !covered {
+                let mut mangle = ChainTable::new(Table::Mangle);
+                if self.loaded {
+                    mangle.load(Held::list(
+                        self.iptables.as_mut(),
+                        rules.family,
+                        Table::Mangle,
+                    )?);
+                    self.moment = None;
+                }
+                let before_nat = rules.tables.len() - 1;
+                rules.tables.insert(before_nat, mangle);
+            } else if !on && covered {
+                rules.tables.retain(|t| t.table() != Table::Mangle);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it covers a table.
+    pub fn covers(&self, table: Table) -> bool {
+        self.tables().contains(&table)
+    }
+
+    /// The tables it covers.
+    pub fn tables(&self) -> Vec<Table> {
+        let first = self.families.first();
+        first.map_or_else(Vec::new, |f| {
+            f.tables.iter().map(ChainTable::table).collect()
+        })
+    }
+
     /// Forgets what was known: the next [`load`](Self::load) asks the kernel.
     pub fn distrust(&mut self) {
         self.loaded = false;
@@ -95,16 +152,69 @@ impl RuleSet {
         if self.loaded {
             return Ok(());
         }
+        let before = self.iptables.stamp();
+        if self.recall(before.as_ref()) {
+            return Ok(());
+        }
         for rules in &mut self.families {
             for table in &mut rules.tables {
-                let saved =
-                    self.iptables
-                        .save(rules.family, table.table(), &ChainTable::of_interest)?;
-                table.load(&saved);
+                let held = Held::list(self.iptables.as_mut(), rules.family, table.table())?;
+                table.load(held);
             }
         }
+        self.moment = before.filter(|before| self.iptables.stamp().as_ref() == Some(before));
         self.loaded = true;
         Ok(())
+    }
+
+    /// Takes over what the run before left, if the kernel is as it was then.
+    fn recall(&mut self, now: Option<&Stamp>) -> bool {
+        // Later loads follow a doubt, and a doubt is settled by the kernel's listing only.
+        if self.is_used {
+            return false;
+        }
+        self.is_used = true;
+        let (Some(memory), Some(now)) = (&mut self.memory, now) else {
+            return false;
+        };
+        let Some(mut held) = memory.read(now) else {
+            return false;
+        };
+        let covered = |rules: &FamilyRules| {
+            let mut tables = rules.tables.iter();
+            tables.all(|table| held.contains_key(&(rules.family, table.table())))
+        };
+        if !self.families.iter().all(covered) {
+            return false;
+        }
+        for rules in &mut self.families {
+            for table in &mut rules.tables {
+                let held = held.remove(&(rules.family, table.table()));
+                table.load(held.unwrap_or_default());
+            }
+        }
+        self.moment = Some(now.clone());
+        self.loaded = true;
+        true
+    }
+
+    /// Writes down what the kernel holds, for the next run. Without it that run lists, so a failure does no harm.
+    pub fn remember(&mut self) {
+        let (Some(memory), Some(moment)) = (&mut self.memory, &self.moment) else {
+            return;
+        };
+        let families = &self.families;
+        let tables = || -> HeldTables {
+            let all = families.iter().flat_map(|rules| {
+                let tables = rules.tables.iter();
+                tables.map(|table| ((rules.family, table.table()), table.held()))
+            });
+            all.collect()
+        };
+        if let Err(error) = memory.write(moment, tables) {
+            tracing::warn!(%error, "the run directory cannot be written: the next start takes longer");
+            self.memory = None;
+        }
     }
 
     /// The pending edit, one text for each family that has one.
@@ -123,10 +233,20 @@ impl RuleSet {
             if text.is_empty() {
                 continue;
             }
+            // Whoever else commits meanwhile makes the count of commits wrong.
+            let before = self
+                .moment
+                .take()
+                .filter(|known| self.iptables.stamp().as_ref() == Some(known));
             if let Err(error) = self.iptables.restore(rules.family, &text) {
                 self.loaded = false;
                 return Err(error);
             }
+            let commits = rules.edited_tables();
+            self.moment = before.and_then(|before| {
+                let now = self.iptables.stamp();
+                now.filter(|now| now.is_after(&before, commits))
+            });
             self.transactions += 1;
             rules.tables.iter_mut().for_each(ChainTable::settled);
         }
@@ -136,18 +256,19 @@ impl RuleSet {
     /// Compares the kernel's listing with what was committed.
     pub fn verify(&mut self) -> Result<Vec<Drift>, IptablesError> {
         let mut drifts = Vec::new();
+        let before = self.iptables.stamp();
         for rules in &self.families {
             for table in &rules.tables {
-                let saved =
-                    self.iptables
-                        .save(rules.family, table.table(), &ChainTable::of_interest)?;
-                for (object, what) in table.compare(&saved) {
+                let held = Held::list(self.iptables.as_mut(), rules.family, table.table())?;
+                for (object, what) in table.compare(held) {
                     let object = format!("{object} of IP{:?} {}", rules.family, table.table())
                         .replace("IPV", "IPv");
                     drifts.push(Drift { object, what });
                 }
             }
         }
+        self.moment = before
+            .filter(|before| drifts.is_empty() && self.iptables.stamp().as_ref() == Some(before));
         Ok(drifts)
     }
 
@@ -170,6 +291,12 @@ impl RuleSet {
 }
 
 impl FamilyRules {
+    /// Each is a transaction of its own. The kernel does not count one without effect; where what is known is so, none is.
+    fn edited_tables(&self) -> u32 {
+        let edited = self.tables.iter().filter(|table| table.is_edited());
+        u32::try_from(edited.count()).unwrap_or(u32::MAX)
+    }
+
     fn text(&self) -> String {
         let mut text = String::new();
         self.tables

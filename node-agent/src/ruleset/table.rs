@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
-use sluice_kernel::iptables::{SavedTable, Table, canonical};
+use sluice_kernel::iptables::Table;
 
-use super::chain::{Chain, Digest};
+use super::chain::Chain;
+use super::held::{Held, HeldChain};
 
 /// Every chain of ours starts so.
 pub const PREFIX: &str = "SLUICE-";
@@ -86,27 +87,33 @@ impl ChainTable {
         self.table
     }
 
-    /// Which rules a listing must keep for [`load`](Self::load) and [`compare`](Self::compare).
-    pub fn of_interest(chain: &str) -> bool {
-        chain.starts_with(PREFIX) || is_built_in(chain)
+    /// Takes over what the kernel holds, and forgets any edit.
+    pub(super) fn load(&mut self, held: Held) {
+        *self = Self::new(self.table);
+        self.jumps = held.jumps;
+        let known = held.chains.into_iter().map(|(name, chain)| {
+            let known = Known {
+                digest: chain.digest,
+                rules: chain.rules,
+                targets: Vec::new(),
+            };
+            (name, known)
+        });
+        self.known = known.collect();
     }
 
-    /// Takes over what the kernel lists, and forgets any edit.
-    pub fn load(&mut self, saved: &SavedTable) {
-        *self = Self::new(self.table);
-        for chain in &saved.chains {
-            if chain.name.starts_with(PREFIX) {
-                let known = Known {
-                    digest: digest(&chain.rules),
-                    rules: u32::try_from(chain.rules.len()).unwrap_or(u32::MAX),
-                    targets: Vec::new(),
-                };
-                self.known.insert(chain.name.as_str().into(), known);
-            } else if is_built_in(&chain.name) {
-                let ours = chain.rules.iter().filter(|rule| target(rule).is_some());
-                self.jumps
-                    .extend(ours.map(|rule| (chain.name.clone(), canonical(rule).into_owned())));
-            }
+    /// What the kernel holds when the edit is committed.
+    pub(super) fn held(&self) -> Held {
+        let chains = self.known.iter().map(|(name, known)| {
+            let chain = HeldChain {
+                digest: known.digest,
+                rules: known.rules,
+            };
+            (name.clone(), chain)
+        });
+        Held {
+            chains: chains.collect(),
+            jumps: self.jumps.clone(),
         }
     }
 
@@ -212,9 +219,14 @@ impl ChainTable {
         }
     }
 
+    /// There is an edit to be committed.
+    pub fn is_edited(&self) -> bool {
+        !(self.changed.is_empty() && self.removed.is_empty() && self.jump_edits.is_empty())
+    }
+
     /// Appends the edit as input for `iptables-restore --noflush`; nothing where there is none.
     pub fn write_edit(&self, out: &mut String) {
-        if self.changed.is_empty() && self.removed.is_empty() && self.jump_edits.is_empty() {
+        if !self.is_edited() {
             return;
         }
         let size: usize = self
@@ -247,23 +259,17 @@ impl ChainTable {
         self.jump_edits.clear();
     }
 
-    /// What differs between the kernel's listing and what we know, in words.
-    pub fn compare(&self, saved: &SavedTable) -> Vec<(String, String)> {
+    /// What differs between what the kernel holds and what we know, in words.
+    pub(super) fn compare(&self, held: Held) -> Vec<(String, String)> {
         let mut differences = Vec::new();
-        let mut listed: HashMap<&str, u64> = HashMap::new();
-        let mut jumps: Vec<(String, String)> = Vec::new();
-        for chain in &saved.chains {
-            if chain.name.starts_with(PREFIX) {
-                listed.insert(&chain.name, digest(&chain.rules));
-            } else if is_built_in(&chain.name) {
-                let ours = chain.rules.iter().filter(|rule| target(rule).is_some());
-                jumps.extend(ours.map(|rule| (chain.name.clone(), canonical(rule).into_owned())));
-            }
-        }
+        let Held {
+            chains: mut listed,
+            mut jumps,
+        } = held;
         for (name, known) in &self.known {
-            match listed.remove(&**name) {
+            match listed.remove(name) {
                 None => differences.push((format!("chain {name}"), "is gone".to_owned())),
-                Some(digest) if digest != known.digest => {
+                Some(chain) if chain.digest != known.digest => {
                     differences.push((format!("chain {name}"), "holds other rules".to_owned()));
                 }
                 Some(_) => {}
@@ -329,15 +335,7 @@ impl ChainTable {
     }
 }
 
-fn digest(rules: &[String]) -> u64 {
-    let mut digest = Digest::new();
-    for rule in rules {
-        digest.add(&canonical(rule));
-    }
-    digest.value()
-}
-
-fn is_built_in(chain: &str) -> bool {
+pub(super) fn is_built_in(chain: &str) -> bool {
     matches!(
         chain,
         "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING"
@@ -345,7 +343,7 @@ fn is_built_in(chain: &str) -> bool {
 }
 
 /// The chain of ours that a rule leads to.
-fn target(rule: &str) -> Option<&str> {
+pub(super) fn target(rule: &str) -> Option<&str> {
     let mut words = rule.rsplit(' ');
     let last = words.next()?;
     let how = words.next()?;

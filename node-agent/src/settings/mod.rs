@@ -2,12 +2,16 @@
 
 mod detect_local;
 mod flags;
+mod ipvs;
+mod kernel_version;
 mod resolve;
 mod sysctls;
 #[cfg(test)]
 mod tests;
 
 pub use detect_local::{LocalDetection, NodeNetworks, detect_local};
-pub use flags::{FlagsError, SettingsFlags};
+pub use flags::{FlagProblem, FlagsError, SettingsFlags};
+pub use ipvs::{IpvsTunables, ipvs_sysctls};
+pub use kernel_version::{KernelVersion, KernelVersionError};
 pub use resolve::NodeSettings;
 pub use sysctls::wanted_sysctls;

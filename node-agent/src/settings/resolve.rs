@@ -1,15 +1,18 @@
 //! From a policy to what each part of the agent must know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use sluice_crds::v1alpha1::{
-    Cidr, Conntrack, EndpointWeight, IptablesVariant, NodePortAddress, NodePorts, PortRange,
-    ServiceProxyPolicySpec, Sysctl,
+    Cidr, Conntrack, EndpointWeight, IptablesVariant, Ipvs, LabelOperator, LabelRequirement,
+    LabelSelector, ModeRule, NodePortAddress, NodePorts, PortRange, ServiceOverride,
+    ServiceProxyPolicySpec, Sysctl, VipBinding,
 };
 use sluice_service_plan::model;
 
 use super::detect_local::{LocalDetection, NodeNetworks, detect_local};
+use super::ipvs::IpvsTunables;
 
 /// A policy as the agent works with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,12 @@ pub struct NodeSettings {
     pub plan: model::Settings,
     /// How the local detector in `plan` was chosen.
     pub local_detection: LocalDetection,
+    /// Which data plane, given the number of services and what the node can run.
+    pub mode: ModeRule,
+    /// How long connections of the old data plane may go on after a switch; absent means until the last one ends.
+    pub drain_timeout: Option<Duration>,
+    /// What IPVS needs besides.
+    pub ipvs: IpvsTunables,
     /// Which iptables binaries.
     pub iptables_variant: IptablesVariant,
     /// Time from the end of one write to the start of the next.
@@ -48,8 +57,24 @@ impl NodeSettings {
                 localhost_node_ports: policy.node_ports.localhost,
                 tcp_be_liberal: policy.conntrack.tcp_be_liberal,
                 endpoint_weights: policy.endpoint_weights.iter().map(weight).collect(),
+                ipvs: ipvs(&policy.ipvs),
+                service_overrides: policy
+                    .service_overrides
+                    .iter()
+                    .map(service_override)
+                    .collect(),
             },
             local_detection,
+            mode: policy.mode_rule(),
+            drain_timeout: policy
+                .mode_switch
+                .drain_timeout_seconds
+                .map(|s| Duration::from_secs(s.into())),
+            ipvs: IpvsTunables {
+                strict_arp: policy.ipvs.strict_arp,
+                connection_reuse: policy.ipvs.connection_reuse,
+                connection_table_bits: policy.ipvs.connection_table_bits.map(table_bits),
+            },
             iptables_variant: policy.iptables.variant,
             min_sync_interval: Duration::from_millis(policy.sync.min_interval_milliseconds.into()),
             full_sync_interval: Duration::from_secs(policy.sync.full_interval_seconds.into()),
@@ -86,8 +111,61 @@ fn node_port_addresses(node_ports: &NodePorts) -> model::NodePortAddresses {
     }
 }
 
+fn ipvs(ipvs: &Ipvs) -> model::IpvsSettings {
+    model::IpvsSettings {
+        scheduler: ipvs.scheduler.as_str().into(),
+        vip_binding: match ipvs.vip_binding {
+            VipBinding::LocalRoute => model::VipBinding::LocalRoute,
+            VipBinding::Dummy => model::VipBinding::Dummy,
+        },
+        grace_seconds: ipvs.graceful_termination.timeout_seconds,
+        timeouts: model::IpvsTimeouts {
+            tcp: ipvs.timeouts.tcp_seconds,
+            tcp_fin: ipvs.timeouts.tcp_fin_seconds,
+            udp: ipvs.timeouts.udp_seconds,
+        },
+        excluded: networks(&ipvs.exclude_cidrs),
+    }
+}
+
+fn table_bits(bits: u32) -> u8 {
+    u8::try_from(bits).unwrap_or(u8::MAX)
+}
+
+fn service_override(row: &ServiceOverride) -> model::ServiceOverride {
+    model::ServiceOverride {
+        selector: selector(&row.selector),
+        namespaces: names(&row.namespaces),
+        ipvs_scheduler: row.ipvs_scheduler.as_str().into(),
+    }
+}
+
+fn selector(selector: &LabelSelector) -> model::LabelSelector {
+    model::LabelSelector {
+        labels: selector.match_labels.clone(),
+        requirements: selector.match_expressions.iter().map(requirement).collect(),
+    }
+}
+
+fn requirement(requirement: &LabelRequirement) -> model::LabelRequirement {
+    let LabelRequirement {
+        key,
+        operator,
+        values,
+    } = requirement.clone();
+    match operator {
+        LabelOperator::In => model::LabelRequirement::In(key, values),
+        LabelOperator::NotIn => model::LabelRequirement::NotIn(key, values),
+        LabelOperator::Exists => model::LabelRequirement::Exists(key),
+        LabelOperator::DoesNotExist => model::LabelRequirement::DoesNotExist(key),
+    }
+}
+
+fn names(names: &[String]) -> Vec<Arc<str>> {
+    names.iter().map(|name| name.as_str().into()).collect()
+}
+
 fn weight(row: &EndpointWeight) -> model::EndpointWeight {
-    let names = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
     model::EndpointWeight {
         zones: names(&row.zones),
         nodes: names(&row.nodes),

@@ -38,6 +38,23 @@ fn every_example_is_read_without_refusal() {
 }
 
 #[test]
+fn every_example_of_a_policy_is_read_without_refusal() {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/policies");
+    for file in std::fs::read_dir(policies).unwrap() {
+        let file = file.unwrap().path();
+        let mut lab = Lab::new();
+        lab.write(
+            "node.yaml",
+            "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {pool: edge}}\n",
+        );
+        lab.write("policy.yaml", &std::fs::read_to_string(&file).unwrap());
+        let update = lab.load();
+        assert_eq!(refusals(&update), [""; 0], "{}", file.display());
+        assert!(update.policy.is_some(), "{}", file.display());
+    }
+}
+
+#[test]
 fn a_service_is_reduced_to_the_fields_that_matter() {
     let service = read_service(
         r#"spec:

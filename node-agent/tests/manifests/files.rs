@@ -264,13 +264,37 @@ fn json_documents_may_follow_each_other_and_stand_in_yaml_files() {
     assert_eq!((refusals(&update), update.services.len()), (vec![], 6));
 }
 
+fn policy(name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: sluice.dev/v1alpha1\nkind: ServiceProxyPolicy\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    )
+}
+
+#[test]
+fn a_policy_that_selects_the_node_and_does_not_count_is_told_once() {
+    let mut lab = Lab::new();
+    lab.write("low.yaml", &policy("low", "{priority: 1}"));
+    assert_eq!(refusals(&lab.load()), [""; 0]);
+    lab.write("high.yaml", &policy("high", "{priority: 2}"));
+    let elsewhere = "{priority: 3, nodeSelector: {matchLabels: {pool: other}}}";
+    lab.write("other.yaml", &policy("other", elsewhere));
+    let told = refusals(&lab.load());
+    assert_eq!(told.len(), 1, "{told:?}");
+    for word in [
+        "low.yaml",
+        "ServiceProxyPolicy low",
+        "spec.priority",
+        "high selects this node too",
+    ] {
+        assert!(told[0].contains(word), "{word}: {told:?}");
+    }
+    assert_eq!(refusals(&lab.load()), [""; 0], "told already");
+    lab.remove("high.yaml");
+    assert_eq!(lab.load().settled.len(), 1);
+}
+
 #[test]
 fn the_policy_with_the_highest_priority_that_selects_the_node_counts() {
-    let policy = |name: &str, spec: &str| {
-        format!(
-            "---\napiVersion: sluice.dev/v1alpha1\nkind: ServiceProxyPolicy\nmetadata: {{name: {name}}}\nspec: {spec}\n"
-        )
-    };
     let node = "---\napiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {pool: edge}}\n";
     let mut lab = Lab::new();
     let mark_bit = |update: &Update| {

@@ -5,5 +5,6 @@
 mod convert;
 mod files;
 mod lab;
+mod last_good;
 mod refusals;
 mod watch;

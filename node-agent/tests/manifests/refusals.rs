@@ -235,15 +235,22 @@ const SLICES: &[Row] = &[
 
 const POLICIES: &[Row] = &[
     (
-        "spec:\n  ipvs: {}",
+        "spec:\n  nftables: {}",
         &[
-            "f.yaml:5: ServiceProxyPolicy p: spec.ipvs: unknown field `ipvs`, expected one of `nodeSelector`, `priority`, `mode`, `iptables`, `sourceNAT`, `conntrack`, `nodePorts`, `sync`, `sysctls`, `endpointWeights`",
+            "f.yaml:5: ServiceProxyPolicy p: spec.nftables: unknown field `nftables`, expected one of `nodeSelector`, `priority`, `mode`, `auto`, `iptables`, `ipvs`, `sourceNAT`, `conntrack`, `modeSwitch`, `nodePorts`, `sync`, `sysctls`, `endpointWeights`, `serviceOverrides`",
         ],
     ),
     (
-        "spec:\n  mode: IPVS",
+        "spec:\n  mode: NFTables",
         &[
-            "f.yaml:5: ServiceProxyPolicy p: spec.mode: unknown variant `IPVS`, expected `Auto` or `IPTables`",
+            "f.yaml:5: ServiceProxyPolicy p: spec.mode: unknown variant `NFTables`, expected one of `Auto`, `IPTables`, `IPVS`",
+        ],
+    ),
+    (
+        "spec:\n  mode: IPVS\n  nodePorts:\n    localhost: true\n  serviceOverrides:\n  - ipvsScheduler: least",
+        &[
+            "f.yaml:5: ServiceProxyPolicy p: spec.mode: IPVS cannot serve node ports on 127.0.0.1: set nodePorts.localhost to false, or mode to IPTables",
+            "f.yaml:9: ServiceProxyPolicy p: spec.serviceOverrides[0].ipvsScheduler: \"least\" is not a scheduler of the Linux kernel: use one of rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh, twos",
         ],
     ),
     (

@@ -4,6 +4,7 @@ mod claims;
 mod endpoints;
 mod frontends;
 mod interner;
+mod labels;
 mod objects;
 mod service;
 
@@ -114,6 +115,7 @@ impl Catalog {
         self.node_or_settings = true;
         if cluster_ip_masquerade(&settings) != cluster_ip_masquerade(&self.settings)
             || settings.endpoint_weights != self.settings.endpoint_weights
+            || settings.service_overrides != self.settings.service_overrides
         {
             self.mark_all();
         }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::interner::Interner;
+use super::labels::Labels;
 use crate::model::{
     AddressType, EndpointSlice, Family, Hints, ObjectName, Service, ServicePort, ServiceType,
     SliceEndpoint, SlicePort, TrafficPolicy,
 };
 
-/// What of a proxied `Service` counts: the fields of [`Service`] without name and labels, and without room to grow.
+/// What of a proxied `Service` counts: the fields of [`Service`] without name, and without room to grow.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Spec {
     pub(super) created: i64,
@@ -27,6 +28,8 @@ pub(super) struct Spec {
     pub(super) kind: ServiceType,
     pub(super) internal_policy: TrafficPolicy,
     pub(super) external_policy: TrafficPolicy,
+    /// Overrides select by them.
+    pub(super) labels: Labels,
 }
 
 impl From<Service> for Spec {
@@ -43,6 +46,7 @@ impl From<Service> for Spec {
             kind: service.kind,
             internal_policy: service.internal_policy,
             external_policy: service.external_policy,
+            labels: service.labels.into(),
         }
     }
 }
@@ -133,6 +137,7 @@ impl Objects {
         for port in &mut spec.ports {
             port.name = self.strings.intern(port.name.clone());
         }
+        spec.labels.share_keys(&mut self.strings);
         let name = self.shared_name(name);
         self.records.entry(name).or_default().spec = Some(Box::new(spec));
     }

@@ -6,7 +6,9 @@ use super::claims::{Claim, Claims};
 use super::endpoints::{Pools, ready_here};
 use super::frontends::{families, frontend, health_check_port, wishes};
 use super::objects::{Slice, Spec};
-use crate::model::{Family, NodeFacts, ObjectName, Protocol, ServicePort, Settings};
+use crate::model::{
+    Family, NodeFacts, ObjectName, Protocol, ServiceOverride, ServicePort, Settings,
+};
 use crate::plan::{
     Endpoint, Frontend, FrontendAddress, HealthCheck, LostClaim, Pool, PortKey, PortPlan, Refusal,
     ServicePlan,
@@ -35,9 +37,22 @@ impl ServiceScope<'_> {
         served.then(|| ServicePlan {
             name: self.name.clone(),
             ports,
+            ipvs_scheduler: self.ipvs_scheduler(),
             health_check,
             lost,
         })
+    }
+
+    /// What the first override that fits says.
+    fn ipvs_scheduler(&self) -> Option<Arc<str>> {
+        let label = |key: &str| self.service.labels.get(key);
+        let fits = |row: &&ServiceOverride| {
+            let namespaces = &row.namespaces;
+            (namespaces.is_empty() || namespaces.contains(&self.name.namespace))
+                && row.selector.matches(label)
+        };
+        let row = self.settings.service_overrides.iter().find(fits)?;
+        Some(Arc::clone(&row.ipvs_scheduler))
     }
 
     fn port_plans(&self, lost: &mut Vec<LostClaim>) -> Vec<PortPlan> {

@@ -13,6 +13,7 @@ mod health;
 mod incremental;
 mod naive;
 mod objects;
+mod overrides;
 mod random;
 mod trace;
 mod verdicts;

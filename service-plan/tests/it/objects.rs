@@ -1,6 +1,5 @@
 //! Plain objects that tests vary by struct update.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use ipnet::IpNet;
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
     AddressType, EndpointSlice, NodeFacts, ObjectName, Protocol, Service, ServicePort, ServiceType,
-    Settings, SliceEndpoint, SlicePort, TrafficPolicy,
+    Settings, SliceEndpoint, SlicePort,
 };
 use sluice_service_plan::plan::{Endpoint, Plan, PortPlan, ServicePlan};
 
@@ -49,19 +48,10 @@ pub(crate) fn node() -> NodeFacts {
 /// `ClusterIP` service with address 10.96.0.1 and the unnamed TCP port 80.
 pub(crate) fn service(of: &str) -> Service {
     Service {
-        name: name(of),
         created: 1_700_000_000,
-        labels: BTreeMap::new(),
-        kind: ServiceType::ClusterIp,
         cluster_ips: ips(&["10.96.0.1"]),
-        external_ips: Vec::new(),
-        load_balancer_ips: Vec::new(),
-        source_ranges: Vec::new(),
-        internal_policy: TrafficPolicy::Cluster,
-        external_policy: TrafficPolicy::Cluster,
-        affinity_seconds: None,
-        health_check_port: None,
         ports: vec![port("", 80)],
+        ..Service::new(name(of))
     }
 }
 
@@ -113,13 +103,9 @@ pub(crate) fn slice_port(of: &str, number: u16) -> SlicePort {
 /// Ready endpoint on another node.
 pub(crate) fn remote(address: &str) -> SliceEndpoint {
     SliceEndpoint {
-        address: ip(address),
-        ready: true,
-        serving: true,
-        terminating: false,
         node: Some("node-b".into()),
         zone: Some("zone-2".into()),
-        hints: None,
+        ..SliceEndpoint::new(ip(address))
     }
 }
 

@@ -23,6 +23,9 @@ pub(super) enum Command {
 /// `IPSET_FLAG_LIST_HEADER`.
 pub(super) const LIST_HEADER: u32 = 1 << 2;
 
+/// `IPSET_FLAG_WITH_SKBINFO`.
+pub(super) const WITH_SKBINFO: u32 = 1 << 6;
+
 /// Attributes of a command.
 pub(super) mod command {
     pub(in super::super) const PROTOCOL: u16 = 1;
@@ -44,6 +47,7 @@ pub(super) mod set {
     pub(in super::super) const PORT_FROM: u16 = 4;
     pub(in super::super) const PORT_TO: u16 = 5;
     pub(in super::super) const TIMEOUT: u16 = 6;
+    pub(in super::super) const CADT_FLAGS: u16 = 8;
     pub(in super::super) const HASHSIZE: u16 = 18;
     pub(in super::super) const MAXELEM: u16 = 19;
     pub(in super::super) const ELEMENTS: u16 = 24;
@@ -60,6 +64,7 @@ pub(super) mod entry {
     pub(in super::super) const LINENO: u16 = 9;
     pub(in super::super) const IP2: u16 = 20;
     pub(in super::super) const CIDR2: u16 = 21;
+    pub(in super::super) const SKBMARK: u16 = 27;
 }
 
 /// Attributes of an address.

@@ -2,7 +2,7 @@
 
 use super::super::limits::ALL_PORTS;
 use super::super::{Family, ListedEntry, SetHeader, SetKind, SetSpec};
-use super::attributes::{command, set};
+use super::attributes::{WITH_SKBINFO, command, set};
 use super::{element, kind};
 use crate::netlink::{NETFILTER_HEADER, NETLINK_HEADER, NFPROTO_IPV6, attributes};
 
@@ -83,6 +83,7 @@ pub(super) fn header(payload: &[u8], prefix: &str) -> Result<Option<SetHeader>, 
             max_entries: size,
             expected_entries: size,
             timeout_seconds: None,
+            marks: false,
         },
         entries: 0,
         references: 0,
@@ -93,6 +94,7 @@ pub(super) fn header(payload: &[u8], prefix: &str) -> Result<Option<SetHeader>, 
             set::HASHSIZE => header.spec.expected_entries = attribute.u32_be()?,
             set::MAXELEM => header.spec.max_entries = attribute.u32_be()?,
             set::TIMEOUT => header.spec.timeout_seconds = Some(attribute.u32_be()?),
+            set::CADT_FLAGS => header.spec.marks = attribute.u32_be()? & WITH_SKBINFO != 0,
             set::ELEMENTS => header.entries = attribute.u32_be()?,
             set::REFERENCES => header.references = attribute.u32_be()?,
             _ => {}

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::super::{Entry, IpProtocol, ListedEntry, SetKind};
+use super::super::{Attachment, Entry, IpProtocol, ListedEntry, Mark, SetKind};
 use super::attributes::{address, entry as attribute};
-use crate::netlink::{Attribute, NetfilterRequest, attributes};
+use crate::netlink::{Attribute, Request, attributes};
 
-/// An upper bound of the bytes of one entry: two IPv6 addresses of 24, six numbers of 8, and the nest's 4.
-pub(super) const MAX_BYTES: usize = 2 * 24 + 6 * 8 + 4;
+/// An upper bound of the bytes of one entry: two IPv6 addresses of 24, six numbers of 8, a mark of 12, and the nest's 4.
+pub(super) const MAX_BYTES: usize = 2 * 24 + 6 * 8 + 12 + 4;
 
 /// The parts of an entry of any kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,12 +102,7 @@ impl Parts {
 }
 
 /// Writes an entry. An error of the kernel names it by `line`.
-pub(super) fn encode(
-    message: &mut NetfilterRequest,
-    entry: Entry,
-    timeout_seconds: Option<u32>,
-    line: u32,
-) {
+pub(super) fn encode(message: &mut Request, entry: Entry, attachment: Attachment, line: u32) {
     let parts = Parts::from(entry);
     if let Some(ip) = parts.ip {
         encode_address(message, attribute::IP, ip);
@@ -127,13 +122,17 @@ pub(super) fn encode(
     if let Some(prefix) = parts.prefix2 {
         message.u8(attribute::CIDR2, prefix);
     }
-    if let Some(seconds) = timeout_seconds {
+    if let Some(seconds) = attachment.timeout_seconds {
         message.u32_be(attribute::TIMEOUT, seconds);
+    }
+    if let Some(Mark { value, mask }) = attachment.mark {
+        let both = u64::from(value) << 32 | u64::from(mask);
+        message.network_order(attribute::SKBMARK, &both.to_be_bytes());
     }
     message.u32_host(attribute::LINENO, line);
 }
 
-fn encode_address(message: &mut NetfilterRequest, kind: u16, ip: IpAddr) {
+fn encode_address(message: &mut Request, kind: u16, ip: IpAddr) {
     message.nested(kind, |nest| match ip {
         IpAddr::V4(ip) => nest.network_order(address::IPV4, &ip.octets()),
         IpAddr::V6(ip) => nest.network_order(address::IPV6, &ip.octets()),
@@ -143,7 +142,7 @@ fn encode_address(message: &mut NetfilterRequest, kind: u16, ip: IpAddr) {
 /// Reads an entry of a set of this kind. What it does not know (counters, comments) is passed over.
 pub(super) fn decode(kind: SetKind, data: &[u8]) -> Result<ListedEntry, String> {
     let mut parts = Parts::default();
-    let mut timeout_seconds = None;
+    let (mut timeout_seconds, mut mark) = (None, None);
     for part in attributes(data) {
         let part = part?;
         match part.kind {
@@ -154,6 +153,7 @@ pub(super) fn decode(kind: SetKind, data: &[u8]) -> Result<ListedEntry, String> 
             attribute::IP2 => parts.ip2 = Some(decode_address(part)?),
             attribute::CIDR2 => parts.prefix2 = Some(part.u8()?),
             attribute::TIMEOUT => timeout_seconds = Some(part.u32_be()?),
+            attribute::SKBMARK => mark = Some(decode_mark(part)?),
             _ => {}
         }
     }
@@ -163,6 +163,21 @@ pub(super) fn decode(kind: SetKind, data: &[u8]) -> Result<ListedEntry, String> 
     Ok(ListedEntry {
         entry,
         timeout_seconds,
+        mark,
+    })
+}
+
+fn decode_mark(attribute: Attribute<'_>) -> Result<Mark, String> {
+    let bytes = attribute.value;
+    let (Some((value, _)), Some((_, mask))) = (
+        bytes.split_first_chunk().filter(|_| bytes.len() == 8),
+        bytes.split_last_chunk(),
+    ) else {
+        return Err(format!("a mark of {} bytes", bytes.len()));
+    };
+    Ok(Mark {
+        value: u32::from_be_bytes(*value),
+        mask: u32::from_be_bytes(*mask),
     })
 }
 

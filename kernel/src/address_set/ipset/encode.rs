@@ -5,10 +5,10 @@ use std::iter::Peekable;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 
 use super::super::limits::hash_size;
-use super::super::{Entry, SetKind, SetSpec};
-use super::attributes::{Command, LIST_HEADER, SUBSYSTEM, command, set};
+use super::super::{Attachment, Entry, SetKind, SetSpec};
+use super::attributes::{Command, LIST_HEADER, SUBSYSTEM, WITH_SKBINFO, command, set};
 use super::{element, kind};
-use crate::netlink::{NFPROTO_UNSPEC, NetfilterRequest};
+use crate::netlink::{NFPROTO_UNSPEC, Request};
 
 /// Entries of one message. Beyond this nothing gets faster.
 const BATCH_ENTRIES: u32 = 1_000;
@@ -16,19 +16,19 @@ const BATCH_ENTRIES: u32 = 1_000;
 const BATCH_BYTES: usize = 65_000;
 
 /// A request in the form common to all: every one tells the protocol version.
-fn request(protocol: u8, command: Command, flags: u16, family: u8) -> NetfilterRequest {
-    let mut message = NetfilterRequest::new(SUBSYSTEM, command as u8, flags, family);
+fn request(protocol: u8, command: Command, flags: u16, family: u8) -> Request {
+    let mut message = Request::netfilter(SUBSYSTEM, command as u8, flags, family);
     message.u8(command::PROTOCOL, protocol);
     message
 }
 
 /// Asks which protocol versions the kernel speaks.
-pub(super) fn protocol(protocol: u8) -> NetfilterRequest {
+pub(super) fn protocol(protocol: u8) -> Request {
     request(protocol, Command::Protocol, 0, NFPROTO_UNSPEC)
 }
 
 /// Asks which revisions of a set type the kernel has.
-pub(super) fn revisions(protocol: u8, spec: &SetSpec) -> NetfilterRequest {
+pub(super) fn revisions(protocol: u8, spec: &SetSpec) -> Request {
     let family = kind::protocol_family(spec.kind, spec.family);
     let mut message = request(protocol, Command::Type, 0, family);
     message.text(command::TYPENAME, &spec.kind.to_string());
@@ -37,7 +37,7 @@ pub(super) fn revisions(protocol: u8, spec: &SetSpec) -> NetfilterRequest {
 }
 
 /// Creates a set; refused if there is one of that name.
-pub(super) fn create(protocol: u8, spec: &SetSpec, revision: u8) -> NetfilterRequest {
+pub(super) fn create(protocol: u8, spec: &SetSpec, revision: u8) -> Request {
     let family = kind::protocol_family(spec.kind, spec.family);
     let mut message = request(protocol, Command::Create, NLM_F_CREATE | NLM_F_EXCL, family);
     message.text(command::SETNAME, &spec.name);
@@ -55,19 +55,22 @@ pub(super) fn create(protocol: u8, spec: &SetSpec, revision: u8) -> NetfilterReq
         if let Some(seconds) = spec.timeout_seconds {
             data.u32_be(set::TIMEOUT, seconds);
         }
+        if spec.marks {
+            data.u32_be(set::CADT_FLAGS, WITH_SKBINFO);
+        }
     });
     message
 }
 
 /// Destroys a set. With `NLM_F_EXCL`: else a missing set is no error on newer kernels.
-pub(super) fn destroy(protocol: u8, name: &str) -> NetfilterRequest {
+pub(super) fn destroy(protocol: u8, name: &str) -> Request {
     let mut message = request(protocol, Command::Destroy, NLM_F_EXCL, NFPROTO_UNSPEC);
     message.text(command::SETNAME, name);
     message
 }
 
 /// Exchanges two sets.
-pub(super) fn swap(protocol: u8, one: &str, other: &str) -> NetfilterRequest {
+pub(super) fn swap(protocol: u8, one: &str, other: &str) -> Request {
     let mut message = request(protocol, Command::Swap, 0, NFPROTO_UNSPEC);
     message.text(command::SETNAME, one);
     message.text(command::SETNAME2, other);
@@ -75,14 +78,14 @@ pub(super) fn swap(protocol: u8, one: &str, other: &str) -> NetfilterRequest {
 }
 
 /// Dumps the headers of all sets, no entries.
-pub(super) fn list_headers(protocol: u8) -> NetfilterRequest {
+pub(super) fn list_headers(protocol: u8) -> Request {
     let mut message = request(protocol, Command::List, NLM_F_DUMP, NFPROTO_UNSPEC);
     message.u32_be(command::FLAGS, LIST_HEADER);
     message
 }
 
 /// Dumps one set with its entries.
-pub(super) fn list(protocol: u8, name: &str) -> NetfilterRequest {
+pub(super) fn list(protocol: u8, name: &str) -> Request {
     let mut message = request(protocol, Command::List, NLM_F_DUMP, NFPROTO_UNSPEC);
     message.text(command::SETNAME, name);
     message
@@ -94,8 +97,8 @@ pub(super) fn batch(
     protocol: u8,
     command: Command,
     spec: &SetSpec,
-    entries: &mut Peekable<impl Iterator<Item = (Entry, Option<u32>)>>,
-) -> NetfilterRequest {
+    entries: &mut Peekable<impl Iterator<Item = (Entry, Attachment)>>,
+) -> Request {
     let family = kind::protocol_family(spec.kind, spec.family);
     let mut message = request(protocol, command, 0, family);
     message.text(command::SETNAME, &spec.name);
@@ -104,10 +107,10 @@ pub(super) fn batch(
         let mut lines = 1..=BATCH_ENTRIES;
         while nest.len() + element::MAX_BYTES <= BATCH_BYTES
             && let Some(line) = lines.next()
-            && let Some((entry, timeout_seconds)) = entries.next()
+            && let Some((entry, attachment)) = entries.next()
         {
             nest.nested(command::DATA, |data| {
-                element::encode(data, entry, timeout_seconds, line);
+                element::encode(data, entry, attachment, line);
             });
         }
     });

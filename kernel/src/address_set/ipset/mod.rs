@@ -18,9 +18,10 @@ use self::decode::{Listing, Versions};
 use self::refusal::Refusal;
 use super::limits::{check_entry, check_name};
 use super::{
-    AddressSetError, AddressSets, Entry, Family, ListedEntry, SetHeader, SetKind, SetSpec,
+    AddressSetError, AddressSets, Attachment, Entry, Family, ListedEntry, Mark, SetHeader, SetKind,
+    SetSpec,
 };
-use crate::netlink::{NetfilterRequest, NetlinkError, NetlinkSocket, ReadAnswer, settled};
+use crate::netlink::{NetlinkError, NetlinkSocket, ReadAnswer, Request, settled};
 
 /// `EINVAL`: nfnetlink's answer for a subsystem that it lacks.
 const EINVAL: i32 = 22;
@@ -98,7 +99,7 @@ impl IpsetNetlink {
 
     fn ask_versions(
         &mut self,
-        request: NetfilterRequest,
+        request: Request,
         decode: impl Fn(&[u8]) -> Result<Versions, String>,
         about: About<'_>,
     ) -> Result<Versions, AddressSetError> {
@@ -110,7 +111,7 @@ impl IpsetNetlink {
 
     fn ask(
         &mut self,
-        request: NetfilterRequest,
+        request: Request,
         about: About<'_>,
         read: &mut ReadAnswer<'_>,
     ) -> Result<(), AddressSetError> {
@@ -120,7 +121,7 @@ impl IpsetNetlink {
     }
 
     /// Sends a request that is answered by yes or no.
-    fn tell(&mut self, request: NetfilterRequest, about: About<'_>) -> Result<(), AddressSetError> {
+    fn tell(&mut self, request: Request, about: About<'_>) -> Result<(), AddressSetError> {
         self.ask(request, about, &mut |_, _| Ok(()))
     }
 
@@ -131,7 +132,7 @@ impl IpsetNetlink {
         command: Command,
         about: About<'_>,
         set: &SetSpec,
-        entries: &(impl ExactSizeIterator<Item = (Entry, Option<u32>)> + Clone),
+        entries: &(impl ExactSizeIterator<Item = (Entry, Attachment)> + Clone),
     ) -> Result<(), AddressSetError> {
         entries
             .clone()
@@ -169,7 +170,7 @@ impl AddressSets for IpsetNetlink {
     }
 
     fn add(&mut self, set: &SetSpec, entries: &[Entry]) -> Result<(), AddressSetError> {
-        let entries = entries.iter().map(|entry| (*entry, None));
+        let entries = entries.iter().map(|entry| (*entry, Attachment::default()));
         self.change(Command::Add, About::of("add", set), set, &entries)
     }
 
@@ -180,12 +181,23 @@ impl AddressSets for IpsetNetlink {
     ) -> Result<(), AddressSetError> {
         let entries = entries
             .iter()
-            .map(|(entry, seconds)| (*entry, Some(*seconds)));
+            .map(|(entry, seconds)| (*entry, Attachment::lifetime(*seconds)));
+        self.change(Command::Add, About::of("add", set), set, &entries)
+    }
+
+    fn add_marked(
+        &mut self,
+        set: &SetSpec,
+        entries: &[(Entry, Mark)],
+    ) -> Result<(), AddressSetError> {
+        let entries = entries
+            .iter()
+            .map(|(entry, mark)| (*entry, Attachment::mark(*mark)));
         self.change(Command::Add, About::of("add", set), set, &entries)
     }
 
     fn delete(&mut self, set: &SetSpec, entries: &[Entry]) -> Result<(), AddressSetError> {
-        let entries = entries.iter().map(|entry| (*entry, None));
+        let entries = entries.iter().map(|entry| (*entry, Attachment::default()));
         self.change(Command::Delete, About::of("delete", set), set, &entries)
     }
 

@@ -17,6 +17,7 @@ const TYPE_MISMATCH: i32 = 4102;
 const INVALID_CIDR: i32 = 4104;
 const INVALID_FAMILY: i32 = 4106;
 const TIMEOUT: i32 = 4107;
+const SKBINFO: i32 = 4114;
 const REFERENCED: i32 = 4108;
 const ADDRESS_V4: i32 = 4109;
 const ADDRESS_V6: i32 = 4110;
@@ -77,6 +78,7 @@ impl From<Refusal<'_>> for AddressSetError {
             TYPE_MISMATCH => mismatch("the two sets are of different kinds or families"),
             INVALID_CIDR => mismatch("the kernel does not take this prefix length"),
             TIMEOUT => mismatch("the set was created without timeouts"),
+            SKBINFO => mismatch("the set was created without marks"),
             INVALID_FAMILY | ADDRESS_V4 | ADDRESS_V6 => mismatch("the set is of another family"),
             NULL_ELEMENT => mismatch("the kernel does not take this entry"),
             INVALID_PROTOCOL | MISSING_PROTOCOL => {

@@ -8,8 +8,10 @@ use proptest::prelude::*;
 use super::attributes::Command;
 use super::decode::{Listing, Versions, header, refused_line};
 use super::{element, encode};
-use crate::address_set::{Entry, Family, IpProtocol, SetKind, SetSpec};
-use crate::netlink::{NETFILTER_HEADER, NETLINK_HEADER, NFPROTO_UNSPEC, NetfilterRequest};
+use crate::address_set::{
+    Attachment, Entry, Family, IpProtocol, ListedEntry, Mark, SetKind, SetSpec,
+};
+use crate::netlink::{NETFILTER_HEADER, NETLINK_HEADER, NFPROTO_UNSPEC, Request};
 
 fn spec(kind: SetKind, family: Family) -> SetSpec {
     SetSpec {
@@ -19,6 +21,7 @@ fn spec(kind: SetKind, family: Family) -> SetSpec {
         max_entries: 70_000,
         expected_entries: 20_000,
         timeout_seconds: Some(30),
+        marks: true,
     }
 }
 
@@ -59,9 +62,9 @@ fn entry() -> impl Strategy<Value = (Family, Entry)> {
 }
 
 /// The message as an answer of the kernel would carry it: with the set's type told first.
-fn as_answer(request: NetfilterRequest, kind: SetKind) -> Vec<u8> {
+fn as_answer(request: Request, kind: SetKind) -> Vec<u8> {
     let bytes = request.into_bytes();
-    let mut typed = NetfilterRequest::new(0, 0, 0, NFPROTO_UNSPEC);
+    let mut typed = Request::netfilter(0, 0, 0, NFPROTO_UNSPEC);
     typed.text(super::attributes::command::TYPENAME, &kind.to_string());
     let mut answer = typed.into_bytes().split_off(NETLINK_HEADER);
     answer.extend_from_slice(&bytes[NETLINK_HEADER + NETFILTER_HEADER..]);
@@ -72,23 +75,27 @@ proptest! {
     #[test]
     fn every_entry_comes_back_as_it_was_written(
         (family, entry) in entry(),
-        timeout in proptest::option::of(any::<u32>()),
+        timeout_seconds in proptest::option::of(any::<u32>()),
+        mark in proptest::option::of(any::<(u32, u32)>()),
     ) {
         let set = spec(entry.kind(), family);
-        let mut entries = std::iter::once((entry, timeout)).peekable();
+        let mark = mark.map(|(value, mask)| Mark { value, mask });
+        let attachment = Attachment { timeout_seconds, mark };
+        let mut entries = std::iter::once((entry, attachment)).peekable();
         let request = encode::batch(7, Command::Add, &set, &mut entries);
         let mut listing = Listing::default();
         listing.take(&as_answer(request, set.kind)).unwrap();
-        prop_assert_eq!(listing.entries.len(), 1);
-        prop_assert_eq!(listing.entries[0].entry, entry);
-        prop_assert_eq!(listing.entries[0].timeout_seconds, timeout);
+        let expected = ListedEntry { entry, timeout_seconds, mark };
+        prop_assert_eq!(listing.entries, [expected]);
     }
 
     #[test]
-    fn an_entry_is_never_longer_than_its_bound((_, entry) in entry(), timeout in any::<u32>()) {
-        let mut message = NetfilterRequest::new(0, 0, 0, NFPROTO_UNSPEC);
+    fn an_entry_is_never_longer_than_its_bound((_, entry) in entry()) {
+        let mut message = Request::netfilter(0, 0, 0, NFPROTO_UNSPEC);
         let empty = message.len();
-        message.nested(7, |nest| element::encode(nest, entry, Some(timeout), 1));
+        let mark = Some(Mark { value: 1, mask: 1 });
+        let all = Attachment { mark, ..Attachment::lifetime(9) };
+        message.nested(7, |nest| element::encode(nest, entry, all, 1));
         prop_assert!(message.len() - empty <= element::MAX_BYTES);
     }
 
@@ -110,8 +117,9 @@ fn batches_hold_every_entry_once_and_never_outgrow_their_nest() {
             Family::V4 => IpAddr::from(n.to_be_bytes()),
             Family::V6 => IpAddr::from(u128::from(n).to_be_bytes()),
         };
+        let lifetime = Attachment::lifetime(9);
         let all: Vec<_> = (1..=5_000)
-            .map(|n| (Entry::IpPortIp(ip(n), IpProtocol::TCP, 80, ip(n)), Some(9)))
+            .map(|n| (Entry::IpPortIp(ip(n), IpProtocol::TCP, 80, ip(n)), lifetime))
             .collect();
         let set = spec(SetKind::HashIpPortIp, family);
         let mut rest = all.iter().copied().peekable();
@@ -124,7 +132,12 @@ fn batches_hold_every_entry_once_and_never_outgrow_their_nest() {
             let mut listing = Listing::default();
             listing.take(&as_answer(request, set.kind)).unwrap();
             assert!(listing.entries.len() <= 1_000);
-            read.extend(listing.entries.iter().map(|listed| (listed.entry, Some(9))));
+            read.extend(
+                listing
+                    .entries
+                    .iter()
+                    .map(|listed| (listed.entry, lifetime)),
+            );
         }
         assert_eq!(read, all);
         assert_eq!(messages, if family == Family::V4 { 5 } else { 7 });
@@ -165,8 +178,8 @@ fn an_entry_is_written_as_the_ipset_program_writes_it() {
         \x05\x00\x15\x00\x08\x00\x00\x00";
     let net = IpNet::new(IpAddr::from([10, 0, 0, 0]), 8).unwrap();
     let entry = Entry::IpPortNet(IpAddr::from([10, 1, 2, 3]), IpProtocol::SCTP, 9, net);
-    let mut message = NetfilterRequest::new(6, 9, 0, NFPROTO_UNSPEC);
-    element::encode(&mut message, entry, None, 1);
+    let mut message = Request::netfilter(6, 9, 0, NFPROTO_UNSPEC);
+    element::encode(&mut message, entry, Attachment::default(), 1);
     let written = message
         .into_bytes()
         .split_off(NETLINK_HEADER + NETFILTER_HEADER);

@@ -21,11 +21,12 @@ impl Refusal {
     }
 }
 
-/// Carries out `input`, at most `max_tables` tables of it. A table is committed whole or not at all; those before stay.
+/// Carries out `input`, at most `max_tables` tables of it, and counts them in `commits`. A table is committed whole or not at all; those before stay.
 pub(super) fn interpret(
     ruleset: &mut Ruleset,
     input: &str,
     max_tables: usize,
+    commits: &mut u32,
 ) -> Result<(), Refusal> {
     let mut open: Option<(Table, TableState)> = None;
     let mut committed = 0;
@@ -49,6 +50,7 @@ pub(super) fn interpret(
                 *ruleset.table(*table) = std::mem::take(state);
                 open = None;
                 committed += 1;
+                *commits += 1;
             }
             (Some((_, state)), line) => command(state, line).map_err(refuse)?,
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Family, Iptables, IptablesError, SavedTable, Table, Variant};
+use super::{Family, Iptables, IptablesError, Listed, Stamp, Table, Variant};
 
 mod interpret;
 mod ruleset;
@@ -29,6 +29,8 @@ struct Shared {
     v6: Ruleset,
     failures: Vec<PlannedFailure>,
     calls: Vec<Call>,
+    /// Tables committed so far.
+    commits: u32,
 }
 
 /// One call, as it was made.
@@ -41,8 +43,8 @@ pub enum Call {
         /// The whole text.
         input: String,
     },
-    /// Of [`Iptables::save`].
-    Save {
+    /// Of [`Iptables::list`].
+    List {
         /// Family.
         family: Family,
         /// Table.
@@ -55,8 +57,8 @@ pub enum Call {
 pub enum Operation {
     /// [`Iptables::restore`]
     Restore,
-    /// [`Iptables::save`]
-    Save,
+    /// [`Iptables::list`]
+    List,
 }
 
 #[derive(Debug)]
@@ -179,26 +181,38 @@ impl Iptables for MemoryIptables {
         });
         let failure = shared.due(Operation::Restore);
         let tables = failure.as_ref().map_or(usize::MAX, |f| f.tables_committed);
-        let outcome = interpret(shared.ruleset(family), input, tables);
+        let mut commits = 0;
+        let outcome = interpret(shared.ruleset(family), input, tables, &mut commits);
+        shared.commits += commits;
         match failure {
             Some(failure) => Err(failure.error),
             None => outcome.map_err(|refusal| refusal.into_error(input)),
         }
     }
 
-    fn save(
+    fn list(
         &mut self,
         family: Family,
         table: Table,
-        keep: &dyn Fn(&str) -> bool,
-    ) -> Result<SavedTable, IptablesError> {
+        on_item: &mut dyn FnMut(Listed<'_>),
+    ) -> Result<(), IptablesError> {
         self.programs_started += 1;
         let mut shared = self.lock();
-        shared.calls.push(Call::Save { family, table });
-        match shared.due(Operation::Save) {
-            Some(failure) => Err(failure.error),
-            None => Ok(shared.ruleset(family).table(table).saved(keep)),
+        shared.calls.push(Call::List { family, table });
+        if let Some(failure) = shared.due(Operation::List) {
+            return Err(failure.error);
         }
+        for (name, rules) in shared.ruleset(family).table(table).listed() {
+            on_item(Listed::Chain(name));
+            for rule in rules {
+                on_item(Listed::Rule { chain: name, rule });
+            }
+        }
+        Ok(())
+    }
+
+    fn stamp(&mut self) -> Option<Stamp> {
+        (self.variant == Variant::Nft).then(|| Stamp::made_up(self.lock().commits))
     }
 
     fn programs_started(&self) -> u64 {

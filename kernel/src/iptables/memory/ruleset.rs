@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::canonical::target;
-use super::super::{SavedChain, SavedTable, Table, canonical};
+use super::super::{Table, canonical};
 
 /// `XT_EXTENSION_MAXNAMELEN` less the terminator.
 const MAX_CHAIN_NAME: usize = 28;
@@ -100,20 +100,6 @@ impl TableState {
         built_in
             .chain(others)
             .map(|(name, rules)| (name.as_str(), rules.as_slice()))
-    }
-
-    pub(super) fn saved(&self, keep: &dyn Fn(&str) -> bool) -> SavedTable {
-        let chain = |(name, rules): (&str, &[String])| SavedChain {
-            name: name.to_owned(),
-            rules: if keep(name) {
-                rules.to_vec()
-            } else {
-                Vec::new()
-            },
-        };
-        SavedTable {
-            chains: self.listed().map(chain).collect(),
-        }
     }
 
     /// `:CHAIN`: a chain of users is created, or emptied; a built-in one keeps its rules.

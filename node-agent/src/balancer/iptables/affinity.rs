@@ -155,6 +155,20 @@ impl AffinitySets {
     }
 
     /// Destroys all affinity sets; goes on after errors.
+    /// The kernel holds some of our affinity sets.
+    pub(super) fn is_present(&mut self) -> Result<bool, AddressSetError> {
+        for &family in &self.families {
+            if !self
+                .kernel
+                .headers(names::affinity_prefix(family))?
+                .is_empty()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     pub(super) fn remove(&mut self) -> Vec<AddressSetError> {
         self.held.clear();
         self.retired.clear();
@@ -243,5 +257,6 @@ fn spec(name: &str, family: Family, timeout: u32) -> SetSpec {
         max_entries: MAX_CLIENTS,
         expected_entries: BUCKETS,
         timeout_seconds: Some(timeout),
+        marks: false,
     }
 }

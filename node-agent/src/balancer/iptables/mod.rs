@@ -7,15 +7,17 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use sluice_kernel::address_set::AddressSets;
 use sluice_kernel::iptables::Table;
 use sluice_service_plan::model::{Family, NodeFacts, Settings};
 use sluice_service_plan::plan::{Plan, PlanChange, ServicePlan};
 
-use super::{Balancer, Scope};
+use super::{Balancer, Drained, Scope};
 use crate::data_plane::{DataPlaneError, Drift, SyncReport};
 use crate::family::{kernel_family, plan_family};
+use crate::glue::IpvsPart;
 use crate::glue::iptables::rules as glue;
 use crate::ruleset::{ChainTable, Jump, Place, SharedRuleSet};
 
@@ -160,6 +162,11 @@ impl Balancer for IptablesBalancer {
         self.edit(|table| table.drop_jumps_to(names::SERVICES))
     }
 
+    /// Connections do not need the chains that translated them.
+    fn drain(&mut self, _: Instant) -> Result<Drained, DataPlaneError> {
+        Ok(Drained::default())
+    }
+
     fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
         Ok(self.affinity.check()?)
     }
@@ -170,26 +177,43 @@ impl Balancer for IptablesBalancer {
     }
 
     fn remove(&mut self) -> Vec<DataPlaneError> {
-        let mut errors: Vec<DataPlaneError> = Vec::new();
-        {
-            let mut rules = self.rules.lock();
-            rules.distrust();
-            errors.extend(rules.load().err().map(DataPlaneError::from));
-            for family in rules.families() {
-                if let Some(table) = rules.table(family, Table::Nat) {
-                    table.begin_all();
-                    table.finish_all(&|chain| !glue::owns(chain));
-                }
-            }
-            errors.extend(rules.commit().err().map(DataPlaneError::from));
-        }
-        self.trees.iter_mut().for_each(FamilyTrees::clear);
+        let mut errors = self.remove_rules();
         errors.extend(self.affinity.remove().into_iter().map(DataPlaneError::from));
         errors
     }
 }
 
 impl IptablesBalancer {
+    /// The kernel holds something of it, as far as was read.
+    pub fn is_present(&mut self) -> Result<bool, DataPlaneError> {
+        let mut rules = self.rules.lock();
+        for family in rules.families() {
+            let table = rules.table(family, Table::Nat);
+            if table.is_some_and(|table| table.names().any(|chain| !glue::owns(chain))) {
+                return Ok(true);
+            }
+        }
+        drop(rules);
+        Ok(self.affinity.is_present()?)
+    }
+
+    /// Removes its chains, not the sets, which other rules may use; goes on after errors.
+    pub fn remove_rules(&mut self) -> Vec<DataPlaneError> {
+        let mut errors: Vec<DataPlaneError> = Vec::new();
+        let mut rules = self.rules.lock();
+        rules.distrust();
+        errors.extend(rules.load().err().map(DataPlaneError::from));
+        for family in rules.families() {
+            if let Some(table) = rules.table(family, Table::Nat) {
+                table.begin_all();
+                table.finish_all(&|chain| !glue::owns(chain));
+            }
+        }
+        errors.extend(rules.commit().err().map(DataPlaneError::from));
+        self.trees.iter_mut().for_each(FamilyTrees::clear);
+        errors
+    }
+
     fn edit(&mut self, edit: impl Fn(&mut ChainTable)) -> Result<SyncReport, DataPlaneError> {
         let mut rules = self.rules.lock();
         let before = rules.counts().0;
@@ -209,5 +233,6 @@ fn inputs(family: Family, plan: &Plan) -> glue::Inputs<'_> {
         family,
         node: &plan.node,
         settings: &plan.settings,
+        ipvs: IpvsPart::None,
     }
 }

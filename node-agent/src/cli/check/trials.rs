@@ -65,6 +65,7 @@ pub(super) fn address_sets() -> Vec<Trial> {
                 max_entries: 16,
                 expected_entries: 16,
                 timeout_seconds: None,
+                marks: false,
             };
             let made = sets.create(&spec).and_then(|()| sets.destroy(&spec.name));
             trial(format!("address set {kind}"), made)

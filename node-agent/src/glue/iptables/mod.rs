@@ -8,9 +8,9 @@ use sluice_kernel::iptables::Table;
 use sluice_service_plan::model::{NodeFacts, ObjectName, Settings};
 use sluice_service_plan::plan::{Plan, ServicePlan};
 
-use super::Glue;
 use super::membership::{depends_on_addresses, of_node, of_service};
 use super::sets::GlueSets;
+use super::{Glue, IpvsPart};
 use crate::balancer::Scope;
 use crate::data_plane::{DataPlaneError, Drift, SyncReport};
 use crate::family::plan_family;
@@ -25,6 +25,7 @@ pub struct IptablesGlue {
     /// As of the last step.
     node: Arc<NodeFacts>,
     settings: Arc<Settings>,
+    ipvs: IpvsPart,
 }
 
 impl IptablesGlue {
@@ -41,6 +42,7 @@ impl IptablesGlue {
             sets: GlueSets::new(sets, &families),
             node: Arc::default(),
             settings: Arc::default(),
+            ipvs: IpvsPart::None,
         }
     }
 
@@ -100,23 +102,20 @@ impl IptablesGlue {
         Ok(())
     }
 
-    fn put_chains(&mut self, plan: &Plan, all: bool) -> Result<u64, DataPlaneError> {
+    fn put_chains(&mut self, all: bool) -> Result<u64, DataPlaneError> {
         let mut rules = self.rules.lock();
+        let covered = rules.covers(Table::Mangle);
+        rules.cover_mangle(covered || self.ipvs != IpvsPart::None)?;
         let before = rules.counts().0;
         for family in rules.families() {
             let inputs = rules::Inputs {
                 family: plan_family(family),
-                node: &plan.node,
-                settings: &plan.settings,
+                node: &self.node,
+                settings: &self.settings,
+                ipvs: self.ipvs,
             };
-            for (table, chains, jumps) in [
-                (
-                    Table::Filter,
-                    rules::filter(&inputs),
-                    &rules::FILTER_JUMPS[..],
-                ),
-                (Table::Nat, rules::nat(&inputs), &rules::NAT_JUMPS[..]),
-            ] {
+            for table in rules.tables() {
+                let (chains, jumps) = rules::of_table(table, &inputs);
                 let Some(table) = rules.table(family, table) else {
                     continue;
                 };
@@ -126,7 +125,12 @@ impl IptablesGlue {
                 for chain in chains {
                     table.put(chain);
                 }
-                for jump in jumps {
+                for to in rules::SOMETIMES_LED_TO {
+                    if jumps.iter().all(|jump| jump.to != to) {
+                        table.drop_jumps_to(to);
+                    }
+                }
+                for jump in &jumps {
                     table.put_jump(jump);
                 }
                 if all {
@@ -135,13 +139,57 @@ impl IptablesGlue {
             }
         }
         rules.commit()?;
+        rules.cover_mangle(self.ipvs != IpvsPart::None)?;
         Ok(rules.counts().0 - before)
+    }
+
+    /// What the chains that are there say.
+    fn read_ipvs_part(&self) -> IpvsPart {
+        let mut rules = self.rules.lock();
+        let families = rules.families();
+        let mut has = |chain| {
+            families.iter().any(|family| {
+                let table = rules.table(*family, Table::Nat);
+                table.is_some_and(|table| table.contains(chain))
+            })
+        };
+        if has(rules::IPVS) {
+            IpvsPart::New
+        } else if has(rules::IPVS_REFUSE) {
+            IpvsPart::Old
+        } else {
+            IpvsPart::None
+        }
     }
 }
 
 impl Glue for IptablesGlue {
     fn adopt(&mut self) -> Result<(), DataPlaneError> {
-        Ok(self.rules.lock().load()?)
+        self.rules.lock().load()?;
+        self.ipvs = self.read_ipvs_part();
+        if self.ipvs != IpvsPart::None {
+            self.rules.lock().cover_mangle(true)?;
+        }
+        Ok(())
+    }
+
+    fn ipvs_part(&self) -> IpvsPart {
+        self.ipvs
+    }
+
+    fn set_ipvs_part(&mut self, part: IpvsPart) -> Result<SyncReport, DataPlaneError> {
+        let before = std::mem::replace(&mut self.ipvs, part);
+        if before == part {
+            return Ok(SyncReport::default());
+        }
+        let put = self.put_chains(true);
+        if put.is_err() {
+            self.ipvs = before;
+        }
+        Ok(SyncReport {
+            transactions: put?,
+            ..SyncReport::default()
+        })
     }
 
     fn prepare(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError> {
@@ -155,7 +203,7 @@ impl Glue for IptablesGlue {
             ..SyncReport::default()
         };
         if constants {
-            report.transactions = self.put_chains(plan, all)?;
+            report.transactions = self.put_chains(all)?;
         }
         Ok(report)
     }
@@ -177,33 +225,43 @@ impl Glue for IptablesGlue {
         Ok(drifts)
     }
 
-    fn remove(&mut self) -> Vec<DataPlaneError> {
+    fn remove_rules(&mut self) -> Vec<DataPlaneError> {
         let mut errors: Vec<DataPlaneError> = Vec::new();
-        {
-            let mut rules = self.rules.lock();
-            rules.distrust();
-            if let Err(error) = rules.load() {
-                errors.push(error.into());
-            }
-            for family in rules.families() {
-                for table in crate::ruleset::TABLES {
-                    if let Some(table) = rules.table(family, table) {
-                        table.begin_all();
-                        finish(table);
-                    }
+        let mut rules = self.rules.lock();
+        rules.distrust();
+        if let Err(error) = rules.load() {
+            errors.push(error.into());
+        }
+        drop(rules);
+        if self.read_ipvs_part() != IpvsPart::None {
+            let covered = self.rules.lock().cover_mangle(true);
+            errors.extend(covered.err().map(DataPlaneError::from));
+        }
+        let mut rules = self.rules.lock();
+        for family in rules.families() {
+            for table in rules.tables() {
+                if let Some(table) = rules.table(family, table) {
+                    table.begin_all();
+                    finish(table);
                 }
             }
-            errors.extend(rules.commit().err().map(DataPlaneError::from));
         }
+        errors.extend(rules.commit().err().map(DataPlaneError::from));
+        self.ipvs = IpvsPart::None;
+        errors
+    }
+
+    fn remove(&mut self) -> Vec<DataPlaneError> {
+        let mut errors = self.remove_rules();
         errors.extend(self.sets.remove().into_iter().map(DataPlaneError::from));
         errors
     }
 }
 
-/// In the filter table everything of ours is the glue's; in the nat table the balancer has chains too.
+/// In the nat table the balancer has chains too; in the others everything of ours is the glue's.
 fn finish(table: &mut ChainTable) {
-    let filter = table.table() == Table::Filter;
-    table.finish_all(&|chain| filter || rules::owns(chain));
+    let shared = table.table() == Table::Nat;
+    table.finish_all(&|chain| !shared || rules::owns(chain));
 }
 
 fn members(plan: &Plan) -> impl Iterator<Item = super::membership::Member> + '_ {

@@ -305,7 +305,8 @@ fn kind_of(head: &Head<'_>) -> Result<Kind, Fault> {
     Ok(kind)
 }
 
-fn hash_of(value: &(impl Hash + ?Sized)) -> u64 {
+/// The hash by which texts are compared.
+pub(super) fn hash_of(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

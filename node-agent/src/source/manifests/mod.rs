@@ -4,13 +4,14 @@
 //! nothing is kept but its name and a hash of its text; its fields go out with the [`Update`](super::Update).
 //!
 //! The last good state stays: an object that became invalid keeps its last good version, a file that cannot be parsed
-//! keeps all its objects. An object in two files is taken from the first by file name. A deleted file takes its objects along.
+//! keeps all its objects; copies of the files carry that over a restart. An object in two files is taken from the first by file name. A deleted file takes its objects along.
 
 mod claims;
 mod decode;
 mod directory;
 mod document;
 mod file;
+mod last_good;
 mod locate;
 mod object;
 mod policies;

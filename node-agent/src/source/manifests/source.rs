@@ -14,6 +14,7 @@ use super::ManifestError;
 use super::claims::Claims;
 use super::directory::{self, Stamp};
 use super::file::{self, Content, Entry};
+use super::last_good::LastGood;
 use super::object::{Object, ObjectKey, Policy};
 use super::policies;
 
@@ -39,6 +40,7 @@ pub struct ManifestSource {
     told_node: Option<NodeFacts>,
     told_policy: Option<ServiceProxyPolicySpec>,
     told_refusals: BTreeSet<Refusal>,
+    last_good: Option<LastGood>,
 }
 
 impl ManifestSource {
@@ -59,6 +61,24 @@ impl ManifestSource {
             told_node: None,
             told_policy: None,
             told_refusals: BTreeSet::new(),
+            last_good: None,
+        }
+    }
+
+    /// Keeps copies of the good files in this directory, for an agent that starts when one of them is broken.
+    #[must_use]
+    pub fn with_last_good(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.last_good = Some(LastGood::new(directory.into()));
+        self
+    }
+
+    /// Copies the files that became good. May take a while, so the update goes out first.
+    pub fn save_last_good(&mut self) {
+        // Before the first load it is not known which files there are; then the copies are all that is left of the broken ones.
+        let is_loaded = self.told_policy.is_some();
+        if let Some(last_good) = self.last_good.as_mut().filter(|_| is_loaded) {
+            let known = self.files.keys().map(|name| &**name).collect();
+            last_good.save(&self.directory, &known);
         }
     }
 
@@ -119,12 +139,15 @@ impl ManifestSource {
     }
 
     fn read_file(&mut self, name: &Arc<str>, stamp: Stamp, update: &mut Update) {
-        let former = self
-            .files
-            .remove(name)
-            .map(|file| file.objects)
-            .unwrap_or_default();
-        let (objects, refusals) = match self.read_content(name, &former) {
+        let known = self.files.remove(name);
+        let is_new = known.is_none();
+        let mut former = known.map(|file| file.objects).unwrap_or_default();
+        let mut read = self.read_content(name, &former);
+        let is_good = matches!(&read, Ok(content) if content.refusals.is_empty());
+        if is_new && !is_good && self.take_last_good(name, &mut former, update) {
+            read = self.read_content(name, &former);
+        }
+        let (objects, refusals) = match read {
             Ok(content) => self.take_content(name, former, content, update),
             Err(refusal) => (former, vec![refusal]),
         };
@@ -138,8 +161,25 @@ impl ManifestSource {
         );
     }
 
+    /// Puts the objects of a file's copy in force, as if the file had been read when it was good.
+    fn take_last_good(
+        &mut self,
+        name: &Arc<str>,
+        objects: &mut Box<[(ObjectKey, u64)]>,
+        update: &mut Update,
+    ) -> bool {
+        let text = self.last_good.as_ref().and_then(|copies| copies.text(name));
+        let read = text.map(|text| file::read(name, &text, &self.node_name, &HashMap::new()));
+        let Some(Ok(content)) = read else {
+            return false;
+        };
+        tracing::warn!(file = %name, "the file is broken: its objects are taken from the copy of its last good state");
+        *objects = self.take_content(name, Box::default(), content, update).0;
+        true
+    }
+
     fn read_content(
-        &self,
+        &mut self,
         name: &Arc<str>,
         former: &[(ObjectKey, u64)],
     ) -> Result<Content, Refusal> {
@@ -155,7 +195,14 @@ impl ManifestSource {
             .iter()
             .filter(|(key, _)| self.claims.is_held_by(key, name));
         let known: HashMap<u64, ObjectKey> = held.map(|(key, hash)| (*hash, key.clone())).collect();
-        file::read(name, &text, &self.node_name, &known)
+        let read = file::read(name, &text, &self.node_name, &known);
+        if let Some(last_good) = &mut self.last_good {
+            match &read {
+                Ok(content) if content.refusals.is_empty() => last_good.is_good(name, &text),
+                _ => last_good.is_broken(name),
+            }
+        }
+        read
     }
 
     /// Puts a file's objects in force and takes back those that it no longer has. Returns what is to be known of the file.
@@ -224,10 +271,17 @@ impl ManifestSource {
         }
     }
 
-    fn tell_node_and_policy(&mut self, update: &mut Update) {
+    /// The policies that select this node, the one that counts first.
+    fn selecting_policies(&self) -> Vec<&Policy> {
         let unlabelled = BTreeMap::new();
         let labels = self.node.as_ref().map_or(&unlabelled, |node| &node.labels);
-        let policy = policies::in_force(&self.policies, labels)
+        policies::selecting(&self.policies, labels)
+    }
+
+    fn tell_node_and_policy(&mut self, update: &mut Update) {
+        let selecting = self.selecting_policies();
+        let policy = selecting
+            .first()
             .map_or(&self.own_policy, |policy| &policy.spec);
         if self.told_policy.as_ref() != Some(policy) {
             self.told_policy = Some(policy.clone());
@@ -244,6 +298,14 @@ impl ManifestSource {
             self.told_node = Some(facts);
             update.node.clone_from(&self.told_node);
         }
+    }
+
+    /// The file that an object without namespace is taken from.
+    fn file_of(&self, kind: Kind, name: &str) -> Option<Arc<str>> {
+        let has_it = |(key, _): &(ObjectKey, u64)| key.kind == kind && &*key.name.name == name;
+        let mut files = self.files.iter();
+        let file = files.find(|(_, file)| file.objects.iter().any(has_it));
+        file.map(|(file, _)| file.clone())
     }
 
     fn tell_refusals(&mut self, update: &mut Update) {
@@ -264,7 +326,18 @@ impl ManifestSource {
                     "{holder} has it too and counts: remove it from one of the two files"
                 ),
             });
-        let standing: BTreeSet<Refusal> = of_files.chain(of_second_files).collect();
+        let selecting = self.selecting_policies();
+        let losers = policies::losers(&selecting).into_iter();
+        let of_policies = losers.map(|(policy, reason)| Refusal {
+            file: self.file_of(Kind::ServiceProxyPolicy, &policy.name),
+            line: None,
+            kind: Some(Kind::ServiceProxyPolicy),
+            object: policy.name.to_string(),
+            field: "spec.priority".to_owned(),
+            reason,
+        });
+        let standing: BTreeSet<Refusal> =
+            of_files.chain(of_second_files).chain(of_policies).collect();
         update.refusals = standing.difference(&self.told_refusals).cloned().collect();
         update.settled = self.told_refusals.difference(&standing).cloned().collect();
         self.told_refusals = standing;

@@ -128,6 +128,7 @@ impl ManifestWatch {
 impl Source for ManifestWatch {
     fn next_update(&mut self, wait: Duration) -> Result<Option<Update>, SourceError> {
         let deadline = Instant::now() + wait;
+        self.source.save_last_good();
         loop {
             if self.ensure_watched() || self.wait_for_change(deadline) {
                 match self.source.load() {

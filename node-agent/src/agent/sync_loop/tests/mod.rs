@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 use sluice_crds::v1alpha1::{IptablesVariant, ServiceProxyPolicySpec};
 use sluice_kernel::address_set::AddressSetError;
 use sluice_kernel::iptables::Variant;
+use sluice_kernel::modules::MemoryModules;
 use sluice_kernel::sysctl::ProcSysctls;
 use sluice_service_plan::model::{
     NodeFacts, ObjectName, Protocol, Service, ServicePort, ServiceType, TrafficPolicy,
@@ -19,8 +20,9 @@ use sluice_service_plan::plan::{Plan, PlanChange};
 use super::*;
 use crate::agent::inbox::Batch;
 use crate::agent::plane::Planes;
-use crate::agent::variant_ledger::VariantLedger;
+use crate::agent::plane_ledger::PlaneLedger;
 use crate::data_plane::{DataPlane, DataPlaneError, Programmed};
+use crate::settings::KernelVersion;
 
 /// What the scripted plane is told, and what it was asked.
 #[derive(Debug)]
@@ -80,10 +82,15 @@ impl Clock for Stage {
 }
 
 impl Planes for Stage {
-    fn open(&mut self, variant: Variant) -> Result<Box<dyn DataPlane>, DataPlaneError> {
+    fn open(
+        &mut self,
+        variant: Variant,
+        mode: ActiveMode,
+    ) -> Result<Box<dyn DataPlane>, DataPlaneError> {
         Ok(Box::new(FakePlane {
             stage: self.clone(),
             variant,
+            mode,
         }))
     }
 
@@ -95,9 +102,38 @@ impl Planes for Stage {
 struct FakePlane {
     stage: Stage,
     variant: Variant,
+    mode: ActiveMode,
 }
 
 impl DataPlane for FakePlane {
+    fn mode(&self) -> ActiveMode {
+        self.mode
+    }
+
+    fn switch(&mut self, mode: ActiveMode, _: &Plan) -> Result<SyncReport, DataPlaneError> {
+        self.stage
+            .call(self.variant, "switch", &format!(" {mode}"))?;
+        self.mode = mode;
+        Ok(self.stage.sync())
+    }
+
+    fn drain(&mut self, _: Drain) -> Result<SyncReport, DataPlaneError> {
+        Ok(SyncReport::default())
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn uses_ipvs(&self) -> bool {
+        self.mode == ActiveMode::IPVS
+    }
+
+    fn remove_rules(&mut self) -> Vec<DataPlaneError> {
+        let call = self.stage.call(self.variant, "remove", "");
+        call.err().into_iter().collect()
+    }
+
     fn reconcile(&mut self, plan: &Plan) -> Result<SyncReport, DataPlaneError> {
         self.stage.call(
             self.variant,
@@ -175,11 +211,12 @@ impl Bench {
             notices: Arc::default(),
             health_checks: sender,
         };
-        let ledger = VariantLedger::open(state_dir.path()).unwrap();
+        let ledger = PlaneLedger::open(state_dir.path()).unwrap();
         let sysctls = Box::new(ProcSysctls::below(&state_dir.path().join("sys")));
         let tunables = Tunables::new(sysctls, &state_dir.path().join("sysctls.json")).unwrap();
         let plane = Plane::new(Box::new(stage.clone()), ledger);
-        let sync_loop = SyncLoop::new(shared, Box::new(stage.clone()), plane, tunables);
+        let host = IpvsHost::new(Box::new(MemoryModules::new()), Ok(KernelVersion::new(6, 1)));
+        let sync_loop = SyncLoop::new(shared, Box::new(stage.clone()), plane, tunables, host);
         let bench = Self {
             stage,
             inbox,

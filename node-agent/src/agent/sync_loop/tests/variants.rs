@@ -15,7 +15,7 @@ fn another_variant_is_programmed_whole_and_verified_before_the_old_one_is_remove
             "legacy reconcile 1",
             "legacy verify",
             "nft remove",
-            "legacy verify"
+            "legacy check"
         ]
     );
     bench.push(service("b", None));

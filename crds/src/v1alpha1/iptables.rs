@@ -1,0 +1,23 @@
+//! iptables rules.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of iptables rules, in whatever mode they are used.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Iptables {
+    /// Which iptables binaries to use. Default: `Auto`.
+    pub variant: IptablesVariant,
+}
+
+/// Which iptables binaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum IptablesVariant {
+    /// The ones that the node uses already.
+    #[default]
+    Auto,
+    /// `iptables-legacy`.
+    Legacy,
+    /// `iptables-nft`.
+    NFT,
+}

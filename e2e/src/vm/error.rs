@@ -1,0 +1,69 @@
+//! Why a guest could not be had: never the command's own failure.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Errors of the VM lab itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VmError {
+    /// Files or processes.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A program that the lab needs could not be started or failed.
+    #[error("{program} failed; is its package installed (e2e/setup/packages)? {message}")]
+    Program {
+        /// Program and arguments.
+        program: String,
+        /// What it said.
+        message: String,
+    },
+    /// A package does not hold what a kernel package holds.
+    #[error("the kernel {name} has no {lacks}: choose another kernel package")]
+    NotAKernel {
+        /// The kernel asked for.
+        name: String,
+        /// What is not there.
+        lacks: String,
+    },
+    /// A share that cannot be given to the guest.
+    #[error("cannot share {share}: {reason}")]
+    Share {
+        /// As it was asked for.
+        share: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The guest did not come so far as to start the command.
+    #[error("the guest did not get ready: {reason}; console log: {}", .console.display())]
+    NotReady {
+        /// The most telling line of the console or of QEMU.
+        reason: String,
+        /// The guest's console.
+        console: PathBuf,
+    },
+    /// QEMU ended although the guest did not.
+    #[error("qemu ended with {status}: {message}; console log: {}", .console.display())]
+    Qemu {
+        /// Its status.
+        status: std::process::ExitStatus,
+        /// What it said.
+        message: String,
+        /// The guest's console.
+        console: PathBuf,
+    },
+}
+
+/// Makes a [`VmError::Io`] of an I/O error.
+pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> VmError {
+    move |source| VmError::Io {
+        what: what.into(),
+        source,
+    }
+}

@@ -1,0 +1,144 @@
+//! Endpoints come, terminate and go.
+
+use std::thread::sleep;
+use std::time::Instant;
+
+use sluice_e2e::changes::{Change, is_refused, lost};
+use sluice_e2e::lab::Outcome;
+use sluice_e2e::lab::load::{Attempt, Load};
+use sluice_e2e::lab::places::{A1, A2, B1, CLIENT, Place, ROUTER};
+use sluice_e2e::packets::build::{EndpointBuilder, all_ready, draining, ending, ready};
+use sluice_service_plan::model::Family;
+
+use crate::traffic::{
+    CONNECTIONS, DATAGRAMS, STEP, Traffic, answers_of, on_each_plane, route, vip, vip_of, web,
+};
+
+#[test]
+fn endpoints_come_and_go_one_by_one_and_nothing_fails() {
+    on_each_plane(|node| {
+        let all = [A1, A2, B1];
+        node.serve(&web(), &all_ready(all)).unwrap();
+        let traffic = Family::ALL.map(|family| Traffic::start(node, CLIENT, vip_of(family)));
+        let mut removals: Vec<(Place, Change, Instant)> = Vec::new();
+        for gone in all {
+            let left: Vec<EndpointBuilder> =
+                all.into_iter().filter(|p| *p != gone).map(ready).collect();
+            let removal = node.serve(&web(), &left).unwrap();
+            sleep(STEP);
+            removals.push((gone, removal, Instant::now()));
+            node.serve(&web(), &all_ready(all)).unwrap();
+            sleep(STEP);
+        }
+        for (family, traffic) in Family::ALL.into_iter().zip(traffic) {
+            let report = traffic.stop();
+            report.assert_nothing_lost(&format!("{family:?} endpoints come and go"), |attempt| {
+                removals
+                    .iter()
+                    .any(|(_, removal, _)| removal.meets(attempt))
+            });
+            assert_eq!(report.new.answers().len(), all.len());
+            for (gone, removal, back) in &removals {
+                for load in [&report.new, &report.datagrams] {
+                    assert_eq!(
+                        answers_of(load, gone, removal.done, *back),
+                        0,
+                        "{}",
+                        gone.name
+                    );
+                }
+            }
+        }
+        // Senders that never pause keep their conntrack entries: each removal must have moved those of its endpoint.
+        let moved: u64 = removals
+            .iter()
+            .map(|(_, r, _)| r.report.flows_deleted)
+            .sum();
+        assert!(moved > 0, "no steady sender was moved");
+    });
+}
+
+#[test]
+fn a_service_that_goes_from_no_endpoint_to_some_and_back_refuses_or_answers_and_loses_nothing() {
+    on_each_plane(|node| {
+        node.serve(&web(), &[]).unwrap();
+        let new = Load::new_connections(node.lab(), route(CLIENT, vip()), 200).unwrap();
+        let senders = Load::datagrams(node.lab(), route(CLIENT, vip()), 4, DATAGRAMS).unwrap();
+        sleep(STEP);
+        let mut phases: Vec<(Change, Instant)> = Vec::new();
+        let mut removals = Vec::new();
+        for _ in 0..5 {
+            let some = node.serve(&web(), &all_ready([A1, A2, B1])).unwrap();
+            sleep(STEP);
+            phases.push((some, Instant::now()));
+            removals.push(node.serve(&web(), &[]).unwrap());
+            sleep(STEP);
+        }
+        let last = node.serve(&web(), &all_ready([A1, A2])).unwrap();
+        sleep(STEP);
+        let (new, senders) = (new.stop(), senders.stop());
+        phases.push((last, Instant::now()));
+
+        let has_endpoint = |attempt: &Attempt| {
+            phases
+                .iter()
+                .any(|(some, until)| some.is_before(attempt) && attempt.at + attempt.took < *until)
+        };
+        let excused = |attempt: &Attempt| is_refused(attempt) && !has_endpoint(attempt);
+        eprintln!(
+            "  {} connections, {} of them refused; {} datagrams, {} of them not answered",
+            new.attempts.len(),
+            new.failures().len(),
+            senders.attempts.len(),
+            senders.failures().len()
+        );
+        assert_eq!(lost(&new, excused), [""; 0], "connections");
+        let in_flight = |attempt: &Attempt| removals.iter().any(|removal| removal.meets(attempt));
+        for answers in [new.answers(), senders.answers()] {
+            assert!(
+                !answers.contains_key(ROUTER.name),
+                "not translated: {answers:?}"
+            );
+        }
+        assert_eq!(
+            lost(&senders, |attempt| excused(attempt) || in_flight(attempt)),
+            [""; 0],
+            "datagrams"
+        );
+        assert!(new.failures().iter().any(|(_, o)| **o == Outcome::Refused));
+        assert!(
+            senders
+                .failures()
+                .iter()
+                .any(|(_, o)| **o == Outcome::Refused)
+        );
+    });
+}
+
+#[test]
+fn an_endpoint_that_terminates_keeps_its_connections_and_gets_no_new_ones() {
+    on_each_plane(|node| {
+        node.serve(&web(), &all_ready([A1])).unwrap();
+        let kept = Load::long_lived(node.lab(), route(CLIENT, vip()), 8, 40).unwrap();
+        sleep(STEP);
+        let new = Load::new_connections(node.lab(), route(CLIENT, vip()), CONNECTIONS).unwrap();
+        let both = node.serve(&web(), &all_ready([A1, A2])).unwrap();
+        sleep(STEP);
+        // It terminates, then serves no more, then is gone from the slice.
+        let change = node.serve(&web(), &[draining(A1), ready(A2)]).unwrap();
+        sleep(STEP);
+        node.serve(&web(), &[ending(A1), ready(A2)]).unwrap();
+        sleep(STEP);
+        node.serve(&web(), &[ready(A2)]).unwrap();
+        sleep(STEP);
+        let (new, kept) = (new.stop(), kept.stop());
+        assert_eq!(lost(&new, |_| false), [""; 0]);
+        assert_eq!(lost(&kept, |_| false), [""; 0]);
+        let answers = kept.answers();
+        assert_eq!(answers.keys().copied().collect::<Vec<_>>(), [A1.name]);
+        assert!(answers[A1.name] > 8 * 10, "{answers:?}");
+        assert!(answers_of(&new, &A2, both.done, change.began) > 0);
+        let end = Instant::now();
+        assert_eq!(answers_of(&new, &A1, change.done, end), 0);
+    });
+}

@@ -1,0 +1,154 @@
+//! What may hold something of ours, noted on disk before it does, so that nothing is forgotten after a crash; and the mode in use, by which
+//! `Auto` knows where it was.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sluice_crds::v1alpha1::ActiveMode;
+use sluice_kernel::iptables::Variant;
+
+const VARIANTS: &str = "iptables-variants";
+const MODE: &str = "mode";
+
+/// A ledger file could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {}: choose another --state-dir, or mend the directory", path.display())]
+pub struct LedgerError {
+    path: PathBuf,
+    operation: &'static str,
+    #[source]
+    source: io::Error,
+}
+
+/// The iptables variants with rules of ours, one a line, and the mode in use.
+#[derive(Debug)]
+pub struct PlaneLedger {
+    state_dir: PathBuf,
+    variants: BTreeSet<Variant>,
+    mode: Option<ActiveMode>,
+}
+
+impl PlaneLedger {
+    /// Reads the ledger of a state directory; words that mean nothing are left out.
+    pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
+        fs::create_dir_all(state_dir).map_err(|source| LedgerError {
+            path: state_dir.to_path_buf(),
+            operation: "create",
+            source,
+        })?;
+        let variants = read(&state_dir.join(VARIANTS))?;
+        let mode = read(&state_dir.join(MODE))?;
+        Ok(Self {
+            state_dir: state_dir.to_path_buf(),
+            variants: [Variant::Legacy, Variant::Nft]
+                .into_iter()
+                .filter(|variant| variants.lines().any(|line| line == variant.to_string()))
+                .collect(),
+            mode: [ActiveMode::IPTables, ActiveMode::IPVS]
+                .into_iter()
+                .find(|known| mode.trim() == known.to_string()),
+        })
+    }
+
+    /// Variants that may hold rules of ours, other than this one.
+    pub fn others(&self, variant: Variant) -> Vec<Variant> {
+        self.variants
+            .iter()
+            .copied()
+            .filter(|other| *other != variant)
+            .collect()
+    }
+
+    /// Notes a variant that is about to get rules of ours.
+    pub fn add(&mut self, variant: Variant) -> Result<(), LedgerError> {
+        if self.variants.insert(variant) {
+            self.write_variants()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Strikes out a variant that holds none any more.
+    pub fn remove(&mut self, variant: Variant) -> Result<(), LedgerError> {
+        if self.variants.remove(&variant) {
+            self.write_variants()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The mode that was in use last; absent before the first.
+    pub fn mode(&self) -> Option<ActiveMode> {
+        self.mode
+    }
+
+    /// Notes the mode in use.
+    pub fn set_mode(&mut self, mode: ActiveMode) -> Result<(), LedgerError> {
+        if self.mode.replace(mode) == Some(mode) {
+            return Ok(());
+        }
+        self.write(MODE, &mode.to_string())
+    }
+
+    fn write_variants(&self) -> Result<(), LedgerError> {
+        let names: Vec<_> = self.variants.iter().map(ToString::to_string).collect();
+        self.write(VARIANTS, &names.join("\n"))
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<(), LedgerError> {
+        let path = self.state_dir.join(file);
+        let beside = path.with_extension("new");
+        fs::write(&beside, text)
+            .and_then(|()| fs::rename(&beside, &path))
+            .map_err(|source| LedgerError {
+                path,
+                operation: "write",
+                source,
+            })
+    }
+}
+
+fn read(path: &Path) -> Result<String, LedgerError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(source) => Err(LedgerError {
+            path: path.to_path_buf(),
+            operation: "read",
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_added_is_known_to_the_next_run_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = PlaneLedger::open(dir.path()).unwrap();
+        ledger.add(Variant::Legacy).unwrap();
+        ledger.add(Variant::Nft).unwrap();
+        let mut next = PlaneLedger::open(dir.path()).unwrap();
+        assert_eq!(next.others(Variant::Nft), [Variant::Legacy]);
+        next.remove(Variant::Legacy).unwrap();
+        let last = PlaneLedger::open(dir.path()).unwrap();
+        assert!(last.others(Variant::Nft).is_empty());
+        assert_eq!(last.others(Variant::Legacy), [Variant::Nft]);
+    }
+
+    #[test]
+    fn the_mode_is_known_to_the_next_run_and_nonsense_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = PlaneLedger::open(dir.path()).unwrap();
+        assert_eq!(ledger.mode(), None);
+        ledger.set_mode(ActiveMode::IPVS).unwrap();
+        let next = PlaneLedger::open(dir.path()).unwrap();
+        assert_eq!(next.mode(), Some(ActiveMode::IPVS));
+        std::fs::write(dir.path().join(MODE), "IPV").unwrap();
+        assert_eq!(PlaneLedger::open(dir.path()).unwrap().mode(), None);
+    }
+}

@@ -1,0 +1,267 @@
+//! The kernel's IPVS picks the endpoint.
+//!
+//! [`desired`] says which virtual servers a plan asks for, [`found`] what of ours the kernel holds, [`steps`] how to get from the
+//! one to the other. IPVS has no transactions: the steps are taken in an order in which each is right.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::{Duration, Instant};
+
+use sluice_kernel::address_set::{AddressSets, Entry};
+use sluice_kernel::ipvs::{Change, Ipvs, ListedDestination};
+use sluice_kernel::links::Links;
+use sluice_service_plan::model::{Family, IpvsSettings};
+use sluice_service_plan::plan::{Plan, PlanChange};
+
+use super::{Balancer, Drained, Scope};
+use crate::data_plane::{DataPlaneError, Drift, SyncReport};
+use draining::Draining;
+use ledger::Ledger;
+use marks::Marks;
+use server::Server;
+use servers::Servers;
+use vips::Vips;
+
+mod desired;
+mod device;
+mod draining;
+mod found;
+mod ledger;
+mod marks;
+pub mod names;
+mod program;
+mod server;
+mod servers;
+mod steps;
+mod vips;
+mod write;
+
+/// The kernel doors that the balancer writes through.
+pub struct Doors {
+    /// Virtual servers.
+    pub ipvs: Box<dyn Ipvs>,
+    /// The device, addresses and routes of services.
+    pub links: Box<dyn Links>,
+    /// The sets that tell what is ours.
+    pub sets: Box<dyn AddressSets>,
+}
+
+/// See the module.
+pub struct IpvsBalancer {
+    servers: Servers,
+    ledger: Ledger,
+    vips: Vips,
+    marks: Marks,
+    draining: Draining,
+    /// Services' own addresses, with the port, among those that serve node ports.
+    explicit: HashSet<Entry>,
+    /// What was programmed last.
+    plan: Option<Plan>,
+    /// Real servers that it asks for.
+    real_servers: u64,
+    /// What is left, since another balancer takes the new connections.
+    retired: Option<BTreeSet<Server>>,
+}
+
+impl IpvsBalancer {
+    /// A balancer of these families that writes through these doors. It writes nothing until it is told to.
+    pub fn new(doors: Doors, families: &[Family]) -> Self {
+        Self {
+            servers: Servers::new(doors.ipvs),
+            ledger: Ledger::new(doors.sets, families),
+            vips: Vips::new(doors.links),
+            marks: Marks::default(),
+            draining: Draining::default(),
+            explicit: HashSet::new(),
+            plan: None,
+            real_servers: 0,
+            retired: None,
+        }
+    }
+
+    /// Lets go of the virtual servers whose connections have ended, and at last of those that have no connections to end.
+    fn drain_retired(
+        &mut self,
+        left: &mut BTreeSet<Server>,
+    ) -> Result<Vec<Server>, DataPlaneError> {
+        let mut gone = Vec::new();
+        for server in left.iter().filter(|server| server.lets_end()) {
+            let listed = self.servers.destinations(&server.key)?.unwrap_or_default();
+            let in_use = |found: &ListedDestination| {
+                found.connections.active + found.connections.inactive > 0
+            };
+            if !listed.iter().any(in_use) {
+                gone.push(*server);
+            }
+        }
+        let waiting = left.iter().filter(|server| server.lets_end()).count();
+        if gone.len() == waiting {
+            gone = left.iter().copied().collect();
+        }
+        left.retain(|server| !gone.contains(server));
+        Ok(gone)
+    }
+}
+
+impl Balancer for IpvsBalancer {
+    fn adopt(&mut self) -> Result<(), DataPlaneError> {
+        self.ledger.open()?;
+        Ok(self.vips.open()?)
+    }
+
+    fn apply(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError> {
+        // It is known again once all was written.
+        let former = self.plan.take();
+        let (report, plan) = match (scope, former) {
+            (Scope::Change(change), Some(mut former))
+                if !program::differs_everywhere(&former, plan) =>
+            {
+                let report = self.program_change(&former, plan, change)?;
+                take_over(&mut former, plan, change);
+                (report, former)
+            }
+            _ => (self.program_all(plan)?, plan.clone()),
+        };
+        self.plan = Some(plan);
+        Ok(report)
+    }
+
+    /// One that was retired is programmed with all that came meanwhile.
+    fn activate(&mut self) -> Result<SyncReport, DataPlaneError> {
+        match (self.retired.take(), self.plan.take()) {
+            (Some(_), Some(plan)) => {
+                let report = self.program_all(&plan)?;
+                self.plan = Some(plan);
+                Ok(report)
+            }
+            (_, plan) => {
+                self.plan = plan;
+                Ok(SyncReport::default())
+            }
+        }
+    }
+
+    /// New connections are kept away by others. From now on nothing is added, and what has no connections goes.
+    fn deactivate(&mut self) -> Result<SyncReport, DataPlaneError> {
+        if self.retired.is_none() {
+            let holdings = self.ledger.read()?;
+            self.ledger.note_sizes()?;
+            if self.plan.is_none() {
+                self.vips.resume(&holdings)?;
+            }
+            self.retired = Some(holdings.servers.into_iter().collect());
+        }
+        Ok(SyncReport::default())
+    }
+
+    fn drain(&mut self, now: Instant) -> Result<Drained, DataPlaneError> {
+        let mut report = SyncReport::default();
+        let grace = Duration::from_secs(self.settings().grace_seconds.into());
+        let mut changes = Vec::new();
+        let mut gone = BTreeSet::new();
+        for server in self.draining.servers() {
+            let listed = self.servers.destinations(&server.key)?;
+            let late = |since| now.saturating_duration_since(since) >= grace;
+            let ended = self.draining.look(server, listed.as_deref(), late, now);
+            changes.extend(ended.changes);
+            if let Some(addresses) = ended.server {
+                gone.insert(server);
+                for ip in addresses {
+                    self.vips.release(ip);
+                }
+            }
+        }
+        let mut waiting = self.draining.waiting();
+        if let Some(mut left) = self.retired.take() {
+            left.retain(|server| !gone.contains(server));
+            let ended = self.drain_retired(&mut left)?;
+            waiting = left.len();
+            self.retired = Some(left);
+            for server in &ended {
+                changes.push(Change::DeleteService(server.key));
+                let addresses = self.draining.remove(server);
+                for ip in addresses {
+                    self.vips.release(ip);
+                }
+            }
+            gone.extend(ended);
+        }
+        report += self.let_go(&changes, &gone)?;
+        Ok(Drained { report, waiting })
+    }
+
+    fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        if self.plan.is_none() && self.retired.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut drifts = self.vips.check()?;
+        drifts.extend(self.ledger.check()?);
+        Ok(drifts)
+    }
+
+    /// One that was retired is not as its plan says; it is looked at by counts.
+    fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        let mut drifts = self.check()?;
+        if let (None, Some(plan)) = (&self.retired, self.plan.take()) {
+            let differences = self.compare_all(&plan);
+            self.plan = Some(plan);
+            drifts.extend(differences?);
+        }
+        Ok(drifts)
+    }
+
+    fn servers(&self) -> (u64, u64) {
+        let draining = self.draining.waiting() as u64;
+        (self.ledger.servers(), self.real_servers + draining)
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        let servers = self.servers.conditions();
+        servers.chain(self.vips.conditions()).collect()
+    }
+
+    fn remove(&mut self) -> Vec<DataPlaneError> {
+        let mut errors: Vec<DataPlaneError> = Vec::new();
+        let holdings = match self.ledger.read() {
+            Ok(holdings) => holdings,
+            Err(error) => return vec![error.into()],
+        };
+        let delete = |server: &Server| Change::DeleteService(server.key);
+        let changes: Vec<Change> = holdings.servers.iter().map(delete).collect();
+        errors.extend(self.servers.write_departures(&changes).err());
+        let links = self.vips.remove(&holdings.addresses);
+        errors.extend(links.into_iter().map(DataPlaneError::from));
+        // Without the sets nobody could tell later what was ours.
+        if errors.is_empty() {
+            errors.extend(self.ledger.remove().into_iter().map(DataPlaneError::from));
+        }
+        self.draining = Draining::default();
+        self.plan = None;
+        self.retired = None;
+        errors
+    }
+}
+
+/// Makes the former plan the present one.
+fn take_over(former: &mut Plan, plan: &Plan, change: &PlanChange) {
+    former.node.clone_from(&plan.node);
+    former.settings.clone_from(&plan.settings);
+    for service in &change.services {
+        match plan.services.get(&service.name) {
+            Some(present) => {
+                let name = service.name.clone();
+                former.services.insert(name, present.clone());
+            }
+            None => {
+                former.services.remove(&service.name);
+            }
+        }
+    }
+}
+
+impl IpvsBalancer {
+    fn settings(&self) -> IpvsSettings {
+        let plan = self.plan.as_ref();
+        plan.map(|plan| plan.settings.ipvs.clone())
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,348 @@
+//! Service addresses as addresses of this node: which ones have to be, and how they come to be.
+//!
+//! IPVS sees only packets that are delivered to the node itself. The node's own addresses are so anyway.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+
+use sluice_kernel::links::{LinkError, Links};
+use sluice_service_plan::model::{Family, NodeFacts, VipBinding};
+
+use super::device::{Device, Source};
+use super::ledger::Holdings;
+use super::server::Server;
+use super::steps::address;
+use crate::data_plane::Drift;
+
+/// One address.
+#[derive(Debug, Clone, Copy, Default)]
+struct Vip {
+    /// How many virtual servers and marked frontends need it.
+    needed_by: u32,
+    /// It is in the ledger.
+    noted: bool,
+    /// It is bound in the way of the settings, with this source.
+    bound: Option<Source>,
+}
+
+/// All of them.
+pub(super) struct Vips {
+    device: Device,
+    binding: VipBinding,
+    own: HashSet<IpAddr>,
+    /// Source of the node's own packets to them.
+    sources: BTreeMap<Family, IpAddr>,
+    known: HashMap<IpAddr, Vip>,
+    /// Those to be looked at.
+    touched: BTreeSet<IpAddr>,
+    /// Bound by us, but another way.
+    misbound: Vec<IpAddr>,
+    /// On our device by another's hand.
+    foreign: HashSet<IpAddr>,
+    refused: BTreeMap<IpAddr, String>,
+}
+
+impl Vips {
+    pub(super) fn new(links: Box<dyn Links>) -> Self {
+        Self {
+            device: Device::new(links),
+            binding: VipBinding::default(),
+            own: HashSet::new(),
+            sources: BTreeMap::new(),
+            known: HashMap::new(),
+            touched: BTreeSet::new(),
+            misbound: Vec::new(),
+            foreign: HashSet::new(),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// Makes the device, and takes it up.
+    pub(super) fn open(&mut self) -> Result<(), LinkError> {
+        self.device.open()
+    }
+
+    /// Forgets who needs which address, and reads which are bound. `ours` are those that we may have bound.
+    pub(super) fn restart(
+        &mut self,
+        ours: &HashSet<IpAddr>,
+        node: &NodeFacts,
+        binding: VipBinding,
+    ) -> Result<(), LinkError> {
+        self.binding = binding;
+        self.own = node.addresses.iter().copied().collect();
+        self.sources = sources(node);
+        self.known.clear();
+        self.touched.clear();
+        self.refused.clear();
+        let found = self.device.read()?;
+        self.foreign = found.addresses.difference(ours).copied().collect();
+        let held = found.addresses.intersection(ours).copied();
+        let bound: HashMap<IpAddr, Source>;
+        (bound, self.misbound) = match binding {
+            VipBinding::LocalRoute => (found.routes, held.collect()),
+            VipBinding::Dummy => (
+                held.map(|ip| (ip, Source(None))).collect(),
+                found.routes.into_keys().collect(),
+            ),
+        };
+        // What is in the ledger only was to be bound, or is gone: it is looked at like the others.
+        for ip in ours.iter().chain(bound.keys()) {
+            let vip = Vip {
+                needed_by: 0,
+                noted: ours.contains(ip),
+                bound: bound.get(ip).copied(),
+            };
+            self.known.insert(*ip, vip);
+        }
+        Ok(())
+    }
+
+    /// Takes up what another run of the agent left, without a plan: nothing will be bound, only let go.
+    pub(super) fn resume(&mut self, holdings: &Holdings) -> Result<(), LinkError> {
+        let binding = self.device.binding()?;
+        self.restart(&holdings.addresses, &NodeFacts::default(), binding)?;
+        let servers = holdings.servers.iter().filter_map(Server::address);
+        servers
+            .chain(holdings.inside.keys().filter_map(address))
+            .for_each(|ip| self.claim(ip));
+        self.touched.clear();
+        Ok(())
+    }
+
+    /// One more needs it.
+    pub(super) fn claim(&mut self, ip: IpAddr) {
+        self.known.entry(ip).or_default().needed_by += 1;
+        self.touched.insert(ip);
+    }
+
+    /// One less needs it.
+    pub(super) fn release(&mut self, ip: IpAddr) {
+        let vip = self.known.entry(ip).or_default();
+        vip.needed_by = vip.needed_by.saturating_sub(1);
+        self.touched.insert(ip);
+    }
+
+    /// Addresses that are bound, or were to be, and that nobody needs.
+    pub(super) fn unneeded(&self) -> Vec<IpAddr> {
+        let unneeded = self.known.iter().filter(|(_, vip)| vip.needed_by == 0);
+        unneeded.map(|(ip, _)| *ip).collect()
+    }
+
+    /// Looks at every address again.
+    pub(super) fn touch_all(&mut self) {
+        self.touched.extend(self.known.keys());
+    }
+
+    /// Follows the node's own addresses.
+    pub(super) fn follow(&mut self, node: &NodeFacts) {
+        let own: HashSet<IpAddr> = node.addresses.iter().copied().collect();
+        let changed = own.symmetric_difference(&self.own);
+        self.touched
+            .extend(changed.filter(|ip| self.known.contains_key(*ip)));
+        self.own = own;
+        let former = std::mem::replace(&mut self.sources, sources(node));
+        if former != self.sources {
+            self.touch_all();
+        }
+    }
+
+    /// Ends what another run of the agent left half done, once everything is bound.
+    pub(super) fn finish_restart(&mut self) -> Result<(), LinkError> {
+        self.device.delete_detours()
+    }
+
+    /// The addresses to be bound now, and not bound yet.
+    pub(super) fn to_bind(&self) -> Vec<IpAddr> {
+        let unbound = |ip: &&IpAddr| {
+            let bound = self.known.get(*ip).and_then(|vip| vip.bound);
+            self.is_wanted(ip) && bound != Some(self.source(ip))
+        };
+        self.touched.iter().filter(unbound).copied().collect()
+    }
+
+    /// Those of them that are not in the ledger yet, where they are from now on.
+    pub(super) fn note(&mut self, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        let mut new = Vec::new();
+        for ip in addresses {
+            let vip = self.known.entry(*ip).or_default();
+            if !std::mem::replace(&mut vip.noted, true) {
+                new.push(*ip);
+            }
+        }
+        new
+    }
+
+    /// Binds addresses. One that the kernel does not take is told as a condition; the others serve.
+    pub(super) fn bind(&mut self, addresses: &[IpAddr]) -> Result<u64, LinkError> {
+        let with_source: Vec<(IpAddr, Source)> =
+            addresses.iter().map(|ip| (*ip, self.source(ip))).collect();
+        let refused = match self.binding {
+            VipBinding::LocalRoute => self.device.add_routes(&with_source)?,
+            VipBinding::Dummy => self.device.add_addresses(addresses)?,
+        };
+        for (ip, source) in with_source {
+            self.refused.remove(&ip);
+            self.known.entry(ip).or_default().bound = Some(source);
+        }
+        for (ip, error) in refused {
+            if matches!(
+                error,
+                LinkError::NoSuchInterface { .. } | LinkError::NotPermitted { .. }
+            ) {
+                return Err(error);
+            }
+            self.known.entry(ip).or_default().bound = None;
+            self.refused.insert(ip, error.to_string());
+        }
+        Ok(addresses.len() as u64)
+    }
+
+    /// Unbinds what nobody needs any more, and what is bound another way than the settings say. Returns the addresses that leave
+    /// the ledger, and how many were unbound.
+    pub(super) fn unbind(&mut self) -> Result<(Vec<IpAddr>, u64), LinkError> {
+        let misbound = std::mem::take(&mut self.misbound);
+        let mut bound = Vec::new();
+        let mut noted = Vec::new();
+        for ip in std::mem::take(&mut self.touched) {
+            if self.is_wanted(&ip) {
+                continue;
+            }
+            let Some(vip) = self.known.get_mut(&ip) else {
+                continue;
+            };
+            bound.extend(vip.bound.take().map(|_| ip));
+            if std::mem::take(&mut vip.noted) {
+                noted.push(ip);
+            }
+            self.refused.remove(&ip);
+            // One that is the node's own, or another's, may have to be bound when it is so no longer.
+            if vip.needed_by == 0 {
+                self.known.remove(&ip);
+            }
+        }
+        match self.binding {
+            VipBinding::LocalRoute => {
+                self.device.delete_routes(&bound)?;
+                if !misbound.is_empty() {
+                    self.device.leave_routes_only(&misbound, &self.routed())?;
+                }
+            }
+            VipBinding::Dummy => {
+                self.device.delete_routes(&misbound)?;
+                self.device.delete_addresses(&bound)?;
+            }
+        }
+        // What was misbound and is needed by nobody is in `noted` as well.
+        Ok((noted, (misbound.len() + bound.len()) as u64))
+    }
+
+    /// Compares what the kernel holds with `needed`. `ours` are those in the ledger.
+    pub(super) fn verify(
+        &mut self,
+        needed: &HashSet<IpAddr>,
+        ours: &HashSet<IpAddr>,
+    ) -> Result<Vec<Drift>, LinkError> {
+        let found = self.device.read()?;
+        let mut drifts = Vec::new();
+        let mut drift = |ip: &IpAddr, what: &str| {
+            drifts.push(Drift {
+                object: format!("service address {ip}"),
+                what: what.to_owned(),
+            });
+        };
+        let wanted: HashSet<&IpAddr> = needed
+            .iter()
+            .filter(|ip| !self.own.contains(*ip) && !self.refused.contains_key(*ip))
+            .filter(|ip| self.binding == VipBinding::LocalRoute || !self.foreign.contains(*ip))
+            .collect();
+        for ip in &wanted {
+            let bound = match self.binding {
+                VipBinding::LocalRoute => found.routes.get(*ip) == Some(&self.source(ip)),
+                VipBinding::Dummy => found.addresses.contains(*ip),
+            };
+            if !bound {
+                drift(ip, "is not bound");
+            } else if !ours.contains(*ip) {
+                drift(ip, "is not in our ledger");
+            }
+        }
+        for ip in ours {
+            if !wanted.contains(ip) && self.known.get(ip).is_none_or(|vip| vip.needed_by == 0) {
+                drift(ip, "is in our ledger, and needed by nothing");
+            }
+        }
+        Ok(drifts)
+    }
+
+    /// Whether the device is there and up.
+    pub(super) fn check(&mut self) -> Result<Vec<Drift>, LinkError> {
+        self.device.check()
+    }
+
+    /// What is not as the services want it.
+    pub(super) fn conditions(&self) -> impl Iterator<Item = String> {
+        let refused = self.refused.iter().map(|(ip, error)| {
+            format!("service address {ip} is not bound, so clients do not reach it: {error}")
+        });
+        let shared = self
+            .foreign
+            .iter()
+            .filter(|ip| self.binding == VipBinding::Dummy && self.known.contains_key(*ip));
+        let shared: BTreeSet<&IpAddr> = shared.collect();
+        refused.chain(shared.into_iter().map(|ip| {
+            format!(
+                "service address {ip} is on the device by another program's hand: it is left so"
+            )
+        }))
+    }
+
+    /// Unbinds all of these, and deletes the device unless others use it; goes on after errors.
+    pub(super) fn remove(&mut self, ours: &HashSet<IpAddr>) -> Vec<LinkError> {
+        self.known.clear();
+        self.touched.clear();
+        self.device.remove(ours)
+    }
+
+    fn routed(&self) -> Vec<(IpAddr, Source)> {
+        let known = self.known.iter();
+        known
+            .filter_map(|(ip, vip)| Some((*ip, vip.bound?)))
+            .collect()
+    }
+
+    fn is_wanted(&self, ip: &IpAddr) -> bool {
+        let others =
+            self.own.contains(ip) || self.binding == VipBinding::Dummy && self.foreign.contains(ip);
+        !others && self.known.get(ip).is_some_and(|vip| vip.needed_by > 0)
+    }
+
+    /// The source that it is to be bound with.
+    fn source(&self, ip: &IpAddr) -> Source {
+        match self.binding {
+            VipBinding::LocalRoute => Source(self.sources.get(&Family::of(*ip)).copied()),
+            VipBinding::Dummy => Source(None),
+        }
+    }
+}
+
+/// Of each family the first internal IP that the node holds, else its first address that others can answer.
+fn sources(node: &NodeFacts) -> BTreeMap<Family, IpAddr> {
+    let answerable = |ip: &&IpAddr| {
+        !ip.is_loopback()
+            && match ip {
+                IpAddr::V4(ip) => !ip.is_link_local(),
+                IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+            }
+    };
+    let source = |family| {
+        let held = |ip: &&IpAddr| Family::of(**ip) == family && node.addresses.contains(ip);
+        let internal = node.internal_ips.iter().find(held);
+        let other = || node.addresses.iter().filter(held).find(answerable);
+        internal.or_else(other).copied()
+    };
+    Family::ALL
+        .into_iter()
+        .filter_map(|family| Some((family, source(family)?)))
+        .collect()
+}

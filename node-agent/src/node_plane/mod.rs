@@ -1,0 +1,252 @@
+//! The data plane of a node: one glue, the balancer in use, and one that still keeps old connections after a switch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Instant;
+
+use sluice_crds::v1alpha1::ActiveMode;
+use sluice_kernel::conntrack::Conntrack;
+use sluice_kernel::iptables::Family;
+use sluice_service_plan::model::ObjectName;
+use sluice_service_plan::plan::{Plan, PlanChange};
+
+use crate::balancer::iptables::IptablesBalancer;
+use crate::balancer::{Balancer, Scope};
+use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
+use crate::glue::Glue;
+use crate::glue::iptables::IptablesGlue;
+use crate::ruleset::{RuleSet, SharedRuleSet};
+use crate::stale_flows::StaleFlows;
+
+mod doors;
+mod switch;
+
+pub use doors::{Doors, IpvsDoor, MemoryIpvsDoor};
+
+/// See the module.
+pub struct NodePlane {
+    rules: SharedRuleSet,
+    glue: IptablesGlue,
+    iptables: IptablesBalancer,
+    /// Open while IPVS balances, or keeps old connections.
+    ipvs: Option<Box<dyn Balancer>>,
+    ipvs_door: Box<dyn IpvsDoor>,
+    conntrack: Box<dyn Conntrack>,
+    mode: ActiveMode,
+    /// When the balancer that is not in use any more was given up.
+    retired_since: Option<Instant>,
+    /// What was programmed last.
+    plan: Plan,
+    /// Services whose stale flows were deleted since the last check.
+    look_again: BTreeSet<ObjectName>,
+}
+
+impl NodePlane {
+    /// A data plane that writes through these doors.
+    pub fn new(doors: Doors, families: &[Family], mode: ActiveMode) -> Self {
+        let rules = SharedRuleSet::new(RuleSet::new(doors.iptables, families));
+        Self {
+            glue: IptablesGlue::new(rules.clone(), doors.glue_sets),
+            iptables: IptablesBalancer::new(rules.clone(), doors.affinity_sets),
+            ipvs: None,
+            ipvs_door: doors.ipvs,
+            rules,
+            conntrack: doors.conntrack,
+            mode,
+            retired_since: None,
+            plan: Plan::default(),
+            look_again: BTreeSet::new(),
+        }
+    }
+
+    /// Remembers in a file of this directory, which must not outlive a reboot, what the kernel holds: the next run need not list it
+    /// if nobody committed anything since.
+    #[must_use]
+    pub fn remembering_in(self, run_dir: &Path) -> Self {
+        self.rules.lock().remember_in(run_dir);
+        self
+    }
+
+    fn sync(
+        &mut self,
+        plan: &Plan,
+        scope: Scope<'_>,
+        switching: bool,
+    ) -> Result<SyncReport, DataPlaneError> {
+        let (_, programs, bytes) = self.rules.lock().counts();
+        let all = matches!(scope, Scope::All);
+        if all {
+            self.adopt()?;
+        }
+        let mut report = self.glue.prepare(plan, scope)?;
+        let constants = report.transactions > 0;
+        report += self.balance(plan, scope)?;
+        if switching {
+            self.remember(plan, scope);
+            self.verify_or_fail()?;
+        }
+        if all {
+            report += self.take_over()?;
+        }
+        report += self.glue.finish()?;
+        report.flows_deleted = self.delete_stale_flows(plan, scope)?;
+        if all || constants {
+            self.glue.note_references()?;
+        }
+        self.rules.lock().remember();
+        let (_, programs_now, bytes_now) = self.rules.lock().counts();
+        report.programs_started = programs_now - programs;
+        report.bytes_written = bytes_now - bytes;
+        self.remember(plan, scope);
+        Ok(report)
+    }
+
+    /// Reads what the kernel holds. The sets of IPVS come first: rules name them.
+    fn adopt(&mut self) -> Result<(), DataPlaneError> {
+        self.rules.lock().distrust();
+        if self.ipvs.is_none() && (self.mode == ActiveMode::IPVS || self.ipvs_door.is_left()?) {
+            self.ipvs = Some(self.ipvs_door.open()?);
+        }
+        if let Some(ipvs) = &mut self.ipvs {
+            ipvs.adopt()?;
+        }
+        self.glue.adopt()?;
+        self.iptables.adopt()
+    }
+
+    fn balance(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError> {
+        let mut report = SyncReport::default();
+        if self.mode == ActiveMode::IPTables {
+            report += self.iptables.apply(plan, scope)?;
+        }
+        if let Some(ipvs) = &mut self.ipvs {
+            if self.mode == ActiveMode::IPTables {
+                // Before it follows the plan: it only gives up what the plan gives up.
+                report += ipvs.deactivate()?;
+            } else {
+                report += ipvs.activate()?;
+            }
+            report += ipvs.apply(plan, scope)?;
+        }
+        Ok(report)
+    }
+
+    fn delete_stale_flows(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<u64, DataPlaneError> {
+        let stale = match scope {
+            Scope::All => StaleFlows::of_services(plan.services.values().map(AsRef::as_ref)),
+            Scope::Change(change) => StaleFlows::of(change),
+        };
+        let deleted = stale.delete(&plan.node, self.conntrack.as_mut())?;
+        if matches!(scope, Scope::Change(_)) {
+            self.look_again.extend(stale.services());
+        }
+        Ok(deleted as u64)
+    }
+
+    fn remember(&mut self, plan: &Plan, scope: Scope<'_>) {
+        match scope {
+            Scope::All => self.plan = plan.clone(),
+            Scope::Change(change) => {
+                self.plan.node.clone_from(&plan.node);
+                self.plan.settings.clone_from(&plan.settings);
+                for service in &change.services {
+                    match &service.after {
+                        Some(after) => self
+                            .plan
+                            .services
+                            .insert(service.name.clone(), after.clone()),
+                        None => self.plan.services.remove(&service.name),
+                    };
+                }
+            }
+        }
+    }
+
+    fn in_use(&mut self) -> &mut dyn Balancer {
+        match (self.mode, &mut self.ipvs) {
+            (ActiveMode::IPVS, Some(ipvs)) => ipvs.as_mut(),
+            _ => &mut self.iptables,
+        }
+    }
+}
+
+impl DataPlane for NodePlane {
+    fn mode(&self) -> ActiveMode {
+        self.mode
+    }
+
+    fn switch(&mut self, mode: ActiveMode, plan: &Plan) -> Result<SyncReport, DataPlaneError> {
+        self.switch_to(mode, plan)
+    }
+
+    fn reconcile(&mut self, plan: &Plan) -> Result<SyncReport, DataPlaneError> {
+        self.sync(plan, Scope::All, false)
+    }
+
+    fn apply(&mut self, plan: &Plan, change: &PlanChange) -> Result<SyncReport, DataPlaneError> {
+        self.sync(plan, Scope::Change(change), false)
+    }
+
+    fn drain(&mut self, drain: Drain) -> Result<SyncReport, DataPlaneError> {
+        self.let_go(drain)
+    }
+
+    fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        let again = std::mem::take(&mut self.look_again);
+        let services = again.iter().filter_map(|name| self.plan.services.get(name));
+        StaleFlows::of_services(services.map(AsRef::as_ref))
+            .delete(&self.plan.node, self.conntrack.as_mut())?;
+        let mut drifts = self.glue.check()?;
+        drifts.extend(self.in_use().check()?);
+        Ok(drifts)
+    }
+
+    fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        let mut drifts = self.glue.verify(&self.plan)?;
+        drifts.extend(self.in_use().verify()?);
+        self.rules.lock().remember();
+        Ok(drifts)
+    }
+
+    fn programmed(&self) -> Programmed {
+        let (chains, rules) = self.rules.lock().size();
+        let (sets, set_entries) = self.glue.set_sizes();
+        let (virtual_servers, real_servers) =
+            self.ipvs.as_ref().map_or((0, 0), |ipvs| ipvs.servers());
+        Programmed {
+            chains,
+            rules,
+            sets,
+            set_entries,
+            virtual_servers,
+            real_servers,
+        }
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        self.ipvs
+            .as_ref()
+            .map_or_else(Vec::new, |ipvs| ipvs.conditions())
+    }
+
+    fn uses_ipvs(&self) -> bool {
+        self.ipvs.is_some()
+    }
+
+    fn remove_rules(&mut self) -> Vec<DataPlaneError> {
+        let mut errors = self.iptables.remove_rules();
+        errors.extend(self.glue.remove_rules());
+        errors
+    }
+
+    fn remove(&mut self) -> Vec<DataPlaneError> {
+        let mut errors = self.iptables.remove();
+        errors.extend(self.glue.remove());
+        errors.extend(self.remove_ipvs());
+        self.plan = Plan {
+            services: BTreeMap::new(),
+            ..Plan::default()
+        };
+        errors
+    }
+}

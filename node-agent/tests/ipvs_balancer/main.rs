@@ -1,0 +1,15 @@
+//! The IPVS balancer on kernels in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a step that fails is a test that fails"
+)]
+
+mod binding;
+mod graceful;
+mod inside;
+mod ownership;
+mod paths;
+mod retiring;
+mod schedulers;
+mod world;
