@@ -33,7 +33,9 @@ test-kernel: packages ## doors, data plane, agent and packet suite on the real k
 	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!v]*' # vm_* is for test-vm
 
 # Suites that need what the host's kernel may lack, as package/test: each runs in a virtual machine of its own.
-VM_SUITES := sluice-kernel/ipvs
+VM_SUITES := sluice-kernel/ipvs $(addprefix sluice-e2e/,change_under_load faults vforeign vpaths vrolling vshort vstall)
+# And on a kernel before 5.9, where it can be downloaded.
+VM_SUITES_OLD_KERNEL := sluice-e2e/vstall
 # Machines at a time; an emulated one keeps a core busy.
 VM_GUESTS ?= 2
 VM_TIMEOUT ?= 900
@@ -46,6 +48,9 @@ test-vm: vm-packages ## the VM lab, and in it the suites that need IPVS (emulate
 	$(SLUICE_VM) prepare
 	$(foreach suite,$(VM_SUITES),$(CARGO) test --locked --no-run -p $(patsubst %/,%,$(dir $(suite))) --test $(notdir $(suite)) &&) true
 	$(MAKE) --no-print-directory -j$(VM_GUESTS) --output-sync=target $(VM_SUITES:%=in-vm/%)
+	if $(SLUICE_VM) prepare --kernel ubuntu-5.4; \
+	then $(MAKE) --no-print-directory SLUICE_VM_KERNEL=ubuntu-5.4 $(VM_SUITES_OLD_KERNEL:%=in-vm/%); \
+	else echo 'SKIP: $(VM_SUITES_OLD_KERNEL) on an old kernel: it cannot be downloaded' >&2; fi
 
 in-vm/%: export SLUICE_REQUIRE_IPVS = 1
 in-vm/%: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER = $(SLUICE_VM) run --timeout $(VM_TIMEOUT) --

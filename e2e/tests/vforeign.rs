@@ -71,6 +71,7 @@ fn others(lab: &Lab, plane: &PlaneUnderTest) -> String {
                 .iter()
                 .any(|ip| line.contains(ip.as_str()))
             || line.contains(&format!(":{NODE_PORT}"))
+            || mark(line).is_some_and(|mark| mark >> 24 == 0x5c)
     };
     let commands = [
         "ipvsadm --save -n".to_owned(),
@@ -95,6 +96,12 @@ fn others(lab: &Lab, plane: &PlaneUnderTest) -> String {
         let _ = writeln!(text, "{command}\n{}", lines.join("\n"));
     }
     text
+}
+
+/// The mark in a line about a virtual server by mark. Ours begin with one byte of ours.
+fn mark(line: &str) -> Option<u32> {
+    let (_, mark) = line.split_once(" -f ")?;
+    mark.split(' ').next()?.parse().ok()
 }
 
 fn answers(lab: &Lab, to: SocketAddr) -> Outcome {

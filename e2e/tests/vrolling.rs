@@ -23,7 +23,7 @@ use sluice_service_plan::model::{Family, Protocol, Settings};
 const PORTS: u16 = 150;
 
 fn step() -> Duration {
-    stretched(Duration::from_millis(300))
+    stretched(Duration::from_millis(200))
 }
 
 fn service() -> ServiceBuilder {

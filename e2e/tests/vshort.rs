@@ -55,15 +55,12 @@ fn failed_of_60(plane: &PlaneUnderTest, addresses: &[Place]) -> usize {
     };
     let mut node = serving(plane, settings);
     let mut facts = Scene::empty().node;
-    for at in addresses
-        .iter()
-        .filter(|at| !facts.addresses.contains(&at.ip(Family::V4)))
-        .cloned()
-        .collect::<Vec<_>>()
-    {
-        let line = format!("addr add {}/24 dev {LAN_INTERFACE}", at.v4);
-        node.lab().node().ip(&line).unwrap();
-        facts.addresses.push(at.ip(Family::V4));
+    for ip in addresses.iter().map(|at| at.ip(Family::V4)) {
+        if !facts.addresses.contains(&ip) {
+            let line = format!("addr add {ip}/24 dev {LAN_INTERFACE}");
+            node.lab().node().ip(&line).unwrap();
+            facts.addresses.push(ip);
+        }
     }
     node.change(|catalog| catalog.set_node(facts)).unwrap();
     let service = web(Family::V4, Protocol::Tcp);

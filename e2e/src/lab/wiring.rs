@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use sluice_kernel::modules::{ModprobeModules, Modules};
+
 use super::places::{
     CLIENT, CLIENT_ADDRESSES, LAN_INTERFACE, LOCAL_PODS, NEIGHBOUR, NODE, NODE_BRIDGE, NODE_SECOND,
     POD_BRIDGE, Place, REMOTE_NODE, REMOTE_PODS, ROUTER, SERVED_PORTS,
@@ -45,6 +47,8 @@ pub(super) struct Namespaces {
 
 impl Namespaces {
     pub(super) fn new() -> Result<Self, LabError> {
+        // Some kernels have it as a module that nothing loads by itself. One that is missing shows in its sysctls.
+        let _ = ModprobeModules::new().load("br_netfilter", &[]);
         let made = Self {
             lan: Namespace::new("lan")?,
             router: Namespace::new("router")?,

@@ -75,22 +75,43 @@ impl Ledger {
         &self.families
     }
 
-    /// Makes the sets that are missing. One of another kind under such a name is none of ours, so it is not replaced.
+    /// Makes the sets that are missing, and room in those that somebody made too small. One of another kind under such a name is none
+    /// of ours, so it is not replaced.
     pub(super) fn open(&mut self) -> Result<(), AddressSetError> {
         for family in self.families.clone() {
-            let names: HashSet<String> = self
-                .headers(family)?
-                .into_iter()
-                .map(|header| header.spec.name)
-                .collect();
+            let headers = self.headers(family)?;
             for account in Account::ALL {
                 let spec = account.spec(family);
-                if !names.contains(&spec.name) {
-                    self.kernel.create(&spec)?;
+                match headers.iter().find(|held| held.spec.name == spec.name) {
+                    None => self.kernel.create(&spec)?,
+                    Some(held) if is_too_small(&held.spec, &spec) => self.enlarge(&spec)?,
+                    Some(_) => {}
                 }
             }
         }
         Ok(())
+    }
+
+    /// Rules go on referring to the set, so a larger one takes its place by a swap.
+    fn enlarge(&mut self, spec: &SetSpec) -> Result<(), AddressSetError> {
+        let larger = SetSpec {
+            name: format!("{}-NEW", spec.name),
+            ..spec.clone()
+        };
+        match self.kernel.destroy(&larger.name) {
+            Ok(()) | Err(AddressSetError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.kernel.create(&larger)?;
+        let held = self.kernel.list(&spec.name)?;
+        let marked = held.iter().filter_map(|one| Some((one.entry, one.mark?)));
+        let plain = held.iter().filter(|one| one.mark.is_none());
+        let (marked, plain): (Vec<_>, Vec<_>) =
+            (marked.collect(), plain.map(|one| one.entry).collect());
+        self.kernel.add_marked(&larger, &marked)?;
+        self.kernel.add(&larger, &plain)?;
+        self.kernel.swap(&larger.name, &spec.name)?;
+        self.kernel.destroy(&larger.name)
     }
 
     /// Reads everything.
@@ -273,6 +294,12 @@ impl Ledger {
     fn headers(&mut self, family: Family) -> Result<Vec<SetHeader>, AddressSetError> {
         self.kernel.headers(names::prefix(family))
     }
+}
+
+/// The same set but for its room.
+fn is_too_small(held: &SetSpec, wanted: &SetSpec) -> bool {
+    let alike = |spec: &SetSpec| (spec.kind, spec.family, spec.marks);
+    alike(held) == alike(wanted) && held.max_entries < wanted.max_entries
 }
 
 /// The family of an entry of these sets.
