@@ -200,10 +200,12 @@ impl Namespaces {
 
 /// The first link of a listing by `ip -oneline link show` that is not up.
 fn down(listing: &str) -> Option<String> {
+    // Tunnel modules put a device of no use into every namespace.
     let not_up = |line: &&str| {
-        !["state UP", "state UNKNOWN"]
-            .iter()
-            .any(|up| line.contains(up))
+        !line.contains("@NONE")
+            && !["state UP", "state UNKNOWN"]
+                .iter()
+                .any(|up| line.contains(up))
     };
     listing.lines().find(not_up).map(str::to_owned)
 }
