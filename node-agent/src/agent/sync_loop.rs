@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use sluice_crds::v1alpha1::ActiveMode;
+use sluice_crds::v1alpha1::{ActiveMode, Mode};
 use sluice_kernel::iptables::Variant;
 use sluice_service_plan::plan::PlanChange;
 
@@ -195,7 +195,9 @@ impl SyncLoop {
         self.shared.metrics.objects.count_change(&change);
         let settings = self.desired.settings();
         let services = self.desired.plan().services.len();
-        let mode = settings.mode.mode_for(services, self.plane.mode(), true);
+        // Who leaves the choice to us asks for nothing that the node cannot run.
+        let can_run = settings.mode.mode != Mode::Auto || !self.plane.has_refused(ActiveMode::IPVS);
+        let mode = settings.mode.mode_for(services, self.plane.mode(), can_run);
         self.plane.want(settings.iptables_variant, mode);
         change
     }
