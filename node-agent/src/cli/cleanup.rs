@@ -8,7 +8,7 @@ use sluice_kernel::iptables::{IptablesError, Variant};
 use sluice_kernel::sysctl::{ProcSysctls, Restored, SysctlLedger};
 
 use super::run::Directories;
-use super::{CliError, Outcome, exit_code};
+use super::{CliError, Outcome, exit_code, legacy_tables};
 use crate::agent::{PlaneLedger, ledger_path};
 use crate::data_plane::{DataPlane, DataPlaneError};
 use crate::lock::AgentLock;
@@ -38,7 +38,7 @@ pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
     let mut variants = PlaneLedger::open(&args.directories.state_dir)?;
     let mut errors = Vec::new();
     for variant in [Variant::Legacy, Variant::Nft] {
-        if variant == Variant::Legacy && !legacy_is_in_use() {
+        if variant == Variant::Legacy && !legacy_tables::are_in_use() {
             variants.remove(variant)?;
             outcome.line(format_args!(
                 "iptables legacy: not in use here, so nothing of ours is in it"
@@ -81,14 +81,6 @@ pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
         outcome.code = exit_code::NO;
     }
     Ok(outcome)
-}
-
-/// The kernel lists the legacy tables that were set up. Asking the legacy programs would set up all of them.
-fn legacy_is_in_use() -> bool {
-    ["ip_tables_names", "ip6_tables_names"].iter().any(|file| {
-        std::fs::read_to_string(format!("/proc/thread-self/net/{file}"))
-            .is_ok_and(|names| !names.trim().is_empty())
-    })
 }
 
 fn set_names() -> Result<Vec<String>, CliError> {

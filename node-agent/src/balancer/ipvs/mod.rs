@@ -29,6 +29,7 @@ mod ledger;
 mod marks;
 pub mod names;
 mod program;
+pub mod readback;
 mod server;
 mod servers;
 mod steps;

@@ -6,12 +6,13 @@ mod trials;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use sluice_kernel::iptables::detect_variant;
 
 use self::report::{NodeReport, SysctlReport};
 use super::manifests::{NodeArgs, variant_of};
+use super::output::{Output, json};
 use super::{CliError, Outcome, exit_code};
 use crate::agent::Desired;
 use crate::settings::wanted_sysctls;
@@ -29,25 +30,12 @@ pub(super) struct CheckArgs {
     output: Output,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-}
-
 pub(super) fn check(args: &CheckArgs) -> Result<Outcome, CliError> {
     let desired = args.node.desired(args.manifests.as_deref())?;
     let report = look(&desired)?;
     let text = match args.output {
         Output::Text => report.to_string(),
-        Output::Json => serde_json::to_string_pretty(&report)
-            .map(|json| json + "\n")
-            .map_err(|e| CliError::System {
-                operation: "write the report",
-                source: e.into(),
-            })?,
+        Output::Json => json(&report)?,
     };
     Ok(Outcome {
         text,
