@@ -154,9 +154,12 @@ impl SyncLoop {
         let notice = (self.shared.inbox.is_ruleset_changed()
             && self.plane.variant() == Some(Variant::Nft))
         .then_some(self.next_notice);
+        let lost = (self.shared.inbox.is_binding_lost() && self.plane.uses_ipvs())
+            .then_some(self.next_notice);
         [
             (change, Work::Apply),
             (notice, Work::Verify),
+            (lost, Work::Check),
             (Some(self.next_check), Work::Check),
             (Some(self.next_verification), Work::Verify),
         ]
@@ -311,9 +314,10 @@ impl SyncLoop {
 
     /// Compares the kernel with what was programmed, and repairs it.
     fn look(&mut self, whole: bool) {
-        self.shared.inbox.forget_ruleset_change();
+        self.shared.inbox.forget_lost_binding();
         let start = self.clock.now();
         let found = if whole {
+            self.shared.inbox.forget_ruleset_change();
             self.shared.metrics.kernel.count_verification();
             self.tune_after_sync = true;
             self.plane.verify()
@@ -322,13 +326,13 @@ impl SyncLoop {
             self.drain().and_then(|()| self.plane.check())
         };
         let end = self.clock.now();
+        let took = end.saturating_duration_since(start);
+        let rest = (took * NOTICE_REST).max(self.desired.settings().min_sync_interval);
         self.next_check = end + CHECK_INTERVAL;
+        self.next_notice = self.next_notice.max(end + rest);
         if whole {
             self.plane.try_again();
             self.next_verification = end + self.desired.settings().full_sync_interval;
-            let took = end.saturating_duration_since(start);
-            self.next_notice =
-                end + (took * NOTICE_REST).max(self.desired.settings().min_sync_interval);
         }
         match found {
             Ok(drift) if drift.is_empty() => {
