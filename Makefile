@@ -24,7 +24,7 @@ test: packages test-unit test-kernel test-vm ## every suite
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 	$(CARGO) test --locked -p sluice-crds -p sluice-service-plan
 	$(CARGO) test --locked -p sluice-kernel -p sluice-agent --lib
-	$(CARGO) test --locked -p sluice-agent --test plane_steps --test manifests
+	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
 
 .PHONY: test-kernel
 test-kernel: packages ## doors, data plane, agent and packet suite on the real kernel, in namespaces of their own (root)
@@ -33,7 +33,7 @@ test-kernel: packages ## doors, data plane, agent and packet suite on the real k
 	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!v]*' # vm_* is for test-vm
 
 # Suites that need what the host's kernel may lack, as package/test: each runs in a virtual machine of its own.
-VM_SUITES := sluice-e2e/packets sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel
+VM_SUITES := sluice-e2e/packets sluice-e2e/vmode_switch sluice-e2e/vmode_lack sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel
 # Machines at a time; an emulated one keeps a core busy.
 VM_GUESTS ?= 2
 VM_TIMEOUT ?= 900

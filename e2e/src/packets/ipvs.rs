@@ -38,8 +38,9 @@ pub(super) fn open(variant: Variant) -> Result<Box<dyn DataPlane>, DataPlaneErro
     Ok(Box::new(NodePlane::open(variant, ActiveMode::IPVS)?))
 }
 
-/// One that cannot be loaded shows in what needs it.
-fn load_modules() {
+/// Loads what this machine's kernel may have as modules: IPVS, what belongs to it, and what bridges of a lab need. One that cannot be
+/// loaded shows in what needs it.
+pub fn load_modules() {
     let mut modules = ModprobeModules::new();
     let schedulers = SCHEDULERS.map(|name| format!("ip_vs_{name}"));
     let others = ["ip_vs", "xt_ipvs", "dummy", "nf_conntrack", "br_netfilter"];

@@ -147,6 +147,11 @@ impl RuleSet {
         self.loaded = false;
     }
 
+    /// What the kernel holds is known.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
     /// Reads what the kernel holds of ours, once until [`distrust`](Self::distrust).
     pub fn load(&mut self) -> Result<(), IptablesError> {
         if self.loaded {

@@ -155,20 +155,6 @@ impl AffinitySets {
     }
 
     /// Destroys all affinity sets; goes on after errors.
-    /// The kernel holds some of our affinity sets.
-    pub(super) fn is_present(&mut self) -> Result<bool, AddressSetError> {
-        for &family in &self.families {
-            if !self
-                .kernel
-                .headers(names::affinity_prefix(family))?
-                .is_empty()
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     pub(super) fn remove(&mut self) -> Vec<AddressSetError> {
         self.held.clear();
         self.retired.clear();
