@@ -52,10 +52,22 @@ in-vm/%: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER = $(SLUICE_VM) run 
 in-vm/%:
 	$(CARGO) test --locked -p $(*D) --test $(*F)
 
-.PHONY: bench
-bench: packages ## tables, CSV and SVG in bench-out/: sizes up to 20,000 services, bare iptables-restore as the measure
+.PHONY: bench bench-programs
+bench: bench-iptables bench-vm ## tables, CSV and SVG in bench-out/: both benchmarks
+
+bench-programs:
 	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-bench
+
+.PHONY: bench-iptables
+bench-iptables: packages bench-programs ## sizes up to 20,000 services, bare iptables-restore as the measure
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-bench --agent target/release/sluice-agent --out bench-out
+
+.PHONY: bench-vm
+bench-vm: packages vm-packages bench-programs ## iptables and IPVS next to each other in a virtual machine, up to 50,000 services
+	$(CARGO) build --locked -p sluice-e2e --bin sluice-vm
+	mkdir -p bench-out/modes
+	$(SLUICE_VM) run --memory 6144 --timeout 7200 --share $(abspath bench-out/modes):$(abspath bench-out/modes):rw -- \
+		$(abspath target/release/sluice-bench) --modes --agent $(abspath target/release/sluice-agent) --out $(abspath bench-out/modes)
 
 .PHONY: lint
 lint: ## formatting and clippy, warnings are errors

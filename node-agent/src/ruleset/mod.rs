@@ -118,7 +118,9 @@ impl RuleSet {
                         rules.family,
                         Table::Mangle,
                     )?);
-                    self.moment = None;
+                    let known = self.moment.take();
+                    self.moment =
+                        known.filter(|known| self.iptables.stamp().as_ref() == Some(known));
                 }
                 let before_nat = rules.tables.len() - 1;
                 rules.tables.insert(before_nat, mangle);

@@ -154,6 +154,20 @@ impl AffinitySets {
         Ok(drifts)
     }
 
+    /// The kernel holds some of our affinity sets.
+    pub(super) fn is_present(&mut self) -> Result<bool, AddressSetError> {
+        for &family in &self.families {
+            if !self
+                .kernel
+                .headers(names::affinity_prefix(family))?
+                .is_empty()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Destroys all affinity sets; goes on after errors.
     pub(super) fn remove(&mut self) -> Vec<AddressSetError> {
         self.held.clear();
