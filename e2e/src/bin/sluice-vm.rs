@@ -22,6 +22,8 @@ const LAB_FAILED: u8 = 125;
 const PASSED: [&str; 6] = ["PATH", "TERM", "LANG", "LD_LIBRARY_PATH", "CI", "NO_COLOR"];
 /// Passed on to the guest when they begin so.
 const PASSED_PREFIXES: [&str; 4] = ["SLUICE_", "RUST", "CARGO", "PROPTEST_"];
+/// How many times slower than the host an emulated guest is, for tests that put load on it; under load, with a margin.
+const EMULATED_PACE: (&str, &str) = ("SLUICE_PACE", "6");
 
 /// Runs commands and test binaries in a throw-away virtual machine with a full kernel.
 #[derive(Debug, Parser)]
@@ -177,7 +179,7 @@ async fn in_guest(
     let shares = arguments.share.iter().map(|share| share.parse());
     let guest = Guest {
         command: arguments.command,
-        environment: environment(arguments.env),
+        environment: environment(arguments.env, arguments.accel == "tcg"),
         directory: std::env::current_dir()?,
         guest_side: std::env::current_exe()?,
         cpus: arguments.cpus,
@@ -193,7 +195,7 @@ async fn in_guest(
     Ok((report, kernel.release().to_owned()))
 }
 
-fn environment(more: Vec<(String, String)>) -> Vec<(OsString, OsString)> {
+fn environment(more: Vec<(String, String)>, emulated: bool) -> Vec<(OsString, OsString)> {
     let passes = |name: &OsString| {
         let name = name.to_string_lossy();
         PASSED.contains(&&*name)
@@ -204,8 +206,10 @@ fn environment(more: Vec<(String, String)>) -> Vec<(OsString, OsString)> {
     let more = more
         .into_iter()
         .map(|(name, value)| (name.into(), value.into()));
-    std::env::vars_os()
-        .filter(|(name, _)| passes(name))
+    let (pace, slower) = EMULATED_PACE;
+    let pace = emulated.then(|| (pace.into(), slower.into()));
+    pace.into_iter()
+        .chain(std::env::vars_os().filter(|(name, _)| passes(name)))
         .chain([("HOME".into(), "/root".into())])
         .chain(more)
         .collect()

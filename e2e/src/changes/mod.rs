@@ -69,7 +69,20 @@ impl ServedNode {
     where
         F: FnOnce() -> Result<Box<dyn DataPlane>, DataPlaneError> + Send + 'static,
     {
+        Self::start_after(|_| {}, open, settings)
+    }
+
+    /// The same, after something was made in the lab.
+    pub fn start_after<F>(
+        prepare: impl FnOnce(&Lab),
+        open: F,
+        settings: Settings,
+    ) -> Result<Self, ServedNodeError>
+    where
+        F: FnOnce() -> Result<Box<dyn DataPlane>, DataPlaneError> + Send + 'static,
+    {
         let lab = Lab::up()?;
+        prepare(&lab);
         let mut catalog = Catalog::new(Scene::empty().node, settings);
         catalog.take_changes();
         let plan = catalog.plan().clone();

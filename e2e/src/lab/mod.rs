@@ -20,9 +20,11 @@ use std::thread::JoinHandle;
 
 use sluice_service_plan::model::{Family, Protocol};
 
+pub mod churn;
 mod error;
 pub mod load;
 mod namespace;
+pub mod pace;
 pub mod places;
 mod probe;
 pub mod sctp;

@@ -13,6 +13,8 @@ pub const HOST_PORT: u16 = 8443;
 pub enum Surrounding {
     /// The policy of FORWARD is DROP, as Docker sets it.
     ForwardDrop,
+    /// The policy of INPUT is DROP: of what comes to the node itself only answers and neighbour discovery pass.
+    InputDrop,
     /// A pod's `hostPort`: TCP to [`HOST_PORT`] of any local address goes to pod a3, as the CNI portmap plugin does it.
     HostPort,
     /// Packets that leave the node with any mark vanish.
@@ -24,6 +26,11 @@ impl Surrounding {
     pub fn start(self, node: &Namespace, programs: Programs) -> Result<(), LabError> {
         match self {
             Self::ForwardDrop => programs.both(node, |_| "-P FORWARD DROP".to_owned()),
+            Self::InputDrop => {
+                programs.both(node, |_| format!("-A {ANSWERS}"))?;
+                node.command(&format!("{} -w -A {NEIGHBOURS}", programs.v6))?;
+                programs.both(node, |_| "-P INPUT DROP".to_owned())
+            }
             Self::HostPort => programs.both(node, |family| format!("-A {}", host_port(family))),
             Self::MarksVanish => node.program("nft", &["-f", "-"], MARKS_VANISH).map(drop),
         }
@@ -33,11 +40,20 @@ impl Surrounding {
     pub fn stop(self, node: &Namespace, programs: Programs) -> Result<(), LabError> {
         match self {
             Self::ForwardDrop => programs.both(node, |_| "-P FORWARD ACCEPT".to_owned()),
+            Self::InputDrop => {
+                programs.both(node, |_| "-P INPUT ACCEPT".to_owned())?;
+                node.command(&format!("{} -w -D {NEIGHBOURS}", programs.v6))?;
+                programs.both(node, |_| format!("-D {ANSWERS}"))
+            }
             Self::HostPort => programs.both(node, |family| format!("-D {}", host_port(family))),
             Self::MarksVanish => node.command("nft delete table netdev marks").map(drop),
         }
     }
 }
+
+const ANSWERS: &str = "INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT";
+/// Neighbour discovery is the only ICMP with this hop limit (RFC 4861).
+const NEIGHBOURS: &str = "INPUT -p icmpv6 -m hl --hl-eq 255 -j ACCEPT";
 
 /// The iptables programs for both families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use sluice_e2e::packets::build::{NODE_PORT, all_ready, service};
 use sluice_e2e::packets::row::Scene;
 use sluice_service_plan::model::{Family, Protocol};
 
-use crate::traffic::{CONNECTIONS, STEP, on_each_plane, route, with_ports};
+use crate::traffic::{connections, on_each_plane, route, step, with_ports};
 
 const NEW: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 12));
 
@@ -34,12 +34,12 @@ fn an_address_that_comes_and_goes_serves_node_ports_meanwhile_and_the_others_los
         node.serve(&web, &all_ready([A1, B1])).unwrap();
         let at = |ip| SocketAddr::new(ip, NODE_PORT);
         let old = route(CLIENT, at(NODE.ip(Family::V4)));
-        let always = Load::new_connections(node.lab(), old, CONNECTIONS).unwrap();
+        let always = Load::new_connections(node.lab(), old, connections()).unwrap();
         for _ in 0..3 {
             set_address(node, true);
             let new = route(NEIGHBOUR, at(NEW));
-            let meanwhile = Load::new_connections(node.lab(), new, CONNECTIONS).unwrap();
-            sleep(STEP);
+            let meanwhile = Load::new_connections(node.lab(), new, connections()).unwrap();
+            sleep(step());
             let report = meanwhile.stop();
             assert!(report.attempts.len() > 10);
             assert_eq!(lost(&report, |_| false), [""; 0], "at the new address");

@@ -6,12 +6,13 @@ use std::time::Instant;
 use sluice_e2e::changes::{Change, is_refused, lost};
 use sluice_e2e::lab::Outcome;
 use sluice_e2e::lab::load::{Attempt, Load};
+use sluice_e2e::lab::pace::rate;
 use sluice_e2e::lab::places::{A1, A2, B1, CLIENT, Place, ROUTER};
 use sluice_e2e::packets::build::{EndpointBuilder, all_ready, draining, ending, ready};
 use sluice_service_plan::model::Family;
 
 use crate::traffic::{
-    CONNECTIONS, DATAGRAMS, STEP, Traffic, answers_of, on_each_plane, route, vip, vip_of, web,
+    Traffic, answers_of, connections, datagrams, on_each_plane, route, step, vip, vip_of, web,
 };
 
 #[test]
@@ -25,10 +26,10 @@ fn endpoints_come_and_go_one_by_one_and_nothing_fails() {
             let left: Vec<EndpointBuilder> =
                 all.into_iter().filter(|p| *p != gone).map(ready).collect();
             let removal = node.serve(&web(), &left).unwrap();
-            sleep(STEP);
+            sleep(step());
             removals.push((gone, removal, Instant::now()));
             node.serve(&web(), &all_ready(all)).unwrap();
-            sleep(STEP);
+            sleep(step());
         }
         for (family, traffic) in Family::ALL.into_iter().zip(traffic) {
             let report = traffic.stop();
@@ -62,20 +63,20 @@ fn endpoints_come_and_go_one_by_one_and_nothing_fails() {
 fn a_service_that_goes_from_no_endpoint_to_some_and_back_refuses_or_answers_and_loses_nothing() {
     on_each_plane(|node| {
         node.serve(&web(), &[]).unwrap();
-        let new = Load::new_connections(node.lab(), route(CLIENT, vip()), 200).unwrap();
-        let senders = Load::datagrams(node.lab(), route(CLIENT, vip()), 4, DATAGRAMS).unwrap();
-        sleep(STEP);
+        let new = Load::new_connections(node.lab(), route(CLIENT, vip()), rate(200)).unwrap();
+        let senders = Load::datagrams(node.lab(), route(CLIENT, vip()), 4, datagrams()).unwrap();
+        sleep(step());
         let mut phases: Vec<(Change, Instant)> = Vec::new();
         let mut removals = Vec::new();
         for _ in 0..5 {
             let some = node.serve(&web(), &all_ready([A1, A2, B1])).unwrap();
-            sleep(STEP);
+            sleep(step());
             phases.push((some, Instant::now()));
             removals.push(node.serve(&web(), &[]).unwrap());
-            sleep(STEP);
+            sleep(step());
         }
         let last = node.serve(&web(), &all_ready([A1, A2])).unwrap();
-        sleep(STEP);
+        sleep(step());
         let (new, senders) = (new.stop(), senders.stop());
         phases.push((last, Instant::now()));
 
@@ -119,18 +120,18 @@ fn a_service_that_goes_from_no_endpoint_to_some_and_back_refuses_or_answers_and_
 fn an_endpoint_that_terminates_keeps_its_connections_and_gets_no_new_ones() {
     on_each_plane(|node| {
         node.serve(&web(), &all_ready([A1])).unwrap();
-        let kept = Load::long_lived(node.lab(), route(CLIENT, vip()), 8, 40).unwrap();
-        sleep(STEP);
-        let new = Load::new_connections(node.lab(), route(CLIENT, vip()), CONNECTIONS).unwrap();
+        let kept = Load::long_lived(node.lab(), route(CLIENT, vip()), 8, rate(40)).unwrap();
+        sleep(step());
+        let new = Load::new_connections(node.lab(), route(CLIENT, vip()), connections()).unwrap();
         let both = node.serve(&web(), &all_ready([A1, A2])).unwrap();
-        sleep(STEP);
+        sleep(step());
         // It terminates, then serves no more, then is gone from the slice.
         let change = node.serve(&web(), &[draining(A1), ready(A2)]).unwrap();
-        sleep(STEP);
+        sleep(step());
         node.serve(&web(), &[ending(A1), ready(A2)]).unwrap();
-        sleep(STEP);
+        sleep(step());
         node.serve(&web(), &[ready(A2)]).unwrap();
-        sleep(STEP);
+        sleep(step());
         let (new, kept) = (new.stop(), kept.stop());
         assert_eq!(lost(&new, |_| false), [""; 0]);
         assert_eq!(lost(&kept, |_| false), [""; 0]);

@@ -11,7 +11,7 @@ use sluice_e2e::packets::build::{
 };
 use sluice_service_plan::model::{Family, Protocol};
 
-use crate::traffic::{DATAGRAMS, STEP, Traffic, on_each_plane, route, vip, web, with_ports};
+use crate::traffic::{Traffic, datagrams, on_each_plane, route, step, vip, web, with_ports};
 
 #[test]
 fn a_service_that_changes_its_type_loses_nothing_on_the_frontends_that_stay() {
@@ -80,12 +80,12 @@ fn a_frontend_that_appears_later_answers_those_who_sent_to_it_before() {
         router.program("nft", &["-f", "-"], silence).unwrap();
         let pods = [Some(A1.name), Some(B1.name)];
         for (what, to, service) in steps {
-            let load = Load::datagrams(node.lab(), route(CLIENT, to), 3, DATAGRAMS).unwrap();
-            sleep(3 * STEP);
+            let load = Load::datagrams(node.lab(), route(CLIENT, to), 3, datagrams()).unwrap();
+            sleep(3 * step());
             let change = node
                 .change(|catalog| catalog.set_service(service.build()))
                 .unwrap();
-            sleep(6 * STEP);
+            sleep(6 * step());
             let report = load.stop();
             let after: Vec<_> = report
                 .attempts

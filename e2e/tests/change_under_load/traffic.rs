@@ -6,17 +6,26 @@ use std::time::{Duration, Instant};
 
 use sluice_e2e::changes::{ServedNode, lost};
 use sluice_e2e::lab::load::{Attempt, Load, LoadReport, Route};
+use sluice_e2e::lab::pace::{rate, stretched};
 use sluice_e2e::lab::places::{Place, ROUTER};
 use sluice_e2e::packets::build::{PORT, ServiceBuilder, cluster_ip, service};
 use sluice_e2e::packets::planes::{self, PlaneUnderTest};
 use sluice_service_plan::model::{Family, Protocol, Settings};
 
 /// New TCP connections a second.
-pub(crate) const CONNECTIONS: u32 = 120;
+pub(crate) fn connections() -> u32 {
+    rate(120)
+}
+
 /// Datagrams a second of each sender.
-pub(crate) const DATAGRAMS: u32 = 40;
+pub(crate) fn datagrams() -> u32 {
+    rate(40)
+}
+
 /// Time that traffic has between two changes.
-pub(crate) const STEP: Duration = Duration::from_millis(250);
+pub(crate) fn step() -> Duration {
+    stretched(Duration::from_millis(250))
+}
 
 pub(crate) fn on_each_plane(test: impl Fn(&mut ServedNode)) {
     for plane in planes::here() {
@@ -25,7 +34,7 @@ pub(crate) fn on_each_plane(test: impl Fn(&mut ServedNode)) {
     }
 }
 
-fn serving(plane: &PlaneUnderTest) -> ServedNode {
+pub(crate) fn serving(plane: &PlaneUnderTest) -> ServedNode {
     ServedNode::start(plane.open, plane.settings(Settings::default())).unwrap()
 }
 
@@ -79,16 +88,16 @@ impl Traffic {
     pub(crate) fn start(node: &ServedNode, from: Place, to: SocketAddr) -> Self {
         let lab = node.lab();
         let traffic = Self {
-            new: Load::new_connections(lab, route(from, to), CONNECTIONS).unwrap(),
-            kept: Load::long_lived(lab, route(from, to), 8, 20).unwrap(),
-            datagrams: Load::datagrams(lab, route(from, to), 4, DATAGRAMS).unwrap(),
+            new: Load::new_connections(lab, route(from, to), connections()).unwrap(),
+            kept: Load::long_lived(lab, route(from, to), 8, rate(20)).unwrap(),
+            datagrams: Load::datagrams(lab, route(from, to), 4, datagrams()).unwrap(),
         };
-        sleep(STEP);
+        sleep(step());
         traffic
     }
 
     pub(crate) fn stop(self) -> TrafficReport {
-        sleep(STEP);
+        sleep(step());
         TrafficReport {
             new: self.new.stop(),
             kept: self.kept.stop(),

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use sluice_e2e::agent_process::replace;
 use sluice_e2e::lab::Lab;
+use sluice_e2e::lab::pace::stretched;
 use sluice_e2e::lab::places::{A1, A2, A3, B1};
 use sluice_kernel::iptables::Variant;
 
@@ -56,12 +57,14 @@ fn killed_again_and_again(variant: Variant) {
                 replace(&beside, &file, &manifest(n, some)).unwrap();
                 edits += 1;
             }
-            sleep(Duration::from_millis(5 + next(&mut edits_seed, 60)));
+            sleep(stretched(Duration::from_millis(
+                5 + next(&mut edits_seed, 60),
+            )));
         }
         edits
     });
     for _ in 0..KILLS {
-        sleep(Duration::from_millis(next(&mut seed, 400)));
+        sleep(stretched(Duration::from_millis(next(&mut seed, 400))));
         agent.kill().unwrap();
         agent.start(lab.node()).unwrap();
     }

@@ -6,6 +6,7 @@
 mod clock;
 mod drift;
 mod families;
+mod ipvs;
 mod kills;
 mod manifests;
 mod node;

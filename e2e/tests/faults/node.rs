@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 use sluice_e2e::agent_process::AgentProcess;
 use sluice_e2e::changes::lost;
 use sluice_e2e::lab::load::{Load, Route};
+use sluice_e2e::lab::pace::{rate, stretched};
 use sluice_e2e::lab::places::{A1, A2, A3, B1, CLIENT, NODE, Place, ROUTER};
 use sluice_e2e::lab::{Lab, Outcome, Probe};
 use sluice_e2e::packets::build::NODE_NAME;
-use sluice_e2e::packets::planes;
+use sluice_e2e::packets::planes::{self, PlaneUnderTest};
 use sluice_kernel::iptables::Variant;
-use sluice_service_plan::model::{Family, Protocol};
+use sluice_service_plan::model::{Family, Protocol, VipBinding};
 
 /// Time that anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two of the agent's looks at what nothing tells it of.
+const LOOK: Duration = Duration::from_secs(5);
 
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_agent-under-test");
 
@@ -65,21 +68,38 @@ pub(crate) fn node_port(n: u8) -> SocketAddr {
     SocketAddr::new(NODE.ip(Family::V4), 30_000 + u16::from(n))
 }
 
-fn variant_flags(variant: Variant) -> [&'static str; 2] {
-    let name = match variant {
-        Variant::Legacy => "legacy",
-        Variant::Nft => "nft",
-    };
-    ["--iptables-variant", name]
+/// The data plane that is tested here beside rules of this variant, if this machine can run it.
+pub(crate) fn plane(variant: Variant) -> Option<&'static PlaneUnderTest> {
+    let programs = planes::iptables(variant).programs;
+    planes::here().find(|plane| plane.programs == programs)
 }
 
-/// An agent that is to serve `s1`; nothing where this machine has no such iptables, which is reported.
+/// An agent that is to serve `s1` by that plane; nothing where this machine cannot run it, which is reported.
 pub(crate) fn agent(variant: Variant) -> Option<AgentProcess> {
+    let mode = match plane(variant)?.ipvs {
+        None => vec!["--mode", "iptables"],
+        Some(VipBinding::LocalRoute) => vec!["--mode", "ipvs", "--ipvs-vip-binding", "local-route"],
+        Some(VipBinding::Dummy) => vec!["--mode", "ipvs", "--ipvs-vip-binding", "dummy"],
+    };
+    agent_in_mode(&mode, variant)
+}
+
+/// The same, where rules balance, on every machine.
+pub(crate) fn agent_by_rules(variant: Variant) -> Option<AgentProcess> {
     if !planes::iptables(variant).runs_here() {
         return None;
     }
+    agent_in_mode(&["--mode", "iptables"], variant)
+}
+
+fn agent_in_mode(mode: &[&str], variant: Variant) -> Option<AgentProcess> {
+    let variant = match variant {
+        Variant::Legacy => "legacy",
+        Variant::Nft => "nft",
+    };
     let mut agent = AgentProcess::new(Path::new(AGENT), NODE_NAME).unwrap();
-    agent.add_flags(&variant_flags(variant));
+    agent.add_flags(mode);
+    agent.add_flags(&["--iptables-variant", variant]);
     agent.write("node.yaml", NODE_MANIFEST).unwrap();
     agent.write("s1.yaml", &manifest(1, &[A1, A2])).unwrap();
     Some(agent)
@@ -102,13 +122,20 @@ pub(crate) fn eventually(
     while !is_so(agent) {
         let waited = start.elapsed();
         assert!(
-            waited < PATIENCE,
+            waited < stretched(PATIENCE),
             "it never was so that {what}:\n{}",
             agent.log()
         );
         sleep(Duration::from_millis(10));
     }
     start.elapsed()
+}
+
+/// What is found at a look only was found and repaired in time.
+pub(crate) fn assert_found_at_a_look(took: Duration, what: &str) {
+    eprintln!("{what}: {took:?}");
+    let most = LOOK + stretched(Duration::from_secs(2));
+    assert!(took < most, "{what}: it took {took:?}");
 }
 
 pub(crate) fn load(lab: &Lab, to: SocketAddr) -> Load {
@@ -120,7 +147,7 @@ pub(crate) fn load(lab: &Lab, to: SocketAddr) -> Load {
             to,
             patience,
         },
-        100,
+        rate(100),
     )
     .unwrap()
 }

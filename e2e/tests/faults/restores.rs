@@ -17,13 +17,14 @@ use sluice_kernel::iptables::{Family as KernelFamily, IptablesError, IptablesPro
 use sluice_service_plan::model::{Family, Protocol, Settings};
 
 use crate::node::{
-    agent, assert_nothing_lost, cluster, eventually, load, manifest, node_port, reach, start,
+    agent_by_rules, assert_nothing_lost, cluster, eventually, load, manifest, node_port, reach,
+    start,
 };
 
 #[test]
 fn a_restore_that_fails_half_way_is_told_and_mended_and_what_is_in_force_keeps_serving() {
     let lab = Lab::up().unwrap();
-    let Some(mut agent) = agent(Variant::Nft) else {
+    let Some(mut agent) = agent_by_rules(Variant::Nft) else {
         return;
     };
     let failing = agent.path("failing");
@@ -73,7 +74,7 @@ exec $real \"$@\"",
 #[test]
 fn a_lock_that_another_process_holds_too_long_is_told_and_its_release_is_enough() {
     let lab = Lab::up().unwrap();
-    let Some(mut agent) = agent(Variant::Legacy) else {
+    let Some(mut agent) = agent_by_rules(Variant::Legacy) else {
         return;
     };
     let lock = agent.path("xtables.lock");

@@ -65,6 +65,7 @@ struct Waiting {
     oldest: Option<Instant>,
     listed: bool,
     ruleset_changed: bool,
+    binding_lost: bool,
     /// Counts everything that came in, so that a waiter can tell news from what it has seen.
     news: u64,
 }
@@ -96,6 +97,11 @@ impl Inbox {
     /// Somebody else changed rules where ours are.
     pub fn set_ruleset_changed(&self) {
         self.tell(|waiting| waiting.ruleset_changed = true);
+    }
+
+    /// Routes of service addresses went, or a device did.
+    pub fn set_binding_lost(&self) {
+        self.tell(|waiting| waiting.binding_lost = true);
     }
 
     fn tell(&self, change: impl FnOnce(&mut Waiting)) {
@@ -136,6 +142,16 @@ impl Inbox {
     /// All rules are about to be looked at.
     pub fn forget_ruleset_change(&self) {
         self.lock().ruleset_changed = false;
+    }
+
+    /// Whether bindings may have been lost since this was last forgotten.
+    pub fn is_binding_lost(&self) -> bool {
+        self.lock().binding_lost
+    }
+
+    /// All bindings are about to be looked at.
+    pub fn forget_lost_binding(&self) {
+        self.lock().binding_lost = false;
     }
 
     /// A number that grows with everything that comes in.

@@ -13,6 +13,7 @@ mod node_planes;
 mod pacing;
 mod plane;
 mod plane_ledger;
+mod route_notices;
 mod rule_notices;
 mod start;
 mod sync_loop;

@@ -101,8 +101,14 @@ impl Plane {
 
     /// Says that this node cannot run a mode, and why.
     pub fn refuse(&mut self, mode: ActiveMode, reason: String) {
-        tracing::error!(%mode, reason, "this node cannot run the mode that is asked for: what serves now goes on");
+        tracing::warn!(%mode, reason, "this node cannot run the mode: what serves now goes on");
         self.refused_mode = Some(RefusedMode { mode, reason });
+    }
+
+    /// The mode was tried and this node could not run it.
+    pub fn has_refused(&self, mode: ActiveMode) -> bool {
+        let refused = self.refused_mode.as_ref();
+        refused.is_some_and(|refused| refused.mode == mode)
     }
 
     /// What is done otherwise than the settings ask, in sentences.

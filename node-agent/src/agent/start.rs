@@ -21,6 +21,7 @@ use super::ipvs_host::IpvsHost;
 use super::node_network::NetworkWatch;
 use super::plane::{Plane, Planes};
 use super::plane_ledger::{LedgerError, PlaneLedger};
+use super::route_notices;
 use super::rule_notices::RuleNotices;
 use super::sync_loop::{Shared, SyncLoop};
 use super::tunables::Tunables;
@@ -121,6 +122,18 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
             "rule notices",
             Box::new(move || notices.follow(events, &inbox)),
         )?;
+    }
+    match route_notices::open() {
+        Ok(events) => {
+            let inbox = Arc::clone(&inbox);
+            start(
+                "route notices",
+                Box::new(move || route_notices::follow(events, &inbox)),
+            )?;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "lost routes are not heard; they are looked for every few seconds");
+        }
     }
     let intake = Intake::new(Arc::clone(&inbox), Arc::clone(&metrics));
     let mut source = options.source;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use sluice_crds::v1alpha1::ActiveMode;
+use sluice_crds::v1alpha1::{ActiveMode, Mode};
 use sluice_kernel::iptables::Variant;
 use sluice_service_plan::model::ObjectName;
 use sluice_service_plan::plan::PlanChange;
@@ -161,9 +161,12 @@ impl SyncLoop {
         let notice = (self.shared.inbox.is_ruleset_changed()
             && self.plane.variant() == Some(Variant::Nft))
         .then_some(self.next_notice);
+        let lost = (self.shared.inbox.is_binding_lost() && self.plane.uses_ipvs())
+            .then_some(self.next_notice);
         [
             (change, Work::Apply),
             (notice, Work::Verify),
+            (lost, Work::Check),
             (Some(self.next_check), Work::Check),
             (Some(self.next_verification), Work::Verify),
         ]
@@ -206,7 +209,9 @@ impl SyncLoop {
         self.shared.metrics.ipvs_services.follow(&change);
         let settings = self.desired.settings();
         let services = self.desired.plan().services.len();
-        let mode = settings.mode.mode_for(services, self.plane.mode(), true);
+        // Who leaves the choice to us asks for nothing that the node cannot run.
+        let can_run = settings.mode.mode != Mode::Auto || !self.plane.has_refused(ActiveMode::IPVS);
+        let mode = settings.mode.mode_for(services, self.plane.mode(), can_run);
         self.plane.want(settings.iptables_variant, mode);
         change
     }
@@ -324,9 +329,10 @@ impl SyncLoop {
 
     /// Compares the kernel with what was programmed, and repairs it.
     fn look(&mut self, whole: bool) {
-        self.shared.inbox.forget_ruleset_change();
+        self.shared.inbox.forget_lost_binding();
         let start = self.clock.now();
         let found = if whole {
+            self.shared.inbox.forget_ruleset_change();
             self.shared.metrics.kernel.count_verification();
             self.tune_after_sync = true;
             self.plane.verify()
@@ -335,13 +341,13 @@ impl SyncLoop {
             self.drain().and_then(|()| self.plane.check())
         };
         let end = self.clock.now();
+        let took = end.saturating_duration_since(start);
+        let rest = (took * NOTICE_REST).max(self.desired.settings().min_sync_interval);
         self.next_check = end + CHECK_INTERVAL;
+        self.next_notice = self.next_notice.max(end + rest);
         if whole {
             self.plane.try_again();
             self.next_verification = end + self.desired.settings().full_sync_interval;
-            let took = end.saturating_duration_since(start);
-            self.next_notice =
-                end + (took * NOTICE_REST).max(self.desired.settings().min_sync_interval);
         }
         match found {
             Ok(drift) if drift.is_empty() => {

@@ -39,6 +39,8 @@ pub struct NodePlane {
     mode: ActiveMode,
     /// When the balancer that is not in use any more was given up.
     retired_since: Option<Instant>,
+    /// Why what an earlier run left in IPVS is still there.
+    left_over: Option<String>,
     /// What was programmed last.
     plan: Plan,
     /// Services whose stale flows were deleted since the last check.
@@ -62,6 +64,7 @@ impl NodePlane {
             programs_told: 0,
             mode,
             retired_since: None,
+            left_over: None,
             plan: Plan::default(),
             look_again: BTreeSet::new(),
         }
@@ -112,14 +115,30 @@ impl NodePlane {
     /// Reads what the kernel holds. The sets of IPVS come first: rules name them.
     fn adopt(&mut self) -> Result<(), DataPlaneError> {
         self.rules.lock().distrust();
-        if self.ipvs.is_none() && (self.mode == ActiveMode::IPVS || self.ipvs_door.is_left()?) {
-            self.ipvs = Some(self.ipvs_door.open()?);
-        }
-        if let Some(ipvs) = &mut self.ipvs {
-            ipvs.adopt()?;
+        let opened = self.adopt_ipvs();
+        self.left_over = None;
+        if let Err(error) = opened {
+            if self.mode == ActiveMode::IPVS {
+                return Err(error);
+            }
+            // What is left of IPVS does not keep rules from serving.
+            self.ipvs = None;
+            self.left_over = Some(format!(
+                "what an earlier run left in IPVS cannot be looked after: {error}"
+            ));
         }
         self.glue.adopt()?;
         self.iptables.adopt()
+    }
+
+    fn adopt_ipvs(&mut self) -> Result<(), DataPlaneError> {
+        if self.ipvs.is_none() && (self.mode == ActiveMode::IPVS || self.ipvs_door.is_left()?) {
+            self.ipvs = Some(self.ipvs_door.open()?);
+        }
+        match &mut self.ipvs {
+            Some(ipvs) => ipvs.adopt(),
+            None => Ok(()),
+        }
     }
 
     fn balance(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError> {
@@ -243,9 +262,8 @@ impl DataPlane for NodePlane {
     }
 
     fn conditions(&self) -> Vec<String> {
-        self.ipvs
-            .as_ref()
-            .map_or_else(Vec::new, |ipvs| ipvs.conditions())
+        let ipvs = self.ipvs.iter().flat_map(|ipvs| ipvs.conditions());
+        self.left_over.iter().cloned().chain(ipvs).collect()
     }
 
     fn uses_ipvs(&self) -> bool {

@@ -49,7 +49,9 @@ impl NodePlane {
                 report += self.glue.set_ipvs_part(IpvsPart::New)?;
                 self.retired_since = None;
                 // Its connections do not need it any more.
-                if let Some(error) = self.iptables.remove().into_iter().next() {
+                if self.iptables.is_present()?
+                    && let Some(error) = self.iptables.remove().into_iter().next()
+                {
                     return Err(error);
                 }
             }

@@ -2,7 +2,7 @@
 
 use sluice_service_plan::model::{Family, LocalDetector, Protocol};
 
-use crate::lab::places::{A1, A2, A3, B1, CLIENT, NODE, POD_BRIDGE, SERVED_PORTS};
+use crate::lab::places::{A1, A2, A3, B1, CLIENT, DAEMON_PORT, NODE, POD_BRIDGE, SERVED_PORTS};
 use crate::packets::Row;
 use crate::packets::build::{NODE_PORT, PORT, all_ready, cluster_ip, outside_ip, web};
 use crate::packets::row::Source::{Kept, Masqueraded};
@@ -13,6 +13,7 @@ pub(super) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for (family, protocol) in each() {
         rows.extend(forward_drop(family, protocol));
+        rows.extend(input_drop(family, protocol));
         rows.extend(marks(family, protocol));
     }
     for family in Family::ALL {
@@ -49,6 +50,41 @@ fn forward_drop(family: Family, protocol: Protocol) -> Vec<Row> {
             Expect::NotOurs(Untouched::Filtered),
         ),
     ]
+}
+
+fn input_drop(family: Family, protocol: Protocol) -> Vec<Row> {
+    let (vip, external) = (cluster_ip(family, 10), outside_ip(family, 10));
+    let service = web(family, protocol)
+        .node_port(NODE_PORT)
+        .external_ip(external);
+    let scene = Scene::of(service, &all_ready([A1, B1])).beside(Surrounding::InputDrop);
+    let row = |sentence, from, to, port, expect| {
+        let sentence = format!("under INPUT policy DROP {sentence}");
+        scene.row(&sentence, packet(from, protocol, to, port), expect)
+    };
+    let translated = || reaches([A1, B1], Masqueraded);
+    let node = NODE.ip(family);
+    let mut rows = vec![
+        row("a node port works", CLIENT, node, NODE_PORT, translated()),
+        row("an external IP works", CLIENT, external, PORT, translated()),
+        row(
+            "a pod uses a cluster IP",
+            A2,
+            vip,
+            PORT,
+            reaches([A1, B1], Kept),
+        ),
+    ];
+    if protocol == Protocol::Tcp {
+        rows.push(row(
+            "the node's daemons stay shut",
+            CLIENT,
+            node,
+            DAEMON_PORT,
+            Expect::NotOurs(Untouched::Filtered),
+        ));
+    }
+    rows
 }
 
 fn marks(family: Family, protocol: Protocol) -> Vec<Row> {

@@ -26,6 +26,7 @@ mod device;
 mod draining;
 mod found;
 mod ledger;
+mod losses;
 mod marks;
 pub mod names;
 mod program;
@@ -61,6 +62,8 @@ pub struct IpvsBalancer {
     real_servers: u64,
     /// What is left, since another balancer takes the new connections.
     retired: Option<BTreeSet<Server>>,
+    /// Before it the virtual servers are not listed again just to see that they are there.
+    next_listing: Option<Instant>,
 }
 
 impl IpvsBalancer {
@@ -76,6 +79,7 @@ impl IpvsBalancer {
             plan: None,
             real_servers: 0,
             retired: None,
+            next_listing: None,
         }
     }
 
@@ -120,7 +124,12 @@ impl Balancer for IpvsBalancer {
                 take_over(&mut former, plan, change);
                 (report, former)
             }
-            _ => (self.program_all(plan)?, plan.clone()),
+            (_, former) => {
+                if let Some(former) = former {
+                    self.restore_ledger(&former)?;
+                }
+                (self.program_all(plan)?, plan.clone())
+            }
         };
         self.plan = Some(plan);
         Ok(report)
@@ -194,19 +203,26 @@ impl Balancer for IpvsBalancer {
         if self.plan.is_none() && self.retired.is_none() {
             return Ok(Vec::new());
         }
-        let mut drifts = self.vips.check()?;
-        drifts.extend(self.ledger.check()?);
+        let mut drifts = self.count()?;
+        if drifts.is_empty() {
+            drifts.extend(self.vips.lost()?);
+            drifts.extend(self.lost_servers()?);
+        }
         Ok(drifts)
     }
 
-    /// One that was retired is not as its plan says; it is looked at by counts.
+    /// One that was retired is not as its plan says.
     fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
-        let mut drifts = self.check()?;
-        if let (None, Some(plan)) = (&self.retired, self.plan.take()) {
-            let differences = self.compare_all(&plan);
-            self.plan = Some(plan);
-            drifts.extend(differences?);
+        if self.retired.is_some() {
+            return self.check();
         }
+        let Some(plan) = self.plan.take() else {
+            return Ok(Vec::new());
+        };
+        let differences = self.compare_all(&plan);
+        self.plan = Some(plan);
+        let mut drifts = self.count()?;
+        drifts.extend(differences?);
         Ok(drifts)
     }
 
@@ -260,6 +276,12 @@ fn take_over(former: &mut Plan, plan: &Plan, change: &PlanChange) {
 }
 
 impl IpvsBalancer {
+    fn count(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        let mut drifts = self.vips.check()?;
+        drifts.extend(self.ledger.check()?);
+        Ok(drifts)
+    }
+
     fn settings(&self) -> IpvsSettings {
         let plan = self.plan.as_ref();
         plan.map(|plan| plan.settings.ipvs.clone())

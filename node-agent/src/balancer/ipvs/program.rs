@@ -189,7 +189,7 @@ impl IpvsBalancer {
         Some(held)
     }
 
-    fn desired<'a>(
+    pub(super) fn desired<'a>(
         &self,
         plan: &Plan,
         node_ports: &[IpAddr],

@@ -67,6 +67,11 @@ impl Servers {
         self.refused.clear();
     }
 
+    /// Whether another was seen to have made it.
+    pub(super) fn is_known_foreign(&self, server: &VirtualServer) -> bool {
+        self.foreign.contains(server)
+    }
+
     /// Whether another made it. `wanted`: it should be ours.
     pub(super) fn is_foreign(&mut self, server: &VirtualServer, wanted: bool) -> bool {
         let foreign = self.foreign.contains(server);

@@ -14,6 +14,8 @@ use super::server::Server;
 use super::steps::address;
 use crate::data_plane::Drift;
 
+const NOT_BOUND: &str = "is not bound";
+
 /// One address.
 #[derive(Debug, Clone, Copy, Default)]
 struct Vip {
@@ -127,6 +129,12 @@ impl Vips {
     pub(super) fn unneeded(&self) -> Vec<IpAddr> {
         let unneeded = self.known.iter().filter(|(_, vip)| vip.needed_by == 0);
         unneeded.map(|(ip, _)| *ip).collect()
+    }
+
+    /// Addresses that are in the ledger, or should be.
+    pub(super) fn noted(&self) -> Vec<IpAddr> {
+        let noted = self.known.iter().filter(|(_, vip)| vip.noted);
+        noted.map(|(ip, _)| *ip).collect()
     }
 
     /// Looks at every address again.
@@ -245,12 +253,6 @@ impl Vips {
     ) -> Result<Vec<Drift>, LinkError> {
         let found = self.device.read()?;
         let mut drifts = Vec::new();
-        let mut drift = |ip: &IpAddr, what: &str| {
-            drifts.push(Drift {
-                object: format!("service address {ip}"),
-                what: what.to_owned(),
-            });
-        };
         let wanted: HashSet<&IpAddr> = needed
             .iter()
             .filter(|ip| !self.own.contains(*ip) && !self.refused.contains_key(*ip))
@@ -262,14 +264,14 @@ impl Vips {
                 VipBinding::Dummy => found.addresses.contains(*ip),
             };
             if !bound {
-                drift(ip, "is not bound");
+                drifts.push(drift(ip, NOT_BOUND));
             } else if !ours.contains(*ip) {
-                drift(ip, "is not in our ledger");
+                drifts.push(drift(ip, "is not in our ledger"));
             }
         }
         for ip in ours {
             if !wanted.contains(ip) && self.known.get(ip).is_none_or(|vip| vip.needed_by == 0) {
-                drift(ip, "is in our ledger, and needed by nothing");
+                drifts.push(drift(ip, "is in our ledger, and needed by nothing"));
             }
         }
         Ok(drifts)
@@ -278,6 +280,18 @@ impl Vips {
     /// Whether the device is there and up.
     pub(super) fn check(&mut self) -> Result<Vec<Drift>, LinkError> {
         self.device.check()
+    }
+
+    /// What was bound and is so no longer.
+    pub(super) fn lost(&mut self) -> Result<Vec<Drift>, LinkError> {
+        let found = self.device.read()?;
+        let is_lost = |(ip, vip): &(&IpAddr, &Vip)| match (vip.bound, self.binding) {
+            (None, _) => false,
+            (Some(_), VipBinding::LocalRoute) => !found.routes.contains_key(*ip),
+            (Some(_), VipBinding::Dummy) => !found.addresses.contains(*ip),
+        };
+        let lost = self.known.iter().filter(is_lost);
+        Ok(lost.map(|(ip, _)| drift(ip, NOT_BOUND)).collect())
     }
 
     /// What is not as the services want it.
@@ -323,6 +337,13 @@ impl Vips {
             VipBinding::LocalRoute => Source(self.sources.get(&Family::of(*ip)).copied()),
             VipBinding::Dummy => Source(None),
         }
+    }
+}
+
+fn drift(ip: &IpAddr, what: &str) -> Drift {
+    Drift {
+        object: format!("service address {ip}"),
+        what: what.to_owned(),
     }
 }
 

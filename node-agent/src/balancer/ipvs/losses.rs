@@ -1,0 +1,59 @@
+//! What of ours somebody deleted: virtual servers, found without a plan, and the ledger itself.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use sluice_kernel::ipvs::VirtualServer;
+
+use sluice_service_plan::plan::Plan;
+
+use super::IpvsBalancer;
+use super::desired::node_port_addresses;
+use crate::data_plane::{DataPlaneError, Drift};
+
+/// After a listing of all virtual servers, rest so many times as long as it took.
+const REST: u32 = 100;
+
+impl IpvsBalancer {
+    /// Virtual servers that are in the ledger only. Listing them takes a while where there are many, so it is not done at every look.
+    pub(super) fn lost_servers(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        let start = Instant::now();
+        if self.next_listing.is_some_and(|due| start < due) {
+            return Ok(Vec::new());
+        }
+        let holdings = self.ledger.read()?;
+        let listed = self.servers.list()?;
+        let present: HashSet<VirtualServer> = listed.iter().map(|one| one.service.server).collect();
+        let end = Instant::now();
+        self.next_listing = Some(end + (end - start) * REST);
+        let lost = holdings
+            .servers
+            .iter()
+            .filter(|server| !present.contains(&server.key));
+        Ok(lost
+            .map(|server| Drift {
+                object: format!("virtual server {}", server.key),
+                what: "is gone".to_owned(),
+            })
+            .collect())
+    }
+
+    /// Where the ledger was emptied, what this run has made must not pass for another's.
+    pub(super) fn restore_ledger(&mut self, former: &Plan) -> Result<(), DataPlaneError> {
+        if self.ledger.check()?.is_empty() {
+            return Ok(());
+        }
+        let node_ports = node_port_addresses(&former.node, &former.settings);
+        let mut servers = self.draining.servers();
+        for service in former.services.values() {
+            let desired = self.desired(former, &node_ports, [service.as_ref()]);
+            let keys = desired.servers.into_keys();
+            servers.extend(keys.filter(|server| !self.servers.is_known_foreign(&server.key)));
+        }
+        servers.sort_unstable();
+        servers.dedup();
+        self.ledger.add_servers(&servers)?;
+        self.ledger.add_addresses(&self.vips.noted())?;
+        Ok(())
+    }
+}
