@@ -10,6 +10,8 @@ use sluice_kernel::ipvs::{Cause, IpvsError};
 use sluice_kernel::links::LinkError;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
+use crate::tally::Tally;
+
 /// What one call did to the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncReport {
@@ -154,6 +156,8 @@ pub trait DataPlane: Send {
     fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError>;
     /// Sizes of what was programmed.
     fn programmed(&self) -> Programmed;
+    /// What was counted since the last call, beside what the reports say.
+    fn tally(&mut self) -> Tally;
     /// What is done otherwise than the settings ask, in sentences.
     fn conditions(&self) -> Vec<String>;
     /// IPVS has something of ours: it balances, or keeps old connections.

@@ -6,6 +6,7 @@ use sluice_service_plan::plan::{Plan, PlanChange};
 
 use super::plane_ledger::{LedgerError, PlaneLedger};
 use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
+use crate::tally::Tally;
 
 /// Opens data planes.
 pub trait Planes: Send {
@@ -313,6 +314,17 @@ impl Plane {
             .current
             .as_mut()
             .map_or(Ok(Vec::new()), |(_, plane)| plane.verify())?)
+    }
+
+    /// What was counted since the last call.
+    pub fn tally(&mut self) -> Tally {
+        let current = self.current.as_mut();
+        current.map(|(_, plane)| plane.tally()).unwrap_or_default()
+    }
+
+    /// The mode that was tried last and that this node cannot run.
+    pub fn refused_mode(&self) -> Option<ActiveMode> {
+        self.refused_mode.as_ref().map(|refused| refused.mode)
     }
 
     /// Sizes of what was programmed.

@@ -17,6 +17,7 @@ use crate::glue::iptables::IptablesGlue;
 use crate::glue::{Glue, IpvsPart};
 use crate::ruleset::{RuleSet, SharedRuleSet};
 use crate::stale_flows::StaleFlows;
+use crate::tally::{CountedConntrack, FlowLooks, Tally};
 
 mod balanced_flows;
 mod doors;
@@ -33,6 +34,9 @@ pub struct NodePlane {
     ipvs: Option<Box<dyn Balancer>>,
     ipvs_door: Box<dyn IpvsDoor>,
     conntrack: Box<dyn Conntrack>,
+    flow_looks: FlowLooks,
+    /// Programs that were told of already.
+    programs_told: u64,
     mode: ActiveMode,
     /// When the balancer that is not in use any more was given up.
     retired_since: Option<Instant>,
@@ -47,6 +51,8 @@ pub struct NodePlane {
 impl NodePlane {
     /// A data plane that writes through these doors.
     pub fn new(doors: Doors, families: &[Family], mode: ActiveMode) -> Self {
+        let flow_looks = FlowLooks::default();
+        let conntrack = CountedConntrack::new(doors.conntrack, flow_looks.clone());
         let rules = SharedRuleSet::new(RuleSet::new(doors.iptables, families));
         Self {
             glue: IptablesGlue::new(rules.clone(), doors.glue_sets),
@@ -54,7 +60,9 @@ impl NodePlane {
             ipvs: None,
             ipvs_door: doors.ipvs,
             rules,
-            conntrack: doors.conntrack,
+            conntrack: Box::new(conntrack),
+            flow_looks,
+            programs_told: 0,
             mode,
             retired_since: None,
             flows_moved: false,
@@ -260,6 +268,17 @@ impl DataPlane for NodePlane {
             set_entries,
             virtual_servers,
             real_servers,
+        }
+    }
+
+    fn tally(&mut self) -> Tally {
+        let mut rules = self.rules.lock();
+        let (_, programs, _) = rules.counts();
+        let told = std::mem::replace(&mut self.programs_told, programs);
+        Tally {
+            programs_started: programs - told,
+            flow_looks: self.flow_looks.take(),
+            rules: rules.take_rules(),
         }
     }
 

@@ -14,12 +14,14 @@ mod share;
 pub mod table;
 
 pub use chain::{Chain, short_hash, stable_hash};
+pub use memory::forget;
 pub use share::random_share;
 pub use table::{ChainTable, Jump, PREFIX, Place};
 
 use self::held::Held;
 use self::memory::{HeldTables, Memory};
 use crate::data_plane::Drift;
+use crate::tally::TableRules;
 
 /// The tables that hold chains of ours in every mode.
 pub const TABLES: [Table; 2] = [Table::Filter, Table::Nat];
@@ -285,6 +287,22 @@ impl RuleSet {
         tables
             .map(ChainTable::size)
             .fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
+    }
+
+    /// Rules of each table: those that are there, and those written since the last call.
+    pub fn take_rules(&mut self) -> Vec<TableRules> {
+        let families = self.families.iter_mut();
+        let of_family = families.flat_map(|rules| {
+            let family = rules.family;
+            let tables = rules.tables.iter_mut();
+            tables.map(move |table| TableRules {
+                family,
+                table: table.table(),
+                present: table.size().1,
+                written: table.take_written(),
+            })
+        });
+        of_family.collect()
     }
 
     /// Committed transactions, programs started and bytes written, since the rule set was made.
