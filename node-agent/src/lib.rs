@@ -21,3 +21,4 @@ pub mod ruleset;
 pub mod settings;
 pub mod source;
 mod stale_flows;
+pub mod tally;

@@ -41,6 +41,14 @@ fn cleanup_removes_everything_of_ours_and_nothing_else_but_not_while_an_agent_ru
     assert_eq!(rules_without_built_in(&Node::rules()), before);
     assert_eq!(Node::sets(), ["somebody"]);
 
+    let notes = |dir: &str| -> Vec<String> {
+        let files = std::fs::read_dir(node.path(dir)).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != "manifests").collect()
+    };
+    assert_eq!(notes("run"), ["agent.lock"]);
+    assert!(notes("state").is_empty(), "{:?}", notes("state"));
+
     let again = node.agent("cleanup", &[]);
     assert_eq!(again.status.code(), Some(0));
     assert!(

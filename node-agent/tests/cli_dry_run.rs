@@ -104,6 +104,115 @@ fn explain_tells_the_steps_the_objects_and_the_verdict() {
 }
 
 #[test]
+fn render_and_explain_name_virtual_servers_and_service_addresses_in_ipvs_mode() {
+    let node = Node::new();
+    node.write("web.yaml", &web("10.1.0.5"));
+    let ipvs = ["--iptables-variant", "nft", "--mode", "ipvs"];
+    let rendered = text(&node.agent("render", &ipvs).stdout);
+    for part in [
+        "# mode IPVS",
+        "-A -t 10.96.0.10:80 -s rr\n-a -t 10.96.0.10:80 -r 10.1.0.5:8080 -m -w 1\n",
+        "-A -t 192.168.0.10:30080 -s rr\n",
+        "route add local 10.96.0.10 dev kube-ipvs0 table local",
+    ] {
+        assert!(rendered.contains(part), "{part} is missing in\n{rendered}");
+    }
+    let bound = [&ipvs[..], &["--ipvs-vip-binding", "dummy"]].concat();
+    let rendered = text(&node.agent("render", &bound).stdout);
+    assert!(
+        rendered.contains("address add 10.96.0.10/32 dev kube-ipvs0"),
+        "{rendered}"
+    );
+    let packet = ["--from", "10.1.0.9", "--to", "10.96.0.10:80"];
+    let explained = text(&node.agent("explain", &[&ipvs[..], &packet].concat()).stdout);
+    for part in [
+        "virtual server: -A -t 10.96.0.10:80 -s rr",
+        "service address: route add local 10.96.0.10",
+        "real server: -a -t 10.96.0.10:80 -r 10.1.0.5:8080",
+    ] {
+        assert!(
+            explained.contains(part),
+            "{part} is missing in\n{explained}"
+        );
+    }
+}
+
+#[test]
+fn explain_leads_clients_inside_the_node_by_their_mark() {
+    let node = Node::new();
+    let local = web("10.1.0.5").replace(
+        "type: NodePort",
+        "type: NodePort\n  externalTrafficPolicy: Local",
+    );
+    node.write("web.yaml", &local);
+    let explain = |from: &str| {
+        let args = [
+            "--mode",
+            "ipvs",
+            "--iptables-variant",
+            "nft",
+            "--from",
+            from,
+        ];
+        let to = ["--to", "192.168.0.10:30080"];
+        text(&node.agent("explain", &[&args[..], &to].concat()).stdout)
+    };
+    let inside = explain("10.1.0.9");
+    assert!(
+        inside.contains("set SLUICE-4-V-INSIDE: 192.168.0.10,tcp:30080 skbmark 0x5c"),
+        "{inside}"
+    );
+    assert!(inside.contains("real server: -a -f "), "{inside}");
+    let outside = explain("192.168.0.77");
+    assert!(
+        !outside.contains("SLUICE-4-V-INSIDE") && outside.contains("-a -t 192.168.0.10:30080"),
+        "{outside}"
+    );
+}
+
+#[test]
+fn check_tells_which_mode_the_policy_means_and_why() {
+    let node = Node::new();
+    let own = web("10.1.0.5").replace("10.96.0.10", "192.168.0.10");
+    node.write("web.yaml", &own);
+    let manifests = node.path("manifests");
+    let check = |more: &[&str]| -> serde_json::Value {
+        let args = [
+            "--manifests",
+            &manifests,
+            "--node-name",
+            "n1",
+            "--output",
+            "json",
+        ];
+        let variant = ["--iptables-variant", "nft"];
+        let checked = node.agent("check", &[&args[..], &variant, more].concat());
+        serde_json::from_slice(&checked.stdout).unwrap()
+    };
+    let asked = check(&["--mode", "ipvs", "--ipvs-scheduler", "nonsense"]);
+    let can_run = asked["ipvs"]["canRun"].as_bool().unwrap();
+    assert_eq!(asked["mode"]["means"] == "IPVS", can_run, "{asked:#}");
+    assert_eq!(asked["canRun"], true, "{asked:#}");
+    let schedulers = asked["ipvs"]["schedulers"].as_array().unwrap();
+    let nonsense = schedulers
+        .iter()
+        .find(|one| one["name"] == "scheduler nonsense");
+    assert_eq!(nonsense.unwrap()["works"], false, "{asked:#}");
+    let conflict = asked["conflicts"].to_string();
+    assert!(
+        conflict.contains("192.168.0.10 is a cluster IP of shop/web"),
+        "{conflict}"
+    );
+
+    let auto = check(&["--mode", "auto"]);
+    assert_eq!(auto["mode"]["means"], "IPTables");
+    assert!(
+        auto["mode"]["why"].as_str().unwrap().contains("1 services"),
+        "{auto:#}"
+    );
+}
+
+#[test]
 fn check_tells_what_works_and_who_sits_on_node_ports() {
     let node = Node::new();
     node.write("web.yaml", &web("10.1.0.5"));

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use jiff::Timestamp;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
-use sluice_service_plan::model::{EndpointSlice, NodeFacts, ObjectName, Service};
+use sluice_service_plan::model::{EndpointSlice, Family, NodeFacts, ObjectName, Service};
 
 use super::node_network::NodeNetwork;
 
@@ -22,6 +23,17 @@ pub struct Batch {
     pub network: Option<NodeNetwork>,
     /// The policy in force.
     pub policy: Option<ServiceProxyPolicySpec>,
+    /// What caused changes of slices, where they tell it: the oldest of each slice.
+    pub causes: BTreeMap<ObjectName, Cause>,
+}
+
+/// What caused the change of a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cause {
+    /// Of the slice's addresses.
+    pub family: Family,
+    /// By the clock of who saw it first.
+    pub at: Timestamp,
 }
 
 impl Batch {
@@ -41,6 +53,9 @@ impl Batch {
         self.node = later.node.or(self.node.take());
         self.network = later.network.or(self.network.take());
         self.policy = later.policy.or(self.policy.take());
+        for (slice, cause) in later.causes {
+            self.causes.entry(slice).or_insert(cause);
+        }
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inbox::{Batch, Inbox};
+use jiff::Timestamp;
+use sluice_service_plan::model::{AddressType, Family, ObjectName};
+
+use super::inbox::{Batch, Cause, Inbox};
 use crate::metrics::Metrics;
 use crate::source::{Refusal, Source, SourceError, Update};
 
@@ -18,6 +21,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Intake {
     inbox: Arc<Inbox>,
     metrics: Arc<Metrics>,
+    /// Older causes of changes are not this agent's to answer for, as kube-proxy counts too.
+    started: Timestamp,
     refused: BTreeMap<&'static str, usize>,
     last_error: String,
 }
@@ -28,6 +33,7 @@ impl Intake {
         Self {
             inbox,
             metrics,
+            started: Timestamp::now(),
             refused: BTreeMap::new(),
             last_error: String::new(),
         }
@@ -55,18 +61,33 @@ impl Intake {
         self.tell_settled(&update.settled);
         self.tell_refused(&update.refusals);
         let changes = (update.services.len(), update.slices.len());
+        let causes = self.causes(&update);
         let batch = Batch {
             services: update.services,
             slices: update.slices,
             node: update.node,
             network: None,
             policy: update.policy,
+            causes,
         };
         if batch.is_empty() {
             return;
         }
         self.inbox.push(batch, now);
         self.metrics.sync.queued(changes, self.inbox.waiting());
+    }
+
+    fn causes(&self, update: &Update) -> BTreeMap<ObjectName, Cause> {
+        let told = update.causes.iter().filter(|(_, at)| **at > self.started);
+        let known = told.filter_map(|(name, at)| {
+            let family = match update.slices.get(name)?.as_ref()?.address_type {
+                AddressType::Ipv4 => Family::V4,
+                AddressType::Ipv6 => Family::V6,
+                AddressType::Fqdn => return None,
+            };
+            Some((name.clone(), Cause { family, at: *at }))
+        });
+        known.collect()
     }
 
     fn tell_refused(&mut self, refusals: &[Refusal]) {
@@ -113,7 +134,8 @@ impl Intake {
 mod tests {
     use super::*;
     use crate::source::Kind;
-    use sluice_service_plan::model::{NodeFacts, ObjectName};
+    use jiff::SignedDuration;
+    use sluice_service_plan::model::{EndpointSlice, NodeFacts};
 
     fn refusal() -> Refusal {
         Refusal {
@@ -162,6 +184,37 @@ mod tests {
             line(&text, "sluice_refusals_total{kind=\"Service\"}").ends_with(" 2"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn causes_count_that_are_younger_than_the_agent_and_of_a_slice_the_oldest() {
+        let inbox = Arc::new(Inbox::default());
+        let mut intake = Intake::new(inbox.clone(), Arc::new(Metrics::default()));
+        let name = ObjectName::new("shop", "web-1");
+        let slice = EndpointSlice {
+            name: name.clone(),
+            service: "web".into(),
+            headless: false,
+            address_type: AddressType::Ipv6,
+            ports: Vec::new(),
+            endpoints: Vec::new(),
+        };
+        let now = Timestamp::now();
+        for seconds in [-3600, 5, 7] {
+            let at = now + SignedDuration::from_secs(seconds);
+            let update = Update {
+                slices: BTreeMap::from([(name.clone(), Some(slice.clone()))]),
+                causes: BTreeMap::from([(name.clone(), at)]),
+                ..Update::default()
+            };
+            intake.take(update, Instant::now());
+        }
+        let (batch, _) = inbox.take().unwrap();
+        let expected = Cause {
+            family: Family::V6,
+            at: now + SignedDuration::from_secs(5),
+        };
+        assert_eq!(batch.causes, BTreeMap::from([(name, expected)]));
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod tunables;
 
 pub use clock::{Clock, SystemClock};
 pub use desired::Desired;
-pub use inbox::{Batch, Inbox};
+pub use inbox::{Batch, Cause, Inbox};
 pub use intake::Intake;
 pub use ipvs_host::IpvsHost;
 pub use node_network::{NetworkWatch, NodeNetwork};

@@ -6,6 +6,7 @@ use sluice_service_plan::plan::{Plan, PlanChange};
 
 use super::plane_ledger::{LedgerError, PlaneLedger};
 use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
+use crate::tally::Tally;
 
 /// Opens data planes.
 pub trait Planes: Send {
@@ -100,8 +101,14 @@ impl Plane {
 
     /// Says that this node cannot run a mode, and why.
     pub fn refuse(&mut self, mode: ActiveMode, reason: String) {
-        tracing::error!(%mode, reason, "this node cannot run the mode that is asked for: what serves now goes on");
+        tracing::warn!(%mode, reason, "this node cannot run the mode: what serves now goes on");
         self.refused_mode = Some(RefusedMode { mode, reason });
+    }
+
+    /// The mode was tried and this node could not run it.
+    pub fn has_refused(&self, mode: ActiveMode) -> bool {
+        let refused = self.refused_mode.as_ref();
+        refused.is_some_and(|refused| refused.mode == mode)
     }
 
     /// What is done otherwise than the settings ask, in sentences.
@@ -173,7 +180,7 @@ impl Plane {
         self.ledger.add(variant)?;
         let mut report = match plane.reconcile(plan) {
             Ok(report) => report,
-            Err(error) if mode == ActiveMode::IPVS && is_lack_of_ipvs(&error) => {
+            Err(error) if mode == ActiveMode::IPVS && speaks_against_ipvs(&error) => {
                 self.refuse(mode, error.to_string());
                 return self.start(plan);
             }
@@ -244,6 +251,11 @@ impl Plane {
                 self.ledger.set_mode(next)?;
                 Ok(report)
             }
+            // The new mode serves already; the next sync ends the rest.
+            Err(error) if plane.mode() == next => {
+                self.ledger.set_mode(next)?;
+                Err(error.into())
+            }
             Err(error) => {
                 self.refuse(next, error.to_string());
                 self.reconcile(plan)
@@ -304,6 +316,17 @@ impl Plane {
             .map_or(Ok(Vec::new()), |(_, plane)| plane.verify())?)
     }
 
+    /// What was counted since the last call.
+    pub fn tally(&mut self) -> Tally {
+        let current = self.current.as_mut();
+        current.map(|(_, plane)| plane.tally()).unwrap_or_default()
+    }
+
+    /// The mode that was tried last and that this node cannot run.
+    pub fn refused_mode(&self) -> Option<ActiveMode> {
+        self.refused_mode.as_ref().map(|refused| refused.mode)
+    }
+
     /// Sizes of what was programmed.
     pub fn programmed(&self) -> Programmed {
         self.current
@@ -324,11 +347,12 @@ impl Plane {
     }
 }
 
-/// What another try would not mend.
-fn is_lack_of_ipvs(error: &DataPlaneError) -> bool {
+/// Nothing serves yet, so rather in the other mode than not at all.
+fn speaks_against_ipvs(error: &DataPlaneError) -> bool {
     matches!(
         error,
         DataPlaneError::Ipvs(_)
+            | DataPlaneError::IpvsRefused(_)
             | DataPlaneError::Links(_)
             | DataPlaneError::Iptables(IptablesError::Refused { .. })
     )

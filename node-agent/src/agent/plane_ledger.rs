@@ -92,6 +92,24 @@ impl PlaneLedger {
         self.write(MODE, &mode.to_string())
     }
 
+    /// Removes the ledger: nothing of ours is left that it could tell of.
+    pub fn forget(self) -> Result<(), LedgerError> {
+        for file in [VARIANTS, MODE] {
+            let path = self.state_dir.join(file);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(LedgerError {
+                        path,
+                        operation: "remove",
+                        source,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn write_variants(&self) -> Result<(), LedgerError> {
         let names: Vec<_> = self.variants.iter().map(ToString::to_string).collect();
         self.write(VARIANTS, &names.join("\n"))
@@ -138,6 +156,17 @@ mod tests {
         let last = PlaneLedger::open(dir.path()).unwrap();
         assert!(last.others(Variant::Nft).is_empty());
         assert_eq!(last.others(Variant::Legacy), [Variant::Nft]);
+    }
+
+    #[test]
+    fn a_forgotten_ledger_tells_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = PlaneLedger::open(dir.path()).unwrap();
+        ledger.add(Variant::Nft).unwrap();
+        ledger.set_mode(ActiveMode::IPVS).unwrap();
+        ledger.forget().unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        PlaneLedger::open(dir.path()).unwrap().forget().unwrap();
     }
 
     #[test]

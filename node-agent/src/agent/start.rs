@@ -47,6 +47,8 @@ pub struct AgentOptions {
     pub healthz: Option<SocketAddr>,
     /// Where metrics are told; absent: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// How many service ports at most have metrics of their own in IPVS mode.
+    pub ipvs_service_metrics: usize,
 }
 
 /// Why an agent cannot start, or had to stop.
@@ -91,7 +93,7 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
 
     let inbox = Arc::new(Inbox::default());
     let health = Arc::new(Health::new(Arc::clone(&inbox)));
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::with_ipvs_services(options.ipvs_service_metrics));
     let (health_checks, wanted_health_checks) = watch::channel(HealthCheckTable::new());
     let plane = Plane::new(options.planes, PlaneLedger::open(&options.state_dir)?);
     let tunables = Tunables::open(&options.state_dir)?;

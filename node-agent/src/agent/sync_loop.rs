@@ -1,12 +1,15 @@
 //! The one thread that owns the data plane: plans what changed, programs it, looks after it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
-use sluice_crds::v1alpha1::ActiveMode;
+use sluice_crds::v1alpha1::{ActiveMode, Mode};
 use sluice_kernel::iptables::Variant;
+use sluice_service_plan::model::ObjectName;
 use sluice_service_plan::plan::PlanChange;
 
 use super::clock::Clock;
@@ -14,7 +17,7 @@ use super::desired::Desired;
 use super::drift_log::DriftLog;
 use super::failure::{category, refused_restore};
 use super::health_check_table;
-use super::inbox::Inbox;
+use super::inbox::{Cause, Inbox};
 use super::ipvs_host::IpvsHost;
 use super::pacing::{Backoff, Pacer};
 use super::plane::{Plane, PlaneError};
@@ -67,6 +70,8 @@ pub struct SyncLoop {
     /// Notices of foreign changes are not followed before, lest a busy neighbour keeps us comparing all the time.
     next_notice: Instant,
     changes_in_work: (usize, usize),
+    /// What caused the changes in work.
+    causes: BTreeMap<ObjectName, Cause>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +111,7 @@ impl SyncLoop {
             next_verification: now,
             next_notice: now,
             changes_in_work: (0, 0),
+            causes: BTreeMap::new(),
         }
     }
 
@@ -132,6 +138,7 @@ impl SyncLoop {
             Work::Check => self.look(false),
             Work::Verify => self.look(true),
         }
+        self.shared.metrics.tally.add(&self.plane.tally());
         None
     }
 
@@ -172,9 +179,12 @@ impl SyncLoop {
     /// Takes in everything that waits.
     fn absorb(&mut self) {
         let waiting = self.shared.inbox.waiting();
-        let Some((batch, oldest)) = self.shared.inbox.take() else {
+        let Some((mut batch, oldest)) = self.shared.inbox.take() else {
             return;
         };
+        for (slice, cause) in std::mem::take(&mut batch.causes) {
+            self.causes.entry(slice).or_insert(cause);
+        }
         self.shared.health.took_changes(oldest);
         self.changes_in_work.0 += waiting.0;
         self.changes_in_work.1 += waiting.1;
@@ -196,9 +206,12 @@ impl SyncLoop {
         self.absorb();
         let change = self.desired.take_changes();
         self.shared.metrics.objects.count_change(&change);
+        self.shared.metrics.ipvs_services.follow(&change);
         let settings = self.desired.settings();
         let services = self.desired.plan().services.len();
-        let mode = settings.mode.mode_for(services, self.plane.mode(), true);
+        // Who leaves the choice to us asks for nothing that the node cannot run.
+        let can_run = settings.mode.mode != Mode::Auto || !self.plane.has_refused(ActiveMode::IPVS);
+        let mode = settings.mode.mode_for(services, self.plane.mode(), can_run);
         self.plane.want(settings.iptables_variant, mode);
         change
     }
@@ -224,6 +237,10 @@ impl SyncLoop {
             tracing::warn!(condition, "the settings need attention");
         }
         self.shared.metrics.objects.set_conditions(conditions.len());
+        self.shared
+            .metrics
+            .mode
+            .set_refused(self.plane.refused_mode());
         self.conditions = conditions;
     }
 
@@ -306,6 +323,9 @@ impl SyncLoop {
         }
         if used_ipvs && !self.plane.uses_ipvs() {
             self.tunables.release(self.desired.settings(), &[]);
+            if let Some(mode) = self.plane.mode() {
+                self.shared.metrics.mode.set(mode, false);
+            }
         }
         Ok(())
     }
@@ -386,6 +406,11 @@ impl SyncLoop {
 
     fn succeeded(&mut self, kind: SyncKind, took: Duration, report: &SyncReport) {
         let (services, slices) = std::mem::take(&mut self.changes_in_work);
+        let now = Timestamp::now();
+        for cause in std::mem::take(&mut self.causes).into_values() {
+            let metrics = &self.shared.metrics.network_programming;
+            metrics.programmed(cause.family, cause.at, now);
+        }
         tracing::info!(
             ?kind,
             services,

@@ -1,5 +1,7 @@
 //! `sluice-agent cleanup`
 
+use std::path::Path;
+
 use clap::Args;
 
 use sluice_crds::v1alpha1::ActiveMode;
@@ -8,11 +10,15 @@ use sluice_kernel::iptables::{IptablesError, Variant};
 use sluice_kernel::sysctl::{ProcSysctls, Restored, SysctlLedger};
 
 use super::run::Directories;
-use super::{CliError, Outcome, exit_code};
+use super::{CliError, Outcome, exit_code, legacy_tables};
 use crate::agent::{PlaneLedger, ledger_path};
+use crate::balancer::ipvs::names::DEVICE;
+use crate::balancer::ipvs::readback::Readback;
 use crate::data_plane::{DataPlane, DataPlaneError};
+use crate::family::node_families;
 use crate::lock::AgentLock;
 use crate::node_plane::NodePlane;
+use crate::ruleset;
 
 /// What to clean up.
 #[derive(Debug, Args)]
@@ -35,10 +41,11 @@ pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
     };
     let mut outcome = Outcome::default();
     let sets_before = set_names()?;
+    let balanced = Readback::of_this_node(&node_families())?;
     let mut variants = PlaneLedger::open(&args.directories.state_dir)?;
     let mut errors = Vec::new();
     for variant in [Variant::Legacy, Variant::Nft] {
-        if variant == Variant::Legacy && !legacy_is_in_use() {
+        if variant == Variant::Legacy && !legacy_tables::are_in_use() {
             variants.remove(variant)?;
             outcome.line(format_args!(
                 "iptables legacy: not in use here, so nothing of ours is in it"
@@ -71,24 +78,54 @@ pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
         "address sets: {gone} removed, {} left",
         left.len()
     ));
+    tell_ipvs(&balanced, &mut outcome)?;
     // A set that the other variant's rules used is gone after these were; what counts is what is left at the end.
     errors.retain(|error| !is_set_in_use(error) || !left.is_empty());
     restore_sysctls(args, &mut outcome)?;
     for error in &errors {
         outcome.line(format_args!("not removed: {error}"));
     }
-    if !errors.is_empty() || !left.is_empty() {
+    if errors.is_empty() && left.is_empty() {
+        variants.forget()?;
+        forget_notes(&args.directories.run_dir)?;
+    } else {
         outcome.code = exit_code::NO;
     }
     Ok(outcome)
 }
 
-/// The kernel lists the legacy tables that were set up. Asking the legacy programs would set up all of them.
-fn legacy_is_in_use() -> bool {
-    ["ip_tables_names", "ip6_tables_names"].iter().any(|file| {
-        std::fs::read_to_string(format!("/proc/thread-self/net/{file}"))
-            .is_ok_and(|names| !names.trim().is_empty())
-    })
+/// What of IPVS went, and what stays because it is not ours.
+fn tell_ipvs(before: &Readback, outcome: &mut Outcome) -> Result<(), CliError> {
+    let now = Readback::of_this_node(&node_families())?;
+    if !(before.servers.is_empty() && before.bindings.is_empty()) {
+        let servers = before.servers.len() - now.servers.len().min(before.servers.len());
+        let addresses = before.bindings.len() - now.bindings.len().min(before.bindings.len());
+        outcome.line(format_args!(
+            "IPVS: {servers} virtual servers and {addresses} service addresses removed, {} left",
+            now.servers.len() + now.bindings.len()
+        ));
+    }
+    for what in &now.foreign_on_device {
+        outcome.line(format_args!("{DEVICE} stays: {what} is not ours"));
+    }
+    if now.foreign_servers > 0 {
+        outcome.line(format_args!(
+            "IPVS: {} virtual servers that are not ours stay",
+            now.foreign_servers
+        ));
+    }
+    Ok(())
+}
+
+/// The notes by which a restart would know what the kernel holds.
+fn forget_notes(run_dir: &Path) -> Result<(), CliError> {
+    for variant in [Variant::Legacy, Variant::Nft] {
+        ruleset::forget(run_dir, variant).map_err(|source| CliError::System {
+            operation: "remove the notes in the run directory",
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 fn set_names() -> Result<Vec<String>, CliError> {

@@ -77,6 +77,7 @@ impl NodeArgs {
             node: update.node,
             policy: update.policy,
             network: Some(NodeNetwork::read(&mut NetlinkLinks::open()?)?),
+            ..Batch::default()
         });
         desired.take_changes();
         for condition in desired.conditions() {

@@ -3,11 +3,16 @@
 mod check;
 mod cleanup;
 mod explain;
+mod ipvs_objects;
+mod ipvs_words;
+mod legacy_tables;
 mod logging;
 mod manifests;
 mod objects;
+mod output;
 mod render;
 mod run;
+mod show;
 mod snapshot;
 mod snapshot_diff;
 
@@ -41,7 +46,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  done, and the answer is no: `render --diff` found differences, `check` found that the node cannot run,
-     `cleanup` could not remove everything
+     `show` found nothing of ours, `cleanup` could not remove everything
   2  could not be done, or wrong usage";
 
 /// Serves Kubernetes Services on one node by rules in its kernel.
@@ -64,6 +69,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Tell what this node can run, and which local sockets sit on node ports
     Check(check::CheckArgs),
+    /// Print what of ours the kernel holds: frontends, servers, weights, connections. Needs no agent
+    Show(show::ShowArgs),
     /// Remove everything of ours from the kernel, and only that
     Cleanup(cleanup::CleanupArgs),
 }
@@ -144,6 +151,7 @@ impl Cli {
             Command::Render(args) => render::render(&args),
             Command::Explain(args) => explain::explain(&args),
             Command::Check(args) => check::check(&args),
+            Command::Show(args) => show::show(&args),
             Command::Cleanup(args) => cleanup::cleanup(&args),
         }
     }

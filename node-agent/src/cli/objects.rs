@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use sluice_kernel::iptables::Family;
-use sluice_service_plan::packet::Packet;
+use sluice_service_plan::packet::{Packet, Side};
 use sluice_service_plan::plan::FrontendKind;
 use sluice_service_plan::trace::{Step, Trace};
 
+use super::ipvs_objects::IpvsObjects;
 use super::snapshot::{OURS, Object, Snapshot};
 use crate::glue::membership::{Role, SetId};
 
@@ -46,10 +47,19 @@ pub(super) fn objects_of(
             };
             let mut found = look.memberships(roles);
             found.extend(look.of_way(&["--dport"]));
+            found.extend(look.ipvs().frontend());
             found
         }
         Step::SourceRanges { .. } => look.memberships(&[Role::Guarded, Role::Allowed]),
-        Step::Pool { .. } => look.of_way(&["-m statistic", "DNAT"]),
+        Step::Pool {
+            side,
+            depends_on_side,
+            ..
+        } => {
+            let mut found = look.of_way(&["-m statistic", "DNAT"]);
+            found.extend(look.ipvs().pool(*depends_on_side && *side != Side::Outside));
+            found
+        }
         Step::Refused { .. } | Step::UnlistedPort { .. } => look.memberships(&[
             Role::Drop,
             Role::Reject,
@@ -57,7 +67,11 @@ pub(super) fn objects_of(
             Role::NodePortReject,
             Role::ClusterIp,
         ]),
-        Step::Affinity { .. } => look.of_way(&["--match-set"]),
+        Step::Affinity { .. } => {
+            let mut found = look.of_way(&["--match-set"]);
+            found.extend(look.ipvs().persistence());
+            found
+        }
         Step::Masquerade { .. } => look.memberships(&[
             Role::Masquerade,
             Role::MasqueradeOutside,
@@ -86,6 +100,13 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
+    fn ipvs(&self) -> IpvsObjects<'_> {
+        IpvsObjects {
+            packet: self.packet,
+            programmed: self.programmed,
+        }
+    }
+
     fn set(&self, role: Role) -> String {
         let family = match self.family {
             Family::V4 => sluice_service_plan::model::Family::V4,
@@ -212,7 +233,7 @@ impl Look<'_> {
             .flat_map(|(object, rules)| {
                 let chain = match object {
                     Object::Chain { table, name, .. } => Some(format!("{table} {name}")),
-                    Object::Set { .. } => None,
+                    Object::Set { .. } | Object::Vip(_) | Object::VirtualServer(_) => None,
                 };
                 chain
                     .into_iter()

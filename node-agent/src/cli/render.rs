@@ -9,6 +9,7 @@ use super::manifests::{ManifestArgs, mode_of, variant_of};
 use super::snapshot::Snapshot;
 use super::snapshot_diff::difference;
 use super::{CliError, Outcome, exit_code};
+use crate::balancer::ipvs::readback::Readback;
 use crate::family::node_families;
 
 /// What to render.
@@ -40,18 +41,20 @@ pub(super) fn render(args: &RenderArgs) -> Result<Outcome, CliError> {
         Some(FamilyFlag::Ipv6) => vec![Family::V6],
         None => node_families(),
     };
-    let wanted = Snapshot::of_plan(desired.plan(), variant, mode_of(&desired), &families)?;
+    let mode = mode_of(&desired);
+    let wanted = Snapshot::of_plan(desired.plan(), variant, mode, &families)?;
     let mut outcome = Outcome::default();
     if !args.diff {
         outcome.line(format_args!(
-            "# iptables {variant}, {} services",
+            "# mode {mode}, iptables {variant}, {} services",
             desired.plan().services.len()
         ));
         outcome.text.push_str(&wanted.to_string());
         return Ok(outcome);
     }
     let (mut iptables, mut sets) = (IptablesPrograms::open(variant)?, IpsetNetlink::open()?);
-    let kernel = Snapshot::read(&mut iptables, &mut sets, &families)?;
+    let balanced = Readback::of_this_node(&families)?;
+    let kernel = Snapshot::read(&mut iptables, &mut sets, &balanced, &families)?;
     for line in difference(&kernel, &wanted) {
         outcome.line(format_args!("{line}"));
         outcome.code = exit_code::NO;

@@ -22,6 +22,9 @@ pub(super) struct RunArgs {
     /// Where /metrics and /proxyMode answer; `off` nowhere
     #[arg(long, default_value = "127.0.0.1:10249", value_name = "ADDRESS:PORT", value_parser = address)]
     metrics_bind_address: OptionalAddress,
+    /// IPVS: connections and bytes of at most so many service ports as metrics; each scrape then lists all virtual servers
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    ipvs_service_metrics: usize,
 }
 
 /// Where an agent keeps things.
@@ -58,6 +61,7 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, CliError> {
         run_dir: args.directories.run_dir,
         healthz: args.healthz_bind_address.0,
         metrics: args.metrics_bind_address.0,
+        ipvs_service_metrics: args.ipvs_service_metrics,
     };
     agent::run(options)?;
     Ok(Outcome {

@@ -2,23 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use sluice_crds::v1alpha1::ActiveMode;
-use sluice_kernel::address_set::{AddressSets, Entry, MemorySets, SetKind};
+use sluice_kernel::address_set::{
+    AddressSets, Entry, IpProtocol, ListedEntry, MemorySets, SetKind, SetSpec,
+};
 use sluice_kernel::conntrack::MemoryConntrack;
 use sluice_kernel::iptables::{Family, Iptables, MemoryIptables, Table, Variant, canonical};
-use sluice_kernel::ipvs::MemoryIpvs;
+use sluice_kernel::ipvs::{MemoryIpvs, VirtualServer};
 use sluice_kernel::links::MemoryLinks;
 use sluice_service_plan::plan::Plan;
 
 use super::CliError;
+use super::ipvs_words::{binding_words, restore_lines};
+use crate::balancer::ipvs::readback::{Readback, ServerKey};
 use crate::data_plane::DataPlane;
 use crate::node_plane::{Doors, MemoryIpvsDoor, NodePlane};
 
 /// All chains and sets of ours start so.
 pub(super) const OURS: &str = "SLUICE-";
 
-/// One chain or set.
+/// One chain, set, virtual server or service address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Object {
     /// An address set.
@@ -26,6 +31,10 @@ pub(super) enum Object {
         /// Name.
         name: String,
     },
+    /// A service address that is taken as the node's.
+    Vip(IpAddr),
+    /// A virtual server with its real servers.
+    VirtualServer(ServerKey),
     /// A chain; of a built-in one only the rules that lead to ours count.
     Chain {
         /// Family.
@@ -37,7 +46,7 @@ pub(super) enum Object {
     },
 }
 
-/// Chains with their rules, sets with their type and entries.
+/// Chains with their rules, sets with their type and entries, virtual servers with their real servers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Snapshot {
     objects: BTreeMap<Object, Vec<String>>,
@@ -52,7 +61,7 @@ impl Snapshot {
         families: &[Family],
     ) -> Result<Self, CliError> {
         let (mut iptables, mut sets) = (MemoryIptables::new(variant), MemorySets::new());
-        let ipvs = MemoryIpvs::new();
+        let (mut ipvs, mut links) = (MemoryIpvs::new(), MemoryLinks::new());
         let doors = Doors {
             iptables: Box::new(iptables.clone()),
             glue_sets: Box::new(sets.clone()),
@@ -60,66 +69,89 @@ impl Snapshot {
             conntrack: Box::new(MemoryConntrack::new()),
             ipvs: Box::new(MemoryIpvsDoor {
                 ipvs: ipvs.clone(),
-                links: MemoryLinks::new(),
+                links: links.clone(),
                 sets: sets.clone(),
                 families: families.to_vec(),
             }),
         };
         NodePlane::new(doors, families, mode).reconcile(plan)?;
-        Self::read(&mut iptables, &mut sets, families)
+        let ledger = Box::new(sets.clone());
+        let balanced = Readback::read(ledger, Some(&mut ipvs), &mut links, families)?;
+        Self::read(&mut iptables, &mut sets, &balanced, families)
     }
 
-    /// What stands behind these doors.
+    /// What stands behind these doors, and what of IPVS is ours.
     pub(super) fn read(
         iptables: &mut dyn Iptables,
         sets: &mut dyn AddressSets,
+        balanced: &Readback,
         families: &[Family],
     ) -> Result<Self, CliError> {
-        let mut objects = BTreeMap::new();
+        let mut snapshot = Self::default();
         for family in families {
-            for table in Table::ALL {
-                for chain in iptables.save(*family, table, &|_| true)?.chains {
-                    let ours = chain.name.starts_with(OURS);
-                    let rules: Vec<String> = chain
-                        .rules
-                        .iter()
-                        .filter(|rule| ours || rule.contains(OURS))
-                        .map(|rule| canonical(rule).into_owned())
-                        .collect();
-                    if ours || !rules.is_empty() {
-                        let object = Object::Chain {
-                            family: *family,
-                            table,
-                            name: chain.name,
-                        };
-                        objects.insert(object, rules);
-                    }
+            snapshot.read_chains(iptables, *family)?;
+        }
+        snapshot.read_sets(sets, families)?;
+        for (key, held) in &balanced.servers {
+            let lines = restore_lines(held);
+            if !lines.is_empty() {
+                snapshot.objects.insert(Object::VirtualServer(*key), lines);
+            }
+        }
+        for (ip, binding) in &balanced.bindings {
+            let line = binding_words(*ip, *binding);
+            snapshot.objects.insert(Object::Vip(*ip), vec![line]);
+        }
+        Ok(snapshot)
+    }
+
+    fn read_chains(&mut self, iptables: &mut dyn Iptables, family: Family) -> Result<(), CliError> {
+        for table in Table::ALL {
+            for chain in iptables.save(family, table, &|_| true)?.chains {
+                let ours = chain.name.starts_with(OURS);
+                let rules: Vec<String> = chain
+                    .rules
+                    .iter()
+                    .filter(|rule| ours || rule.contains(OURS))
+                    .map(|rule| canonical(rule).into_owned())
+                    .collect();
+                if ours || !rules.is_empty() {
+                    let object = Object::Chain {
+                        family,
+                        table,
+                        name: chain.name,
+                    };
+                    self.objects.insert(object, rules);
                 }
             }
         }
+        Ok(())
+    }
+
+    fn read_sets(
+        &mut self,
+        sets: &mut dyn AddressSets,
+        families: &[Family],
+    ) -> Result<(), CliError> {
         for header in sets.headers(OURS)? {
             let spec = header.spec;
             if spec.kind != SetKind::BitmapPort && !families.contains(&spec.family) {
                 continue;
             }
-            let mut lines = vec![describe(&spec.name, spec.kind, spec.timeout_seconds)];
+            let mut lines = vec![describe(&spec)];
             // Entries with a lifetime are the kernel's own notes of clients.
             if spec.timeout_seconds.is_none() {
-                let mut entries: Vec<Entry> = sets
-                    .list(&spec.name)?
-                    .into_iter()
-                    .map(|listed| listed.entry)
-                    .collect();
-                entries.sort_unstable();
+                let mut entries = sets.list(&spec.name)?;
+                entries.sort_unstable_by_key(|listed| listed.entry);
                 lines.extend(
                     entries
                         .iter()
-                        .map(|e| format!("add {} {}", spec.name, words(e))),
+                        .map(|listed| format!("add {} {}", spec.name, listed_words(listed))),
                 );
             }
-            objects.insert(Object::Set { name: spec.name }, lines);
+            self.objects.insert(Object::Set { name: spec.name }, lines);
         }
-        Ok(Self { objects })
+        Ok(())
     }
 
     /// All objects with their lines.
@@ -148,29 +180,46 @@ impl Snapshot {
     }
 }
 
-fn describe(name: &str, kind: SetKind, timeout_seconds: Option<u32>) -> String {
-    let timeout = timeout_seconds
+fn describe(spec: &SetSpec) -> String {
+    let timeout = spec
+        .timeout_seconds
         .map(|s| format!(" timeout {s}"))
         .unwrap_or_default();
-    format!("create {name} {kind}{timeout}")
+    let marks = if spec.marks { " skbinfo" } else { "" };
+    format!("create {} {}{timeout}{marks}", spec.name, spec.kind)
+}
+
+/// An entry with its mark, as ipset(8) writes it.
+fn listed_words(listed: &ListedEntry) -> String {
+    let mark = listed
+        .mark
+        .map(|mark| format!(" skbmark {:#x}/{:#x}", mark.value, mark.mask))
+        .unwrap_or_default();
+    words(&listed.entry) + &mark
 }
 
 /// An entry as ipset(8) writes it.
-fn words(entry: &Entry) -> String {
-    let protocol = |number: u8| match number {
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        132 => "sctp".to_owned(),
-        other => other.to_string(),
-    };
+pub(super) fn words(entry: &Entry) -> String {
     match entry {
         Entry::Ip(ip) => ip.to_string(),
         Entry::Net(net) => net.to_string(),
-        Entry::IpPort(ip, p, port) => format!("{ip},{}:{port}", protocol(p.0)),
-        Entry::NetPort(net, p, port) => format!("{net},{}:{port}", protocol(p.0)),
-        Entry::IpPortIp(ip, p, port, other) => format!("{ip},{}:{port},{other}", protocol(p.0)),
-        Entry::IpPortNet(ip, p, port, net) => format!("{ip},{}:{port},{net}", protocol(p.0)),
+        Entry::IpPort(ip, p, port) => format!("{ip},{}:{port}", protocol_words(*p)),
+        Entry::NetPort(net, p, port) => format!("{net},{}:{port}", protocol_words(*p)),
+        Entry::IpPortIp(ip, p, port, other) => {
+            format!("{ip},{}:{port},{other}", protocol_words(*p))
+        }
+        Entry::IpPortNet(ip, p, port, net) => format!("{ip},{}:{port},{net}", protocol_words(*p)),
         Entry::Port(port) => port.to_string(),
+    }
+}
+
+/// The protocol's name, or its number.
+pub(super) fn protocol_words(protocol: IpProtocol) -> String {
+    match protocol {
+        IpProtocol::TCP => "tcp".to_owned(),
+        IpProtocol::UDP => "udp".to_owned(),
+        IpProtocol::SCTP => "sctp".to_owned(),
+        IpProtocol(other) => other.to_string(),
     }
 }
 
@@ -178,6 +227,14 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Set { name } => write!(f, "set {name}"),
+            Self::Vip(ip) => write!(f, "service address {ip}"),
+            Self::VirtualServer(key) => match key.server {
+                VirtualServer::Address { .. } => write!(f, "virtual server {}", key.server),
+                VirtualServer::Mark { .. } => {
+                    let protocol = protocol_words(key.protocol);
+                    write!(f, "virtual server {} for {protocol}", key.server)
+                }
+            },
             Self::Chain {
                 family,
                 table,
@@ -197,13 +254,14 @@ pub(super) fn family_words(family: Family) -> &'static str {
     }
 }
 
-/// Sets as `ipset restore` reads them, tables as `iptables-restore` does.
+/// Sets as `ipset restore` reads them, service addresses as `ip -batch` does, virtual servers as `ipvsadm --restore`, tables as
+/// `iptables-restore`.
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut open: Option<(Family, Table)> = None;
         for (object, lines) in &self.objects {
             match object {
-                Object::Set { .. } => {
+                Object::Set { .. } | Object::Vip(_) | Object::VirtualServer(_) => {
                     for line in lines {
                         writeln!(f, "{line}")?;
                     }

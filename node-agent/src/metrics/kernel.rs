@@ -12,15 +12,18 @@ use crate::data_plane::{Drift, Programmed, SyncReport};
 #[derive(Debug, Default)]
 pub struct KernelMetrics {
     transactions: Counter,
-    programs_started: Counter,
     bytes_written: Counter,
     set_entries_written: Counter,
+    ipvs_commands: Counter,
+    bindings_changed: Counter,
     flows_deleted: Counter,
     syncs_without_write: Counter,
     chains: Gauge,
     rules: Gauge,
     sets: Gauge,
     set_entries: Gauge,
+    virtual_servers: Gauge,
+    real_servers: Gauge,
     drift_found: Family<KindLabel, Counter>,
     drift_repairs: Family<KindLabel, Counter>,
     checks: Family<KindLabel, Counter>,
@@ -38,11 +41,6 @@ impl KernelMetrics {
             metrics.transactions.clone(),
         );
         ours.register(
-            "programs_started",
-            "Programs started, listings included",
-            metrics.programs_started.clone(),
-        );
-        ours.register(
             "written_bytes",
             "Bytes sent to programs that write rules",
             metrics.bytes_written.clone(),
@@ -51,6 +49,26 @@ impl KernelMetrics {
             "set_entries_written",
             "Address set entries added and deleted",
             metrics.set_entries_written.clone(),
+        );
+        ours.register(
+            "ipvs_commands",
+            "Commands sent to IPVS",
+            metrics.ipvs_commands.clone(),
+        );
+        ours.register(
+            "binding_changes",
+            "Routes and addresses of services that came or went, IPVS mode only",
+            metrics.bindings_changed.clone(),
+        );
+        ours.register(
+            "virtual_servers",
+            "Virtual servers of ours in IPVS",
+            metrics.virtual_servers.clone(),
+        );
+        ours.register(
+            "real_servers",
+            "Real servers behind them, those included that only let connections end",
+            metrics.real_servers.clone(),
         );
         ours.register(
             "conntrack_deleted_entries",
@@ -117,9 +135,10 @@ impl KernelMetrics {
     /// A sync did this.
     pub fn wrote(&self, report: &SyncReport, programmed: Programmed) {
         self.transactions.inc_by(report.transactions);
-        self.programs_started.inc_by(report.programs_started);
         self.bytes_written.inc_by(report.bytes_written);
         self.set_entries_written.inc_by(report.set_entries);
+        self.ipvs_commands.inc_by(report.ipvs_commands);
+        self.bindings_changed.inc_by(report.bindings);
         self.flows_deleted.inc_by(report.flows_deleted);
         if report.is_noop() {
             self.syncs_without_write.inc();
@@ -128,6 +147,8 @@ impl KernelMetrics {
         set(&self.rules, programmed.rules);
         set(&self.sets, programmed.sets);
         set(&self.set_entries, programmed.set_entries);
+        set(&self.virtual_servers, programmed.virtual_servers);
+        set(&self.real_servers, programmed.real_servers);
     }
 
     /// The counts were compared.

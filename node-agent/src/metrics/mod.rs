@@ -2,13 +2,17 @@
 
 mod conntrack;
 mod http;
+mod ipvs;
+mod ipvs_services;
 mod kernel;
 mod labels;
 mod mode;
+mod network_programming;
 mod objects;
 mod process;
 mod router;
 mod sync;
+mod tally;
 
 use std::fmt;
 
@@ -16,11 +20,14 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
 pub use http::HttpMetrics;
+pub use ipvs_services::IpvsServiceMetrics;
 pub use kernel::KernelMetrics;
 pub use mode::ModeMetrics;
+pub use network_programming::NetworkProgrammingMetrics;
 pub use objects::{ObjectMetrics, PlanCounts};
 pub use router::metrics_router;
 pub use sync::{SyncKind, SyncMetrics};
+pub use tally::TallyMetrics;
 
 /// All metrics of the agent.
 #[derive(Debug)]
@@ -35,11 +42,25 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// The mode in use.
     pub mode: ModeMetrics,
+    /// From the cause of a change to the kernel.
+    pub network_programming: NetworkProgrammingMetrics,
+    /// What data planes count beside their reports.
+    pub tally: TallyMetrics,
+    /// What IPVS counts of services, where that is asked for.
+    pub ipvs_services: IpvsServiceMetrics,
     registry: Registry,
 }
 
 impl Default for Metrics {
+    /// Without the counters of single services.
     fn default() -> Self {
+        Self::with_ipvs_services(0)
+    }
+}
+
+impl Metrics {
+    /// With the counters that IPVS has of at most so many service ports.
+    pub fn with_ipvs_services(most: usize) -> Self {
         let mut registry = Registry::default();
         let metrics = Self {
             sync: SyncMetrics::register(&mut registry),
@@ -47,18 +68,20 @@ impl Default for Metrics {
             objects: ObjectMetrics::register(&mut registry),
             http: HttpMetrics::register(&mut registry),
             mode: ModeMetrics::register(&mut registry),
+            network_programming: NetworkProgrammingMetrics::register(&mut registry),
+            tally: TallyMetrics::register(&mut registry),
+            ipvs_services: IpvsServiceMetrics::register(&mut registry, most),
             registry: Registry::default(),
         };
         conntrack::register(&mut registry);
+        ipvs::register(&mut registry);
         process::register(&mut registry);
         Self {
             registry,
             ..metrics
         }
     }
-}
 
-impl Metrics {
     /// The text of a scrape, in `OpenMetrics` 1.0.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();

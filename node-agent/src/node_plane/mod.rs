@@ -13,11 +13,13 @@ use sluice_service_plan::plan::{Plan, PlanChange};
 use crate::balancer::iptables::IptablesBalancer;
 use crate::balancer::{Balancer, Scope};
 use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
-use crate::glue::Glue;
 use crate::glue::iptables::IptablesGlue;
+use crate::glue::{Glue, IpvsPart};
 use crate::ruleset::{RuleSet, SharedRuleSet};
 use crate::stale_flows::StaleFlows;
+use crate::tally::{CountedConntrack, FlowLooks, Tally};
 
+mod balanced_flows;
 mod doors;
 mod switch;
 
@@ -32,9 +34,14 @@ pub struct NodePlane {
     ipvs: Option<Box<dyn Balancer>>,
     ipvs_door: Box<dyn IpvsDoor>,
     conntrack: Box<dyn Conntrack>,
+    flow_looks: FlowLooks,
+    /// Programs that were told of already.
+    programs_told: u64,
     mode: ActiveMode,
     /// When the balancer that is not in use any more was given up.
     retired_since: Option<Instant>,
+    /// Its flows were led elsewhere already: it goes with the next look.
+    flows_moved: bool,
     /// What was programmed last.
     plan: Plan,
     /// Services whose stale flows were deleted since the last check.
@@ -44,6 +51,8 @@ pub struct NodePlane {
 impl NodePlane {
     /// A data plane that writes through these doors.
     pub fn new(doors: Doors, families: &[Family], mode: ActiveMode) -> Self {
+        let flow_looks = FlowLooks::default();
+        let conntrack = CountedConntrack::new(doors.conntrack, flow_looks.clone());
         let rules = SharedRuleSet::new(RuleSet::new(doors.iptables, families));
         Self {
             glue: IptablesGlue::new(rules.clone(), doors.glue_sets),
@@ -51,9 +60,12 @@ impl NodePlane {
             ipvs: None,
             ipvs_door: doors.ipvs,
             rules,
-            conntrack: doors.conntrack,
+            conntrack: Box::new(conntrack),
+            flow_looks,
+            programs_told: 0,
             mode,
             retired_since: None,
+            flows_moved: false,
             plan: Plan::default(),
             look_again: BTreeSet::new(),
         }
@@ -75,10 +87,13 @@ impl NodePlane {
     ) -> Result<SyncReport, DataPlaneError> {
         let (_, programs, bytes) = self.rules.lock().counts();
         let all = matches!(scope, Scope::All);
-        if all {
-            self.adopt()?;
+        let is_ipvs_new = all && self.adopt()?;
+        let prepared = self.glue.prepare(plan, scope);
+        if prepared.is_err() && is_ipvs_new {
+            // This kernel may lack what rules around IPVS need. Nothing led there yet.
+            log_left_behind(&self.remove_ipvs());
         }
-        let mut report = self.glue.prepare(plan, scope)?;
+        let mut report = prepared?;
         let constants = report.transactions > 0;
         report += self.balance(plan, scope)?;
         if switching {
@@ -86,7 +101,8 @@ impl NodePlane {
             self.verify_or_fail()?;
         }
         if all {
-            report += self.take_over()?;
+            report += self.lead_new_connections()?;
+            report += self.retire_the_other()?;
         }
         report += self.glue.finish()?;
         report.flows_deleted = self.delete_stale_flows(plan, scope)?;
@@ -101,17 +117,44 @@ impl NodePlane {
         Ok(report)
     }
 
-    /// Reads what the kernel holds. The sets of IPVS come first: rules name them.
-    fn adopt(&mut self) -> Result<(), DataPlaneError> {
+    /// Reads what the kernel holds. The sets of IPVS come first: rules name them. Tells whether IPVS holds something of ours from now on.
+    fn adopt(&mut self) -> Result<bool, DataPlaneError> {
         self.rules.lock().distrust();
-        if self.ipvs.is_none() && (self.mode == ActiveMode::IPVS || self.ipvs_door.is_left()?) {
-            self.ipvs = Some(self.ipvs_door.open()?);
+        let is_new = self.adopt_ipvs()?;
+        self.glue.adopt()?;
+        self.iptables.adopt()?;
+        if self.ipvs.is_some() && self.glue.ipvs_part() == IpvsPart::None {
+            self.glue.admit_ipvs();
         }
+        Ok(is_new)
+    }
+
+    /// Where iptables rules balance, what an earlier run left in IPVS is no reason not to serve.
+    fn adopt_ipvs(&mut self) -> Result<bool, DataPlaneError> {
         if let Some(ipvs) = &mut self.ipvs {
             ipvs.adopt()?;
+            return Ok(false);
         }
-        self.glue.adopt()?;
-        self.iptables.adopt()
+        let is_used = self.mode == ActiveMode::IPVS;
+        let is_left = self.ipvs_door.is_left()?;
+        if !is_used && !is_left {
+            return Ok(false);
+        }
+        let opened = self.ipvs_door.open().and_then(|mut ipvs| {
+            let adopted = ipvs.adopt();
+            if adopted.is_err() && !is_left {
+                log_left_behind(&ipvs.remove());
+            }
+            adopted.map(|()| ipvs)
+        });
+        match opened {
+            Ok(ipvs) => self.ipvs = Some(ipvs),
+            Err(error) if !is_used && error.is_lack_of_ipvs() => {
+                tracing::warn!(%error, "what an earlier run left in IPVS cannot be looked after");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(!is_left)
     }
 
     fn balance(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError> {
@@ -120,11 +163,11 @@ impl NodePlane {
             report += self.iptables.apply(plan, scope)?;
         }
         if let Some(ipvs) = &mut self.ipvs {
-            if self.mode == ActiveMode::IPTables {
+            if self.mode == ActiveMode::IPVS {
+                report += ipvs.activate()?;
+            } else if self.glue.ipvs_part() != IpvsPart::New {
                 // Before it follows the plan: it only gives up what the plan gives up.
                 report += ipvs.deactivate()?;
-            } else {
-                report += ipvs.activate()?;
             }
             report += ipvs.apply(plan, scope)?;
         }
@@ -197,7 +240,12 @@ impl DataPlane for NodePlane {
         StaleFlows::of_services(services.map(AsRef::as_ref))
             .delete(&self.plan.node, self.conntrack.as_mut())?;
         let mut drifts = self.glue.check()?;
-        drifts.extend(self.in_use().check()?);
+        if self.mode == ActiveMode::IPTables {
+            drifts.extend(self.iptables.check()?);
+        }
+        if let Some(ipvs) = &mut self.ipvs {
+            drifts.extend(ipvs.check()?);
+        }
         Ok(drifts)
     }
 
@@ -220,6 +268,17 @@ impl DataPlane for NodePlane {
             set_entries,
             virtual_servers,
             real_servers,
+        }
+    }
+
+    fn tally(&mut self) -> Tally {
+        let mut rules = self.rules.lock();
+        let (_, programs, _) = rules.counts();
+        let told = std::mem::replace(&mut self.programs_told, programs);
+        Tally {
+            programs_started: programs - told,
+            flow_looks: self.flow_looks.take(),
+            rules: rules.take_rules(),
         }
     }
 
@@ -248,5 +307,11 @@ impl DataPlane for NodePlane {
             ..Plan::default()
         };
         errors
+    }
+}
+
+fn log_left_behind(errors: &[DataPlaneError]) {
+    for error in errors {
+        tracing::warn!(%error, "something of ours could not be removed: it is tried again later");
     }
 }

@@ -17,6 +17,18 @@ const VERSION: &str = "sluice rules 1";
 /// Tables with what they hold.
 pub(super) type HeldTables = HashMap<(Family, Table), Held>;
 
+/// Removes the note of a variant; one that is not there is no error.
+pub fn forget(directory: &Path, variant: Variant) -> io::Result<()> {
+    match fs::remove_file(path(directory, variant)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn path(directory: &Path, variant: Variant) -> PathBuf {
+    directory.join(format!("rules-{variant}"))
+}
+
 /// A file of one variant.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -29,7 +41,7 @@ impl Memory {
     /// A file in this directory; nothing is read yet.
     pub(super) fn new(directory: &Path, variant: Variant) -> Self {
         Self {
-            path: directory.join(format!("rules-{variant}")),
+            path: path(directory, variant),
             written: None,
         }
     }

@@ -14,12 +14,14 @@ mod share;
 pub mod table;
 
 pub use chain::{Chain, short_hash, stable_hash};
+pub use memory::forget;
 pub use share::random_share;
 pub use table::{ChainTable, Jump, PREFIX, Place};
 
 use self::held::Held;
 use self::memory::{HeldTables, Memory};
 use crate::data_plane::Drift;
+use crate::tally::TableRules;
 
 /// The tables that hold chains of ours in every mode.
 pub const TABLES: [Table; 2] = [Table::Filter, Table::Nat];
@@ -118,7 +120,9 @@ impl RuleSet {
                         rules.family,
                         Table::Mangle,
                     )?);
-                    self.moment = None;
+                    let known = self.moment.take();
+                    self.moment =
+                        known.filter(|known| self.iptables.stamp().as_ref() == Some(known));
                 }
                 let before_nat = rules.tables.len() - 1;
                 rules.tables.insert(before_nat, mangle);
@@ -145,6 +149,11 @@ impl RuleSet {
     /// Forgets what was known: the next [`load`](Self::load) asks the kernel.
     pub fn distrust(&mut self) {
         self.loaded = false;
+    }
+
+    /// What the kernel holds is known.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded
     }
 
     /// Reads what the kernel holds of ours, once until [`distrust`](Self::distrust).
@@ -278,6 +287,22 @@ impl RuleSet {
         tables
             .map(ChainTable::size)
             .fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
+    }
+
+    /// Rules of each table: those that are there, and those written since the last call.
+    pub fn take_rules(&mut self) -> Vec<TableRules> {
+        let families = self.families.iter_mut();
+        let of_family = families.flat_map(|rules| {
+            let family = rules.family;
+            let tables = rules.tables.iter_mut();
+            tables.map(move |table| TableRules {
+                family,
+                table: table.table(),
+                present: table.size().1,
+                written: table.take_written(),
+            })
+        });
+        of_family.collect()
     }
 
     /// Committed transactions, programs started and bytes written, since the rule set was made.

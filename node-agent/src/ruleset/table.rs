@@ -62,6 +62,8 @@ pub struct ChainTable {
     removed: BTreeSet<Box<str>>,
     orphans: Vec<Box<str>>,
     jump_edits: Vec<String>,
+    /// Rules written since [`take_written`](Self::take_written) was last called.
+    written: u64,
     /// Present while everything is put again: what was put so far.
     seen: Option<BTreeSet<Box<str>>>,
 }
@@ -78,6 +80,7 @@ impl ChainTable {
             removed: BTreeSet::new(),
             orphans: Vec::new(),
             jump_edits: Vec::new(),
+            written: 0,
             seen: None,
         }
     }
@@ -135,6 +138,9 @@ impl ChainTable {
             self.drop_jumps_to(&name);
             self.forget(&name);
         }
+        // Chains that were put are wanted, if only for a jump, or for another owner's chains that come later.
+        self.orphans
+            .retain(|name| owned(name) && !seen.contains(name));
         self.drop_orphans();
     }
 
@@ -254,6 +260,8 @@ impl ChainTable {
 
     /// The kernel took the edit.
     pub fn settled(&mut self) {
+        let rules = self.changed.values().map(|chain| u64::from(chain.rules()));
+        self.written += rules.sum::<u64>();
         self.changed.clear();
         self.removed.clear();
         self.jump_edits.clear();
@@ -308,6 +316,11 @@ impl ChainTable {
             .map(|known| u64::from(known.rules))
             .sum();
         (self.known.len() as u64, rules + self.jumps.len() as u64)
+    }
+
+    /// Rules written since the last call, those in built-in chains apart.
+    pub fn take_written(&mut self) -> u64 {
+        std::mem::take(&mut self.written)
     }
 
     /// Names of the chains of ours that are known.

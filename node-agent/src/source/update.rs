@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 use sluice_service_plan::model::{EndpointSlice, NodeFacts, ObjectName, Service};
 
@@ -14,6 +15,8 @@ pub struct Update {
     pub services: BTreeMap<ObjectName, Option<Service>>,
     /// Slices by name.
     pub slices: BTreeMap<ObjectName, Option<EndpointSlice>>,
+    /// When what caused the change of a slice happened, for slices that tell it (annotation `endpoints.kubernetes.io/last-change-trigger-time`).
+    pub causes: BTreeMap<ObjectName, Timestamp>,
     /// The agent's own node. Its `addresses` are empty: only the kernel knows those.
     pub node: Option<NodeFacts>,
     /// The policy in force for this node: the one that the source has, else the one that the agent was started with.

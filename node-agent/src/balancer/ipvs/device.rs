@@ -15,9 +15,9 @@ use crate::data_plane::Drift;
 
 const LOOPBACK: &str = "lo";
 /// Table `local` (`RT_TABLE_LOCAL`).
-const TABLE_LOCAL: u32 = 255;
+pub(super) const TABLE_LOCAL: u32 = 255;
 /// `RTPROT_KERNEL`: routes that come with addresses.
-const PROTOCOL_KERNEL: u8 = 2;
+pub(super) const PROTOCOL_KERNEL: u8 = 2;
 /// Behind the kernel's own routes to the same address, which have none.
 const METRIC: u32 = 1024;
 

@@ -1,17 +1,22 @@
 //! `sluice-agent check`
 
+mod conflicts;
+mod ipvs;
+mod mode;
 mod node_ports;
 mod report;
 mod trials;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use sluice_kernel::iptables::detect_variant;
 
 use self::report::{NodeReport, SysctlReport};
 use super::manifests::{NodeArgs, variant_of};
+use super::output::{Output, json};
+use super::show::mode_in_force;
 use super::{CliError, Outcome, exit_code};
 use crate::agent::Desired;
 use crate::settings::wanted_sysctls;
@@ -29,25 +34,12 @@ pub(super) struct CheckArgs {
     output: Output,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people
-    Text,
-    /// For programs
-    Json,
-}
-
 pub(super) fn check(args: &CheckArgs) -> Result<Outcome, CliError> {
     let desired = args.node.desired(args.manifests.as_deref())?;
     let report = look(&desired)?;
     let text = match args.output {
         Output::Text => report.to_string(),
-        Output::Json => serde_json::to_string_pretty(&report)
-            .map(|json| json + "\n")
-            .map_err(|e| CliError::System {
-                operation: "write the report",
-                source: e.into(),
-            })?,
+        Output::Json => json(&report)?,
     };
     Ok(Outcome {
         text,
@@ -72,6 +64,13 @@ fn look(desired: &Desired) -> Result<NodeReport, CliError> {
         operation: "list the node's sockets",
         source,
     })?;
+    let ipvs = ipvs::look(desired.settings(), variant);
+    let mode = mode::mode(
+        &desired.settings().mode,
+        desired.plan().services.len(),
+        mode_in_force()?,
+        ipvs.can_run,
+    );
     let report = NodeReport {
         kernel: kernel.trim().to_owned(),
         variant_in_use: variant.to_string(),
@@ -79,8 +78,11 @@ fn look(desired: &Desired) -> Result<NodeReport, CliError> {
         iptables: trials::iptables(),
         address_sets: trials::address_sets(),
         conntrack: trials::conntrack(),
+        mode,
+        ipvs,
         sysctls: sysctls(desired),
         conditions: desired.conditions(),
+        conflicts: conflicts::notes(desired.plan()),
         node_ports,
         can_run: false,
         problems: Vec::new(),

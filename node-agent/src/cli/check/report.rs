@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::ipvs::IpvsReport;
+use super::mode::ModeReport;
 use super::node_ports::NodePortConflict;
 
 /// The report of `check`.
@@ -18,9 +20,15 @@ pub(super) struct NodeReport {
     pub(super) iptables: Vec<IptablesReport>,
     pub(super) address_sets: Vec<Trial>,
     pub(super) conntrack: Trial,
+    /// Which mode the policy means here.
+    pub(super) mode: ModeReport,
+    /// What it takes to run mode IPVS; without it a node serves in mode `IPTables`.
+    pub(super) ipvs: IpvsReport,
     pub(super) sysctls: Vec<SysctlReport>,
     /// Settings that this node cannot follow as asked.
     pub(super) conditions: Vec<String>,
+    /// What does not fit together, in sentences.
+    pub(super) conflicts: Vec<String>,
     pub(super) node_ports: Vec<NodePortConflict>,
     pub(super) can_run: bool,
     /// Why it cannot run.
@@ -101,6 +109,7 @@ impl fmt::Display for NodeReport {
         for trial in self.address_sets.iter().chain([&self.conntrack]) {
             writeln!(f, "{trial}")?;
         }
+        write!(f, "{}{}", self.ipvs, self.mode)?;
         for sysctl in &self.sysctls {
             let mark = if sysctl.works { "ok  " } else { "no  " };
             let present = sysctl.present.as_deref().unwrap_or("unknown");
@@ -114,7 +123,7 @@ impl fmt::Display for NodeReport {
                 None => writeln!(f)?,
             }
         }
-        for condition in &self.conditions {
+        for condition in self.conditions.iter().chain(&self.conflicts) {
             writeln!(f, "note: {condition}")?;
         }
         for conflict in &self.node_ports {

@@ -144,7 +144,7 @@ fn is_writable(name: &str) -> bool {
         .is_ok()
 }
 
-fn trial<T, E: std::fmt::Display>(name: String, result: Result<T, E>) -> Trial {
+pub(super) fn trial<T, E: std::fmt::Display>(name: String, result: Result<T, E>) -> Trial {
     Trial {
         name,
         works: result.is_ok(),
@@ -153,7 +153,7 @@ fn trial<T, E: std::fmt::Display>(name: String, result: Result<T, E>) -> Trial {
 }
 
 /// Namespaces are a thread's own, and this one ends with the thread.
-fn in_trial_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(super) fn in_trial_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;

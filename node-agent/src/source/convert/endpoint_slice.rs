@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1 as k8s;
 use sluice_service_plan::model::{
     AddressType, EndpointSlice, Family, Hints, SliceEndpoint, SlicePort,
@@ -14,7 +15,14 @@ use super::names::{check_label, namespaced};
 use super::service::{protocol, required_port, unknown};
 
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+const CAUSE_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
+
+/// When what caused the slice's last change happened, if it tells. A time that cannot be read tells nothing: nothing but a metric goes by it.
+pub fn cause(object: &k8s::EndpointSlice) -> Option<Timestamp> {
+    let annotations = object.metadata.annotations.as_ref()?;
+    annotations.get(CAUSE_ANNOTATION)?.parse().ok()
+}
 
 /// Reduces an `EndpointSlice` to the fields that matter.
 pub fn endpoint_slice(object: k8s::EndpointSlice) -> Result<EndpointSlice, FieldError> {

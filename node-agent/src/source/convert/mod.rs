@@ -7,7 +7,7 @@ mod names;
 mod node;
 mod service;
 
-pub use endpoint_slice::endpoint_slice;
+pub use endpoint_slice::{cause, endpoint_slice};
 pub use error::{FieldError, Problem};
 pub use names::{namespaced, unnamespaced};
 pub use node::{NodeObject, node};

@@ -93,9 +93,13 @@ pub(super) fn object(kind: Kind, body: &Body<'_>) -> Result<Object, Vec<Fault>> 
         Kind::Service => convert::service(typed::<Service>(body)?)
             .map(Object::Service)
             .map_err(one),
-        Kind::EndpointSlice => convert::endpoint_slice(typed::<EndpointSlice>(body)?)
-            .map(Object::EndpointSlice)
-            .map_err(one),
+        Kind::EndpointSlice => {
+            let slice = typed::<EndpointSlice>(body)?;
+            let cause = convert::cause(&slice);
+            convert::endpoint_slice(slice)
+                .map(|slice| Object::EndpointSlice(slice, cause))
+                .map_err(one)
+        }
         Kind::Node => convert::node(typed::<Node>(body)?)
             .map(Box::new)
             .map(Object::Node)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 use sluice_service_plan::model::{EndpointSlice, ObjectName, Service};
 
@@ -46,7 +47,8 @@ pub(super) struct Policy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Object {
     Service(Service),
-    EndpointSlice(EndpointSlice),
+    /// With the time of what caused its last change, if it tells.
+    EndpointSlice(EndpointSlice, Option<Timestamp>),
     Node(Box<NodeObject>),
     Policy(Box<Policy>),
 }
@@ -58,7 +60,7 @@ impl Object {
                 kind: Kind::Service,
                 name: service.name.clone(),
             },
-            Self::EndpointSlice(slice) => ObjectKey {
+            Self::EndpointSlice(slice, _) => ObjectKey {
                 kind: Kind::EndpointSlice,
                 name: slice.name.clone(),
             },

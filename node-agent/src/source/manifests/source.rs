@@ -246,7 +246,10 @@ impl ManifestSource {
             Object::Service(service) => {
                 update.services.insert(service.name.clone(), Some(service));
             }
-            Object::EndpointSlice(slice) => {
+            Object::EndpointSlice(slice, cause) => {
+                if let Some(at) = cause {
+                    update.causes.insert(slice.name.clone(), at);
+                }
                 update.slices.insert(slice.name.clone(), Some(slice));
             }
             Object::Node(node) => self.node = Some(*node),

@@ -23,6 +23,7 @@ use crate::agent::plane::Planes;
 use crate::agent::plane_ledger::PlaneLedger;
 use crate::data_plane::{DataPlane, DataPlaneError, Programmed};
 use crate::settings::KernelVersion;
+use crate::tally::Tally;
 
 /// What the scripted plane is told, and what it was asked.
 #[derive(Debug)]
@@ -160,6 +161,13 @@ impl DataPlane for FakePlane {
     fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
         self.stage.call(self.variant, "verify", "")?;
         Ok(self.stage.lock().drift.clone())
+    }
+
+    fn tally(&mut self) -> Tally {
+        Tally {
+            programs_started: 1,
+            ..Tally::default()
+        }
     }
 
     fn programmed(&self) -> Programmed {
