@@ -226,7 +226,7 @@ impl GlueSets {
         Ok(drifts)
     }
 
-    /// Destroys the sets; goes on after errors.
+    /// Destroys the sets, those of balancers apart; goes on after errors.
     pub fn remove(&mut self) -> Vec<AddressSetError> {
         self.forget();
         let mut errors = Vec::new();
@@ -239,11 +239,9 @@ impl GlueSets {
                     continue;
                 }
             };
-            errors.extend(
-                headers
-                    .iter()
-                    .filter_map(|header| self.kernel.destroy(&header.spec.name).err()),
-            );
+            let names = headers.iter().map(|header| header.spec.name.as_str());
+            let ours = names.filter(|name| !is_of_a_balancer(name, family));
+            errors.extend(ours.filter_map(|name| self.kernel.destroy(name).err()));
         }
         errors
     }
