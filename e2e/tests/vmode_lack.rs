@@ -72,8 +72,17 @@ fn a_node_without_ipvs_says_so_and_serves_by_rules_until_it_has_it() {
         agent.metrics(lab.node()).unwrap().contains(&line)
     };
     assert!(serves("IPTables"), "{}", agent.log());
-    assert!(agent.log().contains("this node cannot run the mode"), "{}", agent.log());
-    assert!(agent.metric(lab.node(), "sluice_settings_conditions").unwrap() >= 1.0);
+    assert!(
+        agent.log().contains("this node cannot run the mode"),
+        "{}",
+        agent.log()
+    );
+    assert!(
+        agent
+            .metric(lab.node(), "sluice_settings_conditions")
+            .unwrap()
+            >= 1.0
+    );
 
     let route = Route {
         from: CLIENT,

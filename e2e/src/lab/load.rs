@@ -77,12 +77,23 @@ impl Load {
         senders: usize,
         per_second: u32,
     ) -> Result<Self, LabError> {
+        let interval = Duration::from_secs(1) / per_second.max(1);
+        Self::datagrams_every(lab, route, senders, interval)
+    }
+
+    /// The same, each sender at this pace.
+    pub fn datagrams_every(
+        lab: &Lab,
+        route: Route,
+        senders: usize,
+        interval: Duration,
+    ) -> Result<Self, LabError> {
         Self::start(lab, route, senders, move |running, results| {
             let socket = match steady_socket(route) {
                 Ok(socket) => socket,
                 Err(error) => return attempt(results, || Outcome::of_error(&error)),
             };
-            every(Duration::from_secs(1) / per_second.max(1), running, || {
+            every(interval, running, || {
                 attempt(results, || {
                     ask(&socket).unwrap_or_else(|error| Outcome::of_error(&error))
                 });
@@ -99,6 +110,17 @@ impl Load {
         connections: usize,
         per_second: u32,
     ) -> Result<Self, LabError> {
+        let interval = Duration::from_secs(1) / per_second.max(1);
+        Self::long_lived_every(lab, route, connections, interval)
+    }
+
+    /// The same, each connection at this pace.
+    pub fn long_lived_every(
+        lab: &Lab,
+        route: Route,
+        connections: usize,
+        interval: Duration,
+    ) -> Result<Self, LabError> {
         Self::start(lab, route, connections, move |running, results| {
             let mut connection = None;
             attempt(results, || match LongLived::open(route) {
@@ -112,7 +134,7 @@ impl Load {
             let Some(mut connection) = connection else {
                 return;
             };
-            every(Duration::from_secs(1) / per_second.max(1), running, || {
+            every(interval, running, || {
                 let exchanged = connection.exchange();
                 let alive = exchanged.is_ok();
                 attempt(results, || {

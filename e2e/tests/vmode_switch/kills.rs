@@ -9,6 +9,9 @@ use sluice_kernel::iptables::Variant;
 use crate::node::{Node, Wish};
 use crate::traffic::Loads;
 
+/// Between two exchanges of what stays.
+const EXCHANGES: Duration = Duration::from_secs(1);
+
 const KILLS: usize = 10;
 /// A switch takes about so long on an emulated machine.
 const WITHIN_MILLISECONDS: u64 = 4_000;
@@ -35,9 +38,9 @@ fn killed_while_it_switches(binding: VipBinding, variant: Variant) {
     let mut seed = u64::try_from(elapsed.as_micros()).unwrap();
     eprintln!("seed {seed}");
     let mut node = Node::up(wish(ActiveMode::IPTables));
-    let kept = Loads::kept(&node.lab, 1, 2);
-    let senders = Loads::senders(&node.lab, 1, 2);
-    let new = Loads::new_connections(&node.lab, 4);
+    let kept = Loads::kept(&node.lab, 1, EXCHANGES);
+    let senders = Loads::senders(&node.lab, 1, EXCHANGES);
+    let new = Loads::new_connections(&node.lab, 2);
     let mut wanted = 0;
     for kill in 0..KILLS {
         node.want(wish(modes[(kill + 1) % 2]));
@@ -60,7 +63,7 @@ fn killed_while_it_switches(binding: VipBinding, variant: Variant) {
         "killed {KILLS} times: {} new connections, {} exchanges, {} datagrams",
         new.attempts, kept.attempts, senders.attempts
     );
-    assert!(new.attempts > 500, "too little load: {}", new.attempts);
+    assert!(new.attempts > 200, "too little load: {}", new.attempts);
     new.assert_nothing_failed("new connections");
     kept.assert_nothing_failed("kept connections");
     senders.assert_nothing_failed("datagrams");

@@ -14,7 +14,7 @@ use sluice_e2e::packets::ipvs::load_modules;
 use sluice_kernel::iptables::Variant;
 
 /// Time that anything may take before a test fails; the machine may be an emulated one.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent-under-test");
 

@@ -11,9 +11,13 @@ use crate::traffic::{Loads, routes};
 
 const ROUND_TRIPS: usize = 5;
 /// New connections a second on each route.
-const CONNECTIONS: u32 = 6;
+const CONNECTIONS: u32 = 4;
 /// How long a mode serves.
-const PHASE: Duration = Duration::from_secs(19);
+const PHASE: Duration = Duration::from_secs(22);
+/// Between two exchanges of a connection that stays.
+const EXCHANGES: Duration = Duration::from_secs(5);
+/// Between two datagrams of a sender.
+const DATAGRAMS: Duration = Duration::from_millis(2500);
 
 fn five_round_trips(binding: VipBinding, variant: Variant) {
     let wish = |mode, drain_seconds| Wish {
@@ -25,8 +29,8 @@ fn five_round_trips(binding: VipBinding, variant: Variant) {
     let node = Node::up(wish(ActiveMode::IPTables, None));
     let lab = &node.lab;
     // Of what stays, one half begins in each mode.
-    let kept = Loads::kept(lab, 6, 1);
-    let senders = Loads::senders(lab, 4, 2);
+    let kept = Loads::kept(lab, 6, EXCHANGES);
+    let senders = Loads::senders(lab, 4, DATAGRAMS);
     let new = Loads::new_connections(lab, CONNECTIONS);
     let mut later = None;
     let mut longest = Duration::ZERO;
@@ -36,8 +40,8 @@ fn five_round_trips(binding: VipBinding, variant: Variant) {
             node.want(wish(mode, None));
             longest = longest.max(node.wait_for(mode));
             later.get_or_insert_with(|| {
-                let senders = Loads::senders(lab, 4, 2);
-                (Loads::kept(lab, 6, 1), senders)
+                let senders = Loads::senders(lab, 4, DATAGRAMS);
+                (Loads::kept(lab, 6, EXCHANGES), senders)
             });
             sleep(PHASE);
         }

@@ -67,16 +67,16 @@ impl Loads {
     }
 
     /// TCP connections that stay and carry data, so many on each route.
-    pub(crate) fn kept(lab: &Lab, each: usize, per_second: u32) -> Self {
+    pub(crate) fn kept(lab: &Lab, each: usize, interval: Duration) -> Self {
         Self::on_routes("kept", |route| {
-            Load::long_lived(lab, route, each, per_second).unwrap()
+            Load::long_lived_every(lab, route, each, interval).unwrap()
         })
     }
 
     /// UDP senders, so many on each route.
-    pub(crate) fn senders(lab: &Lab, each: usize, per_second: u32) -> Self {
+    pub(crate) fn senders(lab: &Lab, each: usize, interval: Duration) -> Self {
         Self::on_routes("UDP", |route| {
-            Load::datagrams(lab, route, each, per_second).unwrap()
+            Load::datagrams_every(lab, route, each, interval).unwrap()
         })
     }
 

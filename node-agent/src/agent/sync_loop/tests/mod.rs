@@ -1,10 +1,12 @@
 //! The loop on a scripted data plane, with a clock of its own.
 
 mod looks;
+mod modes;
 mod syncs;
 mod variants;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use sluice_crds::v1alpha1::{IptablesVariant, ServiceProxyPolicySpec};
@@ -22,7 +24,7 @@ use crate::agent::inbox::Batch;
 use crate::agent::plane::Planes;
 use crate::agent::plane_ledger::PlaneLedger;
 use crate::data_plane::{DataPlane, DataPlaneError, Programmed};
-use crate::settings::KernelVersion;
+use crate::settings::{KernelVersion, NodeNetworks, NodeSettings, ipvs_sysctls};
 use crate::tally::Tally;
 
 /// What the scripted plane is told, and what it was asked.
@@ -193,12 +195,17 @@ struct Bench {
     metrics: Arc<Metrics>,
     health_checks: watch::Receiver<HealthCheckTable>,
     sync_loop: SyncLoop,
-    _state_dir: tempfile::TempDir,
+    state_dir: tempfile::TempDir,
 }
 
 impl Bench {
     /// A loop that was told its node, and has not done anything.
     fn new() -> Self {
+        Self::after_a_run_in(None)
+    }
+
+    /// The same, where an earlier run left word of its mode.
+    fn after_a_run_in(mode: Option<&str>) -> Self {
         let stage = Stage(Arc::new(Mutex::new(Script {
             now: Instant::now(),
             calls: Vec::new(),
@@ -208,6 +215,10 @@ impl Bench {
             start_of_last_sync: None,
         })));
         let state_dir = tempfile::tempdir().unwrap();
+        if let Some(mode) = mode {
+            std::fs::write(state_dir.path().join("mode"), mode).unwrap();
+        }
+        make_sysctls(&state_dir.path().join("sys"));
         let inbox = Arc::new(Inbox::default());
         let health = Arc::new(Health::new(inbox.clone()));
         let metrics = Arc::new(Metrics::default());
@@ -232,7 +243,7 @@ impl Bench {
             metrics,
             health_checks,
             sync_loop,
-            _state_dir: state_dir,
+            state_dir,
         };
         let node = NodeFacts {
             name: "n1".into(),
@@ -277,6 +288,12 @@ impl Bench {
         wake
     }
 
+    /// One of the conditions says so.
+    fn is_told(&self, words: &str) -> bool {
+        let mut conditions = self.sync_loop.conditions.iter();
+        conditions.any(|condition| condition.contains(words))
+    }
+
     fn metric(&self, start: &str) -> String {
         let text = self.metrics.text().unwrap();
         let line = text
@@ -284,6 +301,17 @@ impl Bench {
             .find(|l| l.starts_with(start))
             .unwrap_or_default();
         line.rsplit(' ').next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Those that IPVS needs, below a `/proc/sys` of our own.
+fn make_sysctls(root: &Path) {
+    let settings =
+        NodeSettings::resolve(&ServiceProxyPolicySpec::default(), NodeNetworks::default());
+    for (name, _) in ipvs_sysctls(&settings, KernelVersion::new(6, 1)) {
+        let file = root.join(name.replace('.', "/"));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "0\n").unwrap();
     }
 }
 
