@@ -171,8 +171,8 @@ impl report::Report {
     ) -> Result<(), BenchError> {
         for plane in planes {
             for size in sizes {
-                eprintln!("programming {size}, {plane}");
                 let measured = programming::measure(*plane, *size, against_bare)?;
+                eprintln!("programming {size}, {plane}: {}", measured.summary());
                 self.programming.push(measured);
             }
         }

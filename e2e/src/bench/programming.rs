@@ -56,6 +56,18 @@ pub struct Measured {
     pub check: Duration,
 }
 
+impl Measured {
+    /// What took how long, in a line.
+    pub fn summary(&self) -> String {
+        let [first, change, service, restart] =
+            [&self.first, &self.change, &self.service, &self.restart].map(|timed| timed.sluice);
+        format!(
+            "first {first:.1?}, endpoint {change:.1?}, service {service:.1?}, restart {restart:.1?}, comparison {:.1?}",
+            self.verify
+        )
+    }
+}
+
 struct Bench {
     plane: Plane,
     against_bare: bool,
