@@ -33,7 +33,7 @@ test-kernel: packages ## doors, data plane, agent and packet suite on the real k
 	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!v]*' # vm_* is for test-vm
 
 # Suites that need what the host's kernel may lack, as package/test: each runs in a virtual machine of its own.
-VM_SUITES := sluice-e2e/packets sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel
+VM_SUITES := sluice-e2e/packets sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel sluice-agent/cli_ipvs
 # Machines at a time; an emulated one keeps a core busy.
 VM_GUESTS ?= 2
 VM_TIMEOUT ?= 900
