@@ -24,7 +24,7 @@ test: packages test-unit test-kernel test-vm ## every suite
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 	$(CARGO) test --locked -p sluice-crds -p sluice-service-plan
 	$(CARGO) test --locked -p sluice-kernel -p sluice-agent --lib
-	$(CARGO) test --locked -p sluice-agent --test plane_steps --test manifests
+	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
 
 .PHONY: test-kernel
 test-kernel: packages ## doors, data plane, agent and packet suite on the real kernel, in namespaces of their own (root)
@@ -33,7 +33,7 @@ test-kernel: packages ## doors, data plane, agent and packet suite on the real k
 	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!v]*' # vm_* is for test-vm
 
 # Suites that need what the host's kernel may lack, as package/test: each runs in a virtual machine of its own.
-VM_SUITES := sluice-e2e/packets sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel sluice-agent/cli_ipvs
+VM_SUITES := sluice-e2e/packets sluice-e2e/vmode_switch sluice-e2e/vmode_lack sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel sluice-agent/cli_ipvs
 # Machines at a time; an emulated one keeps a core busy.
 VM_GUESTS ?= 2
 VM_TIMEOUT ?= 900
@@ -52,10 +52,22 @@ in-vm/%: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER = $(SLUICE_VM) run 
 in-vm/%:
 	$(CARGO) test --locked -p $(*D) --test $(*F)
 
-.PHONY: bench
-bench: packages ## tables, CSV and SVG in bench-out/: sizes up to 20,000 services, bare iptables-restore as the measure
+.PHONY: bench bench-programs
+bench: bench-iptables bench-vm ## tables, CSV and SVG in bench-out/: both benchmarks
+
+bench-programs:
 	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-bench
+
+.PHONY: bench-iptables
+bench-iptables: packages bench-programs ## sizes up to 20,000 services, bare iptables-restore as the measure
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-bench --agent target/release/sluice-agent --out bench-out
+
+.PHONY: bench-vm
+bench-vm: packages vm-packages bench-programs ## iptables and IPVS next to each other in a virtual machine, up to 50,000 services
+	$(CARGO) build --locked -p sluice-e2e --bin sluice-vm
+	mkdir -p bench-out/modes
+	$(SLUICE_VM) run --memory 6144 --timeout 7200 --share $(abspath bench-out/modes):$(abspath bench-out/modes):rw -- \
+		$(abspath target/release/sluice-bench) --modes --agent $(abspath target/release/sluice-agent) --out $(abspath bench-out/modes)
 
 .PHONY: lint
 lint: ## formatting and clippy, warnings are errors

@@ -5,6 +5,9 @@ use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use sluice_crds::v1alpha1::ActiveMode;
+use sluice_kernel::iptables::IptablesError;
+use sluice_kernel::ipvs::{Cause, IpvsError};
+use sluice_kernel::links::LinkError;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 use crate::tally::Tally;
@@ -113,12 +116,33 @@ pub enum DataPlaneError {
     NotHeld(Drift),
 }
 
+impl DataPlaneError {
+    /// This kernel has no IPVS, or not what it takes: another try would not mend it.
+    pub fn is_lack_of_ipvs(&self) -> bool {
+        match self {
+            Self::Ipvs(error) => matches!(error, IpvsError::Absent | IpvsError::NotPermitted),
+            Self::IpvsRefused(refused) => {
+                matches!(refused.cause, Cause::NoSuchFamily | Cause::NotPermitted)
+            }
+            Self::Links(error) => matches!(
+                error,
+                LinkError::NoDummyDevice { .. }
+                    | LinkError::OtherKind { .. }
+                    | LinkError::NotPermitted { .. }
+            ),
+            Self::Iptables(error) => matches!(error, IptablesError::Refused { .. }),
+            _ => false,
+        }
+    }
+}
+
 /// The kernel side as the main loop sees it. All calls block.
 pub trait DataPlane: Send {
     /// Who picks endpoints.
     fn mode(&self) -> ActiveMode;
     /// Puts another balancer in the place of the present one: programs it whole beside it, verifies it, gives it the new connections, and lets
-    /// the old one keep those that it has. After an error the old one serves as before.
+    /// the old one keep those that it has. After an error [`mode`](Self::mode) tells who serves. Where that is the old one, nothing is left
+    /// of the new; where it is the new one, [`reconcile`](Self::reconcile) ends what is left to do.
     fn switch(&mut self, mode: ActiveMode, plan: &Plan) -> Result<SyncReport, DataPlaneError>;
     /// Reads what of ours is in the kernel, and changes only what differs from `plan`. Serves start, and repair after drift or an error.
     fn reconcile(&mut self, plan: &Plan) -> Result<SyncReport, DataPlaneError>;

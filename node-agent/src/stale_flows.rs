@@ -84,38 +84,7 @@ impl StaleFlows {
         node: &NodeFacts,
         kernel: &mut dyn Conntrack,
     ) -> Result<usize, ConntrackError> {
-        self.delete_those(kernel, &|flow| self.is_stale(node, flow))
-    }
-
-    /// Deletes the flows to those frontends that IPVS translated: without it nobody does, and no rule sees them. Returns how many.
-    pub(crate) fn delete_balanced_by_ipvs(
-        &self,
-        node: &NodeFacts,
-        kernel: &mut dyn Conntrack,
-    ) -> Result<usize, ConntrackError> {
-        self.delete_those(kernel, &|flow| {
-            self.fate(node, flow).is_some() && is_balanced_by_ipvs(flow)
-        })
-    }
-
-    fn delete_those(
-        &self,
-        kernel: &mut dyn Conntrack,
-        chosen: &dyn Fn(&Flow) -> bool,
-    ) -> Result<usize, ConntrackError> {
-        let mut deleted = 0;
-        for family in &self.families {
-            let mut stale = Vec::new();
-            kernel.list(kernel_family(*family), &mut |flow| {
-                if chosen(flow) {
-                    stale.push(*flow);
-                }
-            })?;
-            if !stale.is_empty() {
-                deleted += kernel.delete(&stale)?;
-            }
-        }
-        Ok(deleted)
+        delete_those(&self.families, kernel, &|flow| self.is_stale(node, flow))
     }
 
     fn add(
@@ -179,8 +148,29 @@ impl StaleFlows {
     }
 }
 
+/// Deletes the entries of these families that are chosen: one dump for each. Returns how many.
+pub(crate) fn delete_those(
+    families: &HashSet<Family>,
+    kernel: &mut dyn Conntrack,
+    chosen: &dyn Fn(&Flow) -> bool,
+) -> Result<usize, ConntrackError> {
+    let mut deleted = 0;
+    for family in families {
+        let mut flows = Vec::new();
+        kernel.list(kernel_family(*family), &mut |flow| {
+            if chosen(flow) {
+                flows.push(*flow);
+            }
+        })?;
+        if !flows.is_empty() {
+            deleted += kernel.delete(&flows)?;
+        }
+    }
+    Ok(deleted)
+}
+
 /// IPVS tells connection tracking who answers, but no translation (`ip_vs_update_conntrack`).
-fn is_balanced_by_ipvs(flow: &Flow) -> bool {
+pub(crate) fn is_balanced_by_ipvs(flow: &Flow) -> bool {
     !flow.destination_translated
         && (flow.reply.source, flow.reply.source_port)
             != (flow.original.destination, flow.original.destination_port)

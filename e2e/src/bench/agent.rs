@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use super::plane::Plane;
 use super::{BenchError, Size, cluster};
 use crate::agent_process::AgentProcess;
 use crate::lab::Namespace;
@@ -11,11 +12,13 @@ use crate::lab::Namespace;
 /// How long the agent is watched while nothing happens.
 const IDLE: Duration = Duration::from_secs(20);
 /// How long it may take to its first sync.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What came out.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {
+    /// Data plane.
+    pub plane: Plane,
     /// Size.
     pub size: Size,
     /// Resident memory after the first sync, KiB.
@@ -27,16 +30,19 @@ pub struct Measured {
 }
 
 /// Runs the agent on manifests of this size.
-pub fn measure(agent: &Path, size: Size) -> Result<Measured, BenchError> {
+pub fn measure(agent: &Path, plane: Plane, size: Size) -> Result<Measured, BenchError> {
     let node = Namespace::new("agent")?;
     let mut agent = AgentProcess::new(agent, cluster::NODE_NAME)?;
+    agent.add_flags(plane.flags);
     agent.write("cluster.json", &documents(size))?;
     agent.start(&node)?;
     agent.wait_until_healthy(&node, PATIENCE)?;
-    let rules = agent.metric(&node, "sluice_rules")?;
-    if rules < f64::from(size.services) * f64::from(size.endpoints) {
+    let mode = plane.mode();
+    let in_use = format!("sluice_mode{{mode=\"{mode}\"}} 1\n");
+    let entries = agent.metric(&node, "sluice_set_entries")?;
+    if !agent.metrics(&node)?.contains(&in_use) || entries < f64::from(size.services) {
         return Err(BenchError::NotSo(format!(
-            "the agent has programmed {rules} rules only for {size}"
+            "the agent does not serve {size} in mode {mode}"
         )));
     }
     let process = agent
@@ -46,6 +52,7 @@ pub fn measure(agent: &Path, size: Size) -> Result<Measured, BenchError> {
     std::thread::sleep(IDLE);
     let ticks = cpu_ticks(process)? - before;
     Ok(Measured {
+        plane,
         size,
         rss_kib: memory(process, "VmRSS:")?,
         peak_rss_kib: memory(process, "VmHWM:")?,

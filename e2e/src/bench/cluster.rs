@@ -19,8 +19,8 @@ pub const PORT: u16 = 80;
 pub const NODE_NAME: &str = "node";
 
 /// The catalog of a cluster of this size, planned.
-pub fn catalog(size: Size) -> Catalog {
-    let mut catalog = Catalog::new(node(), settings());
+pub fn catalog(size: Size, settings: Settings) -> Catalog {
+    let mut catalog = Catalog::new(node(), settings);
     for index in 0..size.services {
         catalog.set_service(service(index));
         catalog.set_slice(slice(index, made_up(index, size.endpoints)));

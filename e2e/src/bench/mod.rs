@@ -1,4 +1,5 @@
-//! What programming costs, next to the cheapest thing that could be done instead: the bare `iptables-restore` of the same text.
+//! What programming and connections cost. With iptables, next to the cheapest thing that could be done instead: the bare
+//! `iptables-restore` of the same text. Where the kernel has IPVS, next to each other.
 //!
 //! Times on a shared machine are noise; ratios within one run and counts are what this is for.
 
@@ -8,14 +9,19 @@ use std::time::Duration;
 
 use sluice_agent::data_plane::DataPlaneError;
 use sluice_kernel::address_set::AddressSetError;
-use sluice_kernel::iptables::{IptablesError, Variant};
+use sluice_kernel::iptables::IptablesError;
 
 use crate::agent_process::AgentProcessError;
 use crate::lab::LabError;
+use crate::packets::ipvs;
+use plane::{MODES, Plane, VARIANTS};
+use traffic::Node;
+use traffic::{first_packet, rhythm, streams};
 
 pub mod agent;
 pub mod bare;
 pub mod cluster;
+pub mod plane;
 pub mod plot;
 pub mod programming;
 pub mod report;
@@ -77,67 +83,127 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// The sizes that are measured.
+const fn size(services: u32, endpoints: u16) -> Size {
+    Size {
+        services,
+        endpoints,
+    }
+}
+
+/// The sizes at which iptables is measured next to the bare program.
 pub const SIZES: [Size; 6] = [
-    Size {
-        services: 1,
-        endpoints: 4,
-    },
-    Size {
-        services: 100,
-        endpoints: 4,
-    },
-    Size {
-        services: 1_000,
-        endpoints: 4,
-    },
-    Size {
-        services: 5_000,
-        endpoints: 4,
-    },
-    Size {
-        services: 20_000,
-        endpoints: 4,
-    },
-    Size {
-        services: 4_000,
-        endpoints: 20,
-    },
+    size(1, 4),
+    size(100, 4),
+    size(1_000, 4),
+    size(5_000, 4),
+    size(20_000, 4),
+    size(4_000, 20),
 ];
 
-/// Both variants.
-pub const VARIANTS: [Variant; 2] = [Variant::Legacy, Variant::Nft];
+/// The sizes at which iptables and IPVS are measured next to each other.
+pub const MODE_SIZES: [Size; 6] = [
+    size(1, 4),
+    size(1_000, 4),
+    size(5_000, 4),
+    size(20_000, 4),
+    size(50_000, 4),
+    size(4_000, 20),
+];
 
-/// Runs all of it and writes what came out below `out`.
-pub fn run(agent: &Path, out: &Path, sizes: &[Size]) -> Result<(), BenchError> {
-    std::fs::create_dir_all(out).map_err(BenchError::io(format!("make {}", out.display())))?;
+/// The size at which memory and connections are measured.
+const MANY: u32 = 20_000;
+
+/// Measures iptables next to the bare program, and writes what came out below `out`.
+pub fn next_to_bare(agent: &Path, out: &Path, most_services: u32) -> Result<(), BenchError> {
+    let sizes = up_to(&SIZES, most_services);
     let mut report = report::Report::default();
-    for variant in VARIANTS {
-        for size in sizes {
-            eprintln!("programming {size}, {variant}");
-            report
-                .programming
-                .push(programming::measure(variant, *size)?);
+    report.measure_programming(&VARIANTS, &sizes, true)?;
+    let many = largest(&sizes);
+    for size in [SIZES[0], many] {
+        report.measure_agent(agent, plane::NFT, size)?;
+    }
+    for plane in VARIANTS {
+        let (mut alone, mut many) = report.measure_first_packet(plane, many)?;
+        report.rhythms.push(rhythm::measure(&mut alone, &mut many)?);
+    }
+    report.put_out(out)
+}
+
+/// Measures iptables and IPVS next to each other, and writes what came out below `out`.
+pub fn modes(agent: &Path, out: &Path, most_services: u32) -> Result<(), BenchError> {
+    if let Some(reason) = ipvs::missing() {
+        return Err(BenchError::NotSo(format!(
+            "this kernel cannot run IPVS ({reason}): run `make bench-vm`"
+        )));
+    }
+    let sizes = up_to(&MODE_SIZES, most_services);
+    let mut report = report::Report::default();
+    report.measure_programming(&MODES, &sizes, false)?;
+    let many = largest(&sizes);
+    for plane in MODES {
+        report.measure_agent(agent, plane, many)?;
+    }
+    for plane in MODES {
+        let (_, mut many) = report.measure_first_packet(plane, many)?;
+        report.streams.push(streams::measure(&mut many)?);
+    }
+    report.put_out(out)
+}
+
+fn up_to(sizes: &[Size], most_services: u32) -> Vec<Size> {
+    let few = |size: &&Size| size.services <= most_services;
+    sizes.iter().filter(few).copied().collect()
+}
+
+/// The largest, but not more than [`MANY`] services.
+fn largest(sizes: &[Size]) -> Size {
+    let sizes = sizes.iter().filter(|size| size.services <= MANY);
+    let largest = sizes.max_by_key(|size| size.services);
+    largest.copied().unwrap_or(SIZES[0])
+}
+
+impl report::Report {
+    fn measure_programming(
+        &mut self,
+        planes: &[Plane],
+        sizes: &[Size],
+        against_bare: bool,
+    ) -> Result<(), BenchError> {
+        for plane in planes {
+            for size in sizes {
+                eprintln!("programming {size}, {plane}");
+                let measured = programming::measure(*plane, *size, against_bare)?;
+                self.programming.push(measured);
+            }
         }
+        Ok(())
     }
-    let largest = sizes
-        .iter()
-        .copied()
-        .max_by_key(|size| size.services)
-        .unwrap_or(SIZES[0]);
-    for size in [SIZES[0], largest] {
-        eprintln!("agent with {size}");
-        report.agent.push(agent::measure(agent, size)?);
+
+    fn measure_agent(&mut self, agent: &Path, plane: Plane, size: Size) -> Result<(), BenchError> {
+        eprintln!("agent with {size}, {plane}");
+        self.agent.push(agent::measure(agent, plane, size)?);
+        Ok(())
     }
-    for variant in VARIANTS {
-        eprintln!(
-            "connections with 1 and {} services, {variant}",
-            largest.services
-        );
-        report.traffic.push(traffic::measure(variant, largest)?);
+
+    /// Returns the node with one service and the one with many.
+    fn measure_first_packet(
+        &mut self,
+        plane: Plane,
+        many: Size,
+    ) -> Result<(Node, Node), BenchError> {
+        eprintln!("connections with 1 and {} services, {plane}", many.services);
+        let alone = Node::start(plane, size(1, many.endpoints))?;
+        let many = Node::start(plane, many)?;
+        self.first_packets
+            .push(first_packet::measure(&alone, &many)?);
+        Ok((alone, many))
     }
-    print!("{}", report.table());
-    report.write(out)
+
+    fn put_out(&self, out: &Path) -> Result<(), BenchError> {
+        print!("{}", self.table());
+        std::fs::create_dir_all(out).map_err(BenchError::io(format!("make {}", out.display())))?;
+        self.write(out)
+    }
 }
 
 /// The middle of some times.

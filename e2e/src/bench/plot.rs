@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::report::at;
-use super::traffic::BUCKET;
-use super::{programming, traffic};
+use super::traffic::rhythm::BUCKET;
+use super::traffic::{first_packet, rhythm};
+use super::{programming, report::at};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
@@ -37,7 +37,7 @@ pub fn programming(rows: &[programming::Measured]) -> String {
         ];
         for (name, time) in named {
             let Some(time) = time else { continue };
-            let name = format!("{} {name}", row.variant);
+            let name = format!("{} {name}", row.plane);
             let point = (
                 f64::from(row.size.services).log10(),
                 (time.as_secs_f64() * 1e3).log10(),
@@ -56,7 +56,7 @@ pub fn programming(rows: &[programming::Measured]) -> String {
 }
 
 /// Latency of first packets by percentile.
-pub fn first_packet(rows: &[traffic::Measured]) -> String {
+pub fn first_packet(rows: &[first_packet::Measured]) -> String {
     let mut lines = Vec::new();
     for row in rows {
         for (name, times) in [("1 service", &row.alone), ("last of many", &row.among_many)] {
@@ -65,7 +65,7 @@ pub fn first_packet(rows: &[traffic::Measured]) -> String {
                 (f64::from(percent), time.as_secs_f64() * 1e6)
             });
             lines.push(Line {
-                name: format!("{} {name}", row.variant),
+                name: format!("{} {name}", row.plane),
                 points: points.collect(),
             });
         }
@@ -75,16 +75,16 @@ pub fn first_packet(rows: &[traffic::Measured]) -> String {
 }
 
 /// Connections over time: quiet, and while everything is written anew.
-pub fn connections(rows: &[traffic::Measured]) -> String {
+pub fn connections(rows: &[rhythm::Measured]) -> String {
     let mut lines = Vec::new();
     for row in rows {
-        for (name, rhythm) in row.rhythms() {
+        for (name, rhythm) in &row.rhythms {
             let points = rhythm.buckets.iter().enumerate().map(|(index, count)| {
                 let seconds = index as f64 * BUCKET.as_secs_f64();
                 (seconds, *count as f64 / BUCKET.as_secs_f64())
             });
             lines.push(Line {
-                name: format!("{} {name}", row.variant),
+                name: format!("{} {name}", row.plane),
                 points: points.collect(),
             });
         }

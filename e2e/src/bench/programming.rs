@@ -1,21 +1,21 @@
-//! First program, one change, one service more, a restart: through the data plane, next to the bare program.
+//! First program, one change, one service more, a restart: through the data plane, and next to the bare program.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use sluice_agent::data_plane::{DataPlane, Programmed, SyncReport};
-use sluice_agent::node_plane::{Doors, NodePlane};
-use sluice_crds::v1alpha1::ActiveMode;
-use sluice_kernel::iptables::{Family, Variant};
+use sluice_agent::node_plane::NodePlane;
 use sluice_service_plan::catalog::Catalog;
+use tempfile::TempDir;
 
-use super::bare::{self, Recording, Tape};
+use super::bare::{self, Tape};
+use super::plane::Plane;
 use super::{BenchError, Size, cluster, median};
 use crate::lab::Namespace;
 
 /// How often a single change is measured; the median counts.
 const ROUNDS: u32 = 5;
-/// How often the first program is measured, at least and at most; the median counts.
+/// How often the first program is measured, at least (where a ratio is wanted) and at most; the median counts.
 const FIRST_ROUNDS: std::ops::RangeInclusive<usize> = 3..=9;
 /// No further first program is measured after so long.
 const FIRST_ENOUGH: Duration = Duration::from_secs(5);
@@ -33,16 +33,16 @@ pub struct Timed {
     pub report: SyncReport,
 }
 
-/// Everything about one variant and size.
+/// Everything about one data plane and size.
 #[derive(Debug, Clone)]
 pub struct Measured {
-    /// Variant.
-    pub variant: Variant,
+    /// Data plane.
+    pub plane: Plane,
     /// Size.
     pub size: Size,
     /// What stands in the kernel after the first program.
     pub programmed: Programmed,
-    /// From an empty kernel; medians, the two in turn.
+    /// From an empty kernel; medians, in turn with the bare program.
     pub first: Timed,
     /// One endpoint replaced.
     pub change: Timed,
@@ -57,19 +57,24 @@ pub struct Measured {
 }
 
 struct Bench {
-    variant: Variant,
+    plane: Plane,
+    against_bare: bool,
+    /// Where the data plane remembers what the kernel holds, as the agent's does.
+    run_dir: TempDir,
     tape: Tape,
     catalog: Catalog,
     size: Size,
 }
 
-/// Measures one variant at one size, in namespaces of its own.
-pub fn measure(variant: Variant, size: Size) -> Result<Measured, BenchError> {
+/// Measures one data plane at one size, in namespaces of its own.
+pub fn measure(plane: Plane, size: Size, against_bare: bool) -> Result<Measured, BenchError> {
     std::thread::sleep(SETTLE);
     let mut bench = Bench {
-        variant,
+        plane,
+        against_bare,
+        run_dir: tempfile::tempdir().map_err(BenchError::io("make a run directory"))?,
         tape: Tape::default(),
-        catalog: cluster::catalog(size),
+        catalog: cluster::catalog(size, plane.settings()),
         size,
     };
     // Namespaces stay until all is measured, so that none is removed while another is measured.
@@ -78,12 +83,16 @@ pub fn measure(variant: Variant, size: Size) -> Result<Measured, BenchError> {
     let start = Instant::now();
     loop {
         let namespace = Namespace::new("bench")?;
+        for address in &cluster::node().addresses {
+            namespace.ip(&format!("address add {address} dev lo"))?;
+        }
         let (back, plane, first, bare) = namespace.run(move || bench.first())??;
         bench = back;
         firsts.push(first);
-        used.push(bare);
+        used.extend(bare);
         let rounds = firsts.len();
-        let is_enough = rounds >= *FIRST_ROUNDS.start() && start.elapsed() > FIRST_ENOUGH;
+        let are_few = bench.against_bare && rounds < *FIRST_ROUNDS.start();
+        let is_enough = !are_few && start.elapsed() > FIRST_ENOUGH;
         if is_enough || rounds == *FIRST_ROUNDS.end() {
             return namespace.run(move || bench.measure(plane, firsts))?;
         }
@@ -93,15 +102,21 @@ pub fn measure(variant: Variant, size: Size) -> Result<Measured, BenchError> {
 
 impl Bench {
     /// Programs an empty namespace, then lets the bare program do the same in another, which is kept.
-    fn first(self) -> Result<(Self, NodePlane, Timed, Namespace), BenchError> {
-        let mut plane = open(self.variant, self.tape.clone())?;
+    fn first(self) -> Result<(Self, NodePlane, Timed, Option<Namespace>), BenchError> {
+        let mut plane = self.open()?;
         let start = Instant::now();
         let report = plane.reconcile(self.catalog.plan())?;
         let sluice = start.elapsed();
-        let (bare, namespace) = bare::from_empty(self.variant, self.tape.take())?;
+        let texts = self.tape.take();
+        let (bare, namespace) = if self.against_bare {
+            let (bare, namespace) = bare::from_empty(self.plane.variant, texts)?;
+            (Some(bare), Some(namespace))
+        } else {
+            (None, None)
+        };
         let timed = Timed {
             sluice,
-            bare: Some(bare),
+            bare,
             report,
         };
         Ok((self, plane, timed, namespace))
@@ -119,7 +134,7 @@ impl Bench {
         }
         let (restart, verify, check) = self.restart()?;
         Ok(Measured {
-            variant: self.variant,
+            plane: self.plane,
             size: self.size,
             programmed,
             first: middle(firsts),
@@ -138,14 +153,22 @@ impl Bench {
         let report = plane.apply(self.catalog.plan(), &change)?;
         let sluice = start.elapsed();
         let texts = self.tape.take();
-        let bare = bare::is_repeatable(&texts)
-            .then(|| bare::restore(self.variant, &texts))
-            .transpose()?;
+        let mut bare = None;
+        if self.against_bare && bare::is_repeatable(&texts) {
+            bare = Some(bare::restore(self.plane.variant, &texts)?);
+            // As the agent does after a commit that was another's.
+            plane.verify()?;
+        }
         Ok(Timed {
             sluice,
             bare,
             report,
         })
+    }
+
+    fn open(&self) -> Result<NodePlane, BenchError> {
+        let plane = self.plane.open(self.tape.clone())?;
+        Ok(plane.remembering_in(self.run_dir.path()))
     }
 
     fn replace_endpoint(&mut self, round: u32) {
@@ -164,7 +187,7 @@ impl Bench {
     }
 
     fn restart(&self) -> Result<(Timed, Duration, Duration), BenchError> {
-        let mut plane = open(self.variant, self.tape.clone())?;
+        let mut plane = self.open()?;
         let start = Instant::now();
         let report = plane.reconcile(self.catalog.plan())?;
         let sluice = start.elapsed();
@@ -194,13 +217,6 @@ impl Bench {
             check,
         ))
     }
-}
-
-/// A data plane on the calling thread's namespace whose texts are recorded.
-pub(super) fn open(variant: Variant, tape: Tape) -> Result<NodePlane, BenchError> {
-    let families = [Family::V4, Family::V6];
-    let doors = Doors::with(Box::new(Recording::open(variant, tape)?), &families)?;
-    Ok(NodePlane::new(doors, &families, ActiveMode::IPTables))
 }
 
 fn middle(rounds: Vec<Timed>) -> Timed {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluice_e2e::bench::{self, SIZES, Size};
+use sluice_e2e::bench;
 
-/// Measures programming, memory and connections, next to the bare iptables-restore. Needs root; works in namespaces of its own.
+/// Measures programming, memory and connections: iptables next to the bare iptables-restore, or with --modes next to IPVS. Needs root;
+/// works in namespaces of its own.
 #[derive(Debug, Parser)]
 struct Args {
     /// The agent to measure
@@ -18,15 +19,19 @@ struct Args {
     /// Leave out sizes with more services than this
     #[arg(long, default_value_t = u32::MAX)]
     most_services: u32,
+    /// Measure iptables and IPVS next to each other; needs a kernel with IPVS
+    #[arg(long)]
+    modes: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let sizes: Vec<Size> = SIZES
-        .into_iter()
-        .filter(|size| size.services <= args.most_services)
-        .collect();
-    match bench::run(&args.agent, &args.out, &sizes) {
+    let measure = if args.modes {
+        bench::modes
+    } else {
+        bench::next_to_bare
+    };
+    match measure(&args.agent, &args.out, args.most_services) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = anyhow::Error::from(error);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sluice_agent::data_plane::{DataPlane, DataPlaneError};
+use sluice_agent::data_plane::DataPlaneError;
 use sluice_agent::node_plane::NodePlane;
 use sluice_agent::settings::{KernelVersion, NodeNetworks, NodeSettings, ipvs_sysctls};
 use sluice_crds::v1alpha1::{ActiveMode, ServiceProxyPolicySpec};
@@ -17,7 +17,7 @@ pub(super) fn is_promised() -> bool {
 }
 
 /// What of it this machine's kernel lacks.
-pub(super) fn missing() -> Option<String> {
+pub(crate) fn missing() -> Option<String> {
     load_modules();
     match IpvsNetlink::open() {
         Err(error @ IpvsError::Absent) => Some(error.to_string()),
@@ -26,7 +26,7 @@ pub(super) fn missing() -> Option<String> {
 }
 
 /// A data plane on the network namespace of the calling thread, with the sysctls that an agent would set.
-pub(super) fn open(variant: Variant) -> Result<Box<dyn DataPlane>, DataPlaneError> {
+pub(crate) fn open(variant: Variant) -> Result<NodePlane, DataPlaneError> {
     load_modules();
     let policy = ServiceProxyPolicySpec::default();
     let settings = NodeSettings::resolve(&policy, NodeNetworks::default());
@@ -35,11 +35,12 @@ pub(super) fn open(variant: Variant) -> Result<Box<dyn DataPlane>, DataPlaneErro
     for (name, value) in ipvs_sysctls(&settings, kernel) {
         sysctls.set(&name, &value)?;
     }
-    Ok(Box::new(NodePlane::open(variant, ActiveMode::IPVS)?))
+    NodePlane::open(variant, ActiveMode::IPVS)
 }
 
-/// One that cannot be loaded shows in what needs it.
-fn load_modules() {
+/// Loads what this machine's kernel may have as modules: IPVS, what belongs to it, and what bridges of a lab need. One that cannot be
+/// loaded shows in what needs it.
+pub fn load_modules() {
     let mut modules = ModprobeModules::new();
     let schedulers = SCHEDULERS.map(|name| format!("ip_vs_{name}"));
     let others = ["ip_vs", "xt_ipvs", "dummy", "nf_conntrack", "br_netfilter"];

@@ -7,7 +7,7 @@
 //! them in another order, `SLUICE_DUMP=1` prints the node's rules and sets with each row that is wrong.
 
 pub mod build;
-mod ipvs;
+pub mod ipvs;
 pub mod kernel;
 pub mod oracle;
 pub mod planes;

@@ -65,7 +65,7 @@ pub const NFT: PlaneUnderTest = PlaneUnderTest {
 /// IPVS, its addresses bound by local routes, between rules of the one variant.
 pub const IPVS_ROUTES: PlaneUnderTest = PlaneUnderTest {
     name: "IPVS with local routes",
-    open: || ipvs::open(Variant::Nft),
+    open: || Ok(Box::new(ipvs::open(Variant::Nft)?)),
     missing: ipvs::missing,
     programs: NFT.programs,
     ipvs: Some(VipBinding::LocalRoute),
@@ -74,7 +74,7 @@ pub const IPVS_ROUTES: PlaneUnderTest = PlaneUnderTest {
 /// IPVS, its addresses on a device, between rules of the other variant.
 pub const IPVS_DEVICE: PlaneUnderTest = PlaneUnderTest {
     name: "IPVS with addresses",
-    open: || ipvs::open(Variant::Legacy),
+    open: || Ok(Box::new(ipvs::open(Variant::Legacy)?)),
     missing: ipvs::missing,
     programs: LEGACY.programs,
     ipvs: Some(VipBinding::Dummy),

@@ -180,7 +180,7 @@ impl Plane {
         self.ledger.add(variant)?;
         let mut report = match plane.reconcile(plan) {
             Ok(report) => report,
-            Err(error) if mode == ActiveMode::IPVS && is_lack_of_ipvs(&error) => {
+            Err(error) if mode == ActiveMode::IPVS && speaks_against_ipvs(&error) => {
                 self.refuse(mode, error.to_string());
                 return self.start(plan);
             }
@@ -250,6 +250,11 @@ impl Plane {
                 tracing::info!(mode = %next, %before, "mode changed: old connections stay where they are");
                 self.ledger.set_mode(next)?;
                 Ok(report)
+            }
+            // The new mode serves already; the next sync ends the rest.
+            Err(error) if plane.mode() == next => {
+                self.ledger.set_mode(next)?;
+                Err(error.into())
             }
             Err(error) => {
                 self.refuse(next, error.to_string());
@@ -342,11 +347,12 @@ impl Plane {
     }
 }
 
-/// What another try would not mend.
-fn is_lack_of_ipvs(error: &DataPlaneError) -> bool {
+/// Nothing serves yet, so rather in the other mode than not at all.
+fn speaks_against_ipvs(error: &DataPlaneError) -> bool {
     matches!(
         error,
         DataPlaneError::Ipvs(_)
+            | DataPlaneError::IpvsRefused(_)
             | DataPlaneError::Links(_)
             | DataPlaneError::Iptables(IptablesError::Refused { .. })
     )

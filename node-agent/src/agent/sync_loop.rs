@@ -323,6 +323,9 @@ impl SyncLoop {
         }
         if used_ipvs && !self.plane.uses_ipvs() {
             self.tunables.release(self.desired.settings(), &[]);
+            if let Some(mode) = self.plane.mode() {
+                self.shared.metrics.mode.set(mode, false);
+            }
         }
         Ok(())
     }

@@ -27,6 +27,8 @@ pub trait Glue: Send {
     fn adopt(&mut self) -> Result<(), DataPlaneError>;
     /// The part that IPVS has by the rules in force, as far as they are known.
     fn ipvs_part(&self) -> IpvsPart;
+    /// IPVS is about to hold addresses and connections, where it had no part: the next [`prepare`](Self::prepare) puts in what these need.
+    fn admit_ipvs(&mut self);
     /// Gives IPVS this part: one transaction in which the rules that lead packets to it come or go. Its address sets must be there.
     fn set_ipvs_part(&mut self, part: IpvsPart) -> Result<SyncReport, DataPlaneError>;
     /// Puts in place what must stand before the balancer changes.

@@ -8,6 +8,7 @@ use sluice_kernel::address_set::{
 use sluice_service_plan::model::Family;
 
 use super::membership::{Member, Role, SetId, prefix};
+use crate::balancer::ipvs;
 use crate::data_plane::Drift;
 use crate::family::kernel_family;
 
@@ -239,11 +240,11 @@ impl GlueSets {
                     continue;
                 }
             };
-            errors.extend(
-                headers
-                    .iter()
-                    .filter_map(|header| self.kernel.destroy(&header.spec.name).err()),
-            );
+            // Without these nobody could tell what of IPVS is ours.
+            let ledger = ipvs::names::prefix(family);
+            let names = headers.iter().map(|header| header.spec.name.as_str());
+            let others = names.filter(|name| !name.starts_with(ledger));
+            errors.extend(others.filter_map(|name| self.kernel.destroy(name).err()));
         }
         errors
     }

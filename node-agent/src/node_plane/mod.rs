@@ -13,12 +13,13 @@ use sluice_service_plan::plan::{Plan, PlanChange};
 use crate::balancer::iptables::IptablesBalancer;
 use crate::balancer::{Balancer, Scope};
 use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
-use crate::glue::Glue;
 use crate::glue::iptables::IptablesGlue;
+use crate::glue::{Glue, IpvsPart};
 use crate::ruleset::{RuleSet, SharedRuleSet};
 use crate::stale_flows::StaleFlows;
 use crate::tally::{CountedConntrack, FlowLooks, Tally};
 
+mod balanced_flows;
 mod doors;
 mod switch;
 
@@ -39,8 +40,8 @@ pub struct NodePlane {
     mode: ActiveMode,
     /// When the balancer that is not in use any more was given up.
     retired_since: Option<Instant>,
-    /// Why what an earlier run left in IPVS is still there.
-    left_over: Option<String>,
+    /// Its flows were led elsewhere already: it goes with the next look.
+    flows_moved: bool,
     /// What was programmed last.
     plan: Plan,
     /// Services whose stale flows were deleted since the last check.
@@ -64,7 +65,7 @@ impl NodePlane {
             programs_told: 0,
             mode,
             retired_since: None,
-            left_over: None,
+            flows_moved: false,
             plan: Plan::default(),
             look_again: BTreeSet::new(),
         }
@@ -86,10 +87,13 @@ impl NodePlane {
     ) -> Result<SyncReport, DataPlaneError> {
         let (_, programs, bytes) = self.rules.lock().counts();
         let all = matches!(scope, Scope::All);
-        if all {
-            self.adopt()?;
+        let is_ipvs_new = all && self.adopt()?;
+        let prepared = self.glue.prepare(plan, scope);
+        if prepared.is_err() && is_ipvs_new {
+            // This kernel may lack what rules around IPVS need. Nothing led there yet.
+            log_left_behind(&self.remove_ipvs());
         }
-        let mut report = self.glue.prepare(plan, scope)?;
+        let mut report = prepared?;
         let constants = report.transactions > 0;
         report += self.balance(plan, scope)?;
         if switching {
@@ -97,7 +101,8 @@ impl NodePlane {
             self.verify_or_fail()?;
         }
         if all {
-            report += self.take_over()?;
+            report += self.lead_new_connections()?;
+            report += self.retire_the_other()?;
         }
         report += self.glue.finish()?;
         report.flows_deleted = self.delete_stale_flows(plan, scope)?;
@@ -112,33 +117,44 @@ impl NodePlane {
         Ok(report)
     }
 
-    /// Reads what the kernel holds. The sets of IPVS come first: rules name them.
-    fn adopt(&mut self) -> Result<(), DataPlaneError> {
+    /// Reads what the kernel holds. The sets of IPVS come first: rules name them. Tells whether IPVS holds something of ours from now on.
+    fn adopt(&mut self) -> Result<bool, DataPlaneError> {
         self.rules.lock().distrust();
-        let opened = self.adopt_ipvs();
-        self.left_over = None;
-        if let Err(error) = opened {
-            if self.mode == ActiveMode::IPVS {
-                return Err(error);
-            }
-            // What is left of IPVS does not keep rules from serving.
-            self.ipvs = None;
-            self.left_over = Some(format!(
-                "what an earlier run left in IPVS cannot be looked after: {error}"
-            ));
-        }
+        let is_new = self.adopt_ipvs()?;
         self.glue.adopt()?;
-        self.iptables.adopt()
+        self.iptables.adopt()?;
+        if self.ipvs.is_some() && self.glue.ipvs_part() == IpvsPart::None {
+            self.glue.admit_ipvs();
+        }
+        Ok(is_new)
     }
 
-    fn adopt_ipvs(&mut self) -> Result<(), DataPlaneError> {
-        if self.ipvs.is_none() && (self.mode == ActiveMode::IPVS || self.ipvs_door.is_left()?) {
-            self.ipvs = Some(self.ipvs_door.open()?);
+    /// Where iptables rules balance, what an earlier run left in IPVS is no reason not to serve.
+    fn adopt_ipvs(&mut self) -> Result<bool, DataPlaneError> {
+        if let Some(ipvs) = &mut self.ipvs {
+            ipvs.adopt()?;
+            return Ok(false);
         }
-        match &mut self.ipvs {
-            Some(ipvs) => ipvs.adopt(),
-            None => Ok(()),
+        let is_used = self.mode == ActiveMode::IPVS;
+        let is_left = self.ipvs_door.is_left()?;
+        if !is_used && !is_left {
+            return Ok(false);
         }
+        let opened = self.ipvs_door.open().and_then(|mut ipvs| {
+            let adopted = ipvs.adopt();
+            if adopted.is_err() && !is_left {
+                log_left_behind(&ipvs.remove());
+            }
+            adopted.map(|()| ipvs)
+        });
+        match opened {
+            Ok(ipvs) => self.ipvs = Some(ipvs),
+            Err(error) if !is_used && error.is_lack_of_ipvs() => {
+                tracing::warn!(%error, "what an earlier run left in IPVS cannot be looked after");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(!is_left)
     }
 
     fn balance(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError> {
@@ -147,11 +163,11 @@ impl NodePlane {
             report += self.iptables.apply(plan, scope)?;
         }
         if let Some(ipvs) = &mut self.ipvs {
-            if self.mode == ActiveMode::IPTables {
+            if self.mode == ActiveMode::IPVS {
+                report += ipvs.activate()?;
+            } else if self.glue.ipvs_part() != IpvsPart::New {
                 // Before it follows the plan: it only gives up what the plan gives up.
                 report += ipvs.deactivate()?;
-            } else {
-                report += ipvs.activate()?;
             }
             report += ipvs.apply(plan, scope)?;
         }
@@ -224,7 +240,12 @@ impl DataPlane for NodePlane {
         StaleFlows::of_services(services.map(AsRef::as_ref))
             .delete(&self.plan.node, self.conntrack.as_mut())?;
         let mut drifts = self.glue.check()?;
-        drifts.extend(self.in_use().check()?);
+        if self.mode == ActiveMode::IPTables {
+            drifts.extend(self.iptables.check()?);
+        }
+        if let Some(ipvs) = &mut self.ipvs {
+            drifts.extend(ipvs.check()?);
+        }
         Ok(drifts)
     }
 
@@ -262,8 +283,9 @@ impl DataPlane for NodePlane {
     }
 
     fn conditions(&self) -> Vec<String> {
-        let ipvs = self.ipvs.iter().flat_map(|ipvs| ipvs.conditions());
-        self.left_over.iter().cloned().chain(ipvs).collect()
+        self.ipvs
+            .as_ref()
+            .map_or_else(Vec::new, |ipvs| ipvs.conditions())
     }
 
     fn uses_ipvs(&self) -> bool {
@@ -285,5 +307,11 @@ impl DataPlane for NodePlane {
             ..Plan::default()
         };
         errors
+    }
+}
+
+fn log_left_behind(errors: &[DataPlaneError]) {
+    for error in errors {
+        tracing::warn!(%error, "something of ours could not be removed: it is tried again later");
     }
 }

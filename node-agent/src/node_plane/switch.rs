@@ -7,11 +7,11 @@
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_service_plan::plan::Plan;
 
-use super::NodePlane;
+use super::balanced_flows::BalancedFlows;
+use super::{NodePlane, log_left_behind};
 use crate::balancer::{Balancer, Scope};
 use crate::data_plane::{DataPlane, DataPlaneError, Drain, SyncReport};
 use crate::glue::{Glue, IpvsPart};
-use crate::stale_flows::StaleFlows;
 
 impl NodePlane {
     pub(super) fn switch_to(
@@ -19,18 +19,24 @@ impl NodePlane {
         mode: ActiveMode,
         plan: &Plan,
     ) -> Result<SyncReport, DataPlaneError> {
-        let old = std::mem::replace(&mut self.mode, mode);
-        if old == mode {
-            return self.sync(plan, Scope::All, false);
+        // What is verified later must not lag behind in anything that the two share.
+        let mut report = self.sync(plan, Scope::All, false)?;
+        if self.mode == mode {
+            return Ok(report);
         }
-        let result = self.sync(plan, Scope::All, true);
-        if result.is_err() {
-            self.mode = old;
-            for error in self.undo() {
-                tracing::warn!(%error, "what a switch that failed left behind is removed later");
+        let old = std::mem::replace(&mut self.mode, mode);
+        let kept = self.glue.ipvs_part();
+        match self.sync(plan, Scope::All, true) {
+            Ok(more) => report += more,
+            // It serves. What is left to do is the next sync's.
+            Err(error) if self.has_taken_over() => return Err(error),
+            Err(error) => {
+                self.mode = old;
+                log_left_behind(&self.undo(kept));
+                return Err(error);
             }
         }
-        result
+        Ok(report)
     }
 
     /// The kernel must hold the new balancer before it gets a connection.
@@ -42,42 +48,53 @@ impl NodePlane {
     }
 
     /// Leads new connections to the balancer in use, whoever got them before.
-    pub(super) fn take_over(&mut self) -> Result<SyncReport, DataPlaneError> {
-        let mut report = SyncReport::default();
+    pub(super) fn lead_new_connections(&mut self) -> Result<SyncReport, DataPlaneError> {
         match self.mode {
-            ActiveMode::IPVS => {
-                report += self.glue.set_ipvs_part(IpvsPart::New)?;
-                self.retired_since = None;
-                // Its connections do not need it any more.
-                if self.iptables.is_present()?
-                    && let Some(error) = self.iptables.remove().into_iter().next()
-                {
-                    return Err(error);
-                }
-            }
-            ActiveMode::IPTables => {
-                report += self.iptables.activate()?;
-                let part = if self.ipvs.is_some() {
-                    IpvsPart::Old
-                } else {
-                    IpvsPart::None
-                };
-                report += self.glue.set_ipvs_part(part)?;
-            }
+            ActiveMode::IPVS => self.glue.set_ipvs_part(IpvsPart::New),
+            ActiveMode::IPTables => self.iptables.activate(),
         }
+    }
+
+    fn has_taken_over(&self) -> bool {
+        match self.mode {
+            ActiveMode::IPVS => self.glue.ipvs_part() == IpvsPart::New,
+            ActiveMode::IPTables => self.iptables.is_active(),
+        }
+    }
+
+    /// Removes the balancer that is not in use, or lets it keep its connections.
+    pub(super) fn retire_the_other(&mut self) -> Result<SyncReport, DataPlaneError> {
+        if self.mode == ActiveMode::IPVS {
+            self.retired_since = None;
+            self.flows_moved = false;
+            // Its connections do not need it any more.
+            if self.iptables.is_present()?
+                && let Some(error) = self.iptables.remove().into_iter().next()
+            {
+                return Err(error);
+            }
+            return Ok(SyncReport::default());
+        }
+        let Some(ipvs) = &mut self.ipvs else {
+            return self.glue.set_ipvs_part(IpvsPart::None);
+        };
+        let mut report = self.glue.set_ipvs_part(IpvsPart::Old)?;
+        report += ipvs.deactivate()?;
         Ok(report)
     }
 
-    /// Takes the new balancer away; the old one was not touched.
-    fn undo(&mut self) -> Vec<DataPlaneError> {
-        match self.mode {
-            ActiveMode::IPTables => {
-                let part = self.glue.set_ipvs_part(IpvsPart::None);
-                let mut errors: Vec<_> = part.err().into_iter().collect();
-                errors.extend(self.remove_ipvs());
-                errors
-            }
-            ActiveMode::IPVS => self.iptables.remove(),
+    /// Takes the new balancer away. `kept` is the part that IPVS had before.
+    fn undo(&mut self, kept: IpvsPart) -> Vec<DataPlaneError> {
+        if self.mode == ActiveMode::IPVS {
+            return self.iptables.remove();
+        }
+        // Where rules may lead to it still, it has to stay.
+        if let Err(error) = self.glue.set_ipvs_part(kept) {
+            return vec![error];
+        }
+        match &mut self.ipvs {
+            Some(ipvs) if kept == IpvsPart::Old => ipvs.deactivate().err().into_iter().collect(),
+            _ => self.remove_ipvs(),
         }
     }
 
@@ -94,26 +111,35 @@ impl NodePlane {
         let over = drain
             .timeout
             .is_some_and(|timeout| drain.now.duration_since(since) >= timeout);
-        if drained.waiting == 0 || over {
+        if drained.waiting > 0 && !over {
+            return Ok(report);
+        }
+        // While IPVS is there, an answer that is under way at this moment still finds its client; with the next look it goes.
+        report.flows_deleted += self.move_flows()?;
+        if std::mem::replace(&mut self.flows_moved, true) {
             tracing::info!(
                 connections_cut = drained.waiting > 0,
-                "IPVS has no connection left: removing what is ours of it"
+                "removing what is ours of IPVS: its connections have ended, or had their time"
             );
             report += self.give_up_ipvs()?;
         }
         Ok(report)
     }
 
-    /// A steady UDP sender has no new connection by itself: its entry in connection tracking must go with its virtual server.
+    /// Whoever sends steadily to IPVS has no new connection by itself: without its entry in connection tracking, it is led by rules.
+    fn move_flows(&mut self) -> Result<u64, DataPlaneError> {
+        let flows = BalancedFlows::of_services(self.plan.services.values().map(AsRef::as_ref));
+        Ok(flows.delete(&self.plan.node, self.conntrack.as_mut())? as u64)
+    }
+
     fn give_up_ipvs(&mut self) -> Result<SyncReport, DataPlaneError> {
         let mut report = self.glue.set_ipvs_part(IpvsPart::None)?;
         if let Some(error) = self.remove_ipvs().into_iter().next() {
             return Err(error);
         }
         self.retired_since = None;
-        let flows = StaleFlows::of_services(self.plan.services.values().map(AsRef::as_ref));
-        report.flows_deleted +=
-            flows.delete_balanced_by_ipvs(&self.plan.node, self.conntrack.as_mut())? as u64;
+        self.flows_moved = false;
+        report.flows_deleted += self.move_flows()?;
         self.glue.note_references()?;
         Ok(report)
     }

@@ -120,7 +120,9 @@ impl RuleSet {
                         rules.family,
                         Table::Mangle,
                     )?);
-                    self.moment = None;
+                    let known = self.moment.take();
+                    self.moment =
+                        known.filter(|known| self.iptables.stamp().as_ref() == Some(known));
                 }
                 let before_nat = rules.tables.len() - 1;
                 rules.tables.insert(before_nat, mangle);
@@ -147,6 +149,11 @@ impl RuleSet {
     /// Forgets what was known: the next [`load`](Self::load) asks the kernel.
     pub fn distrust(&mut self) {
         self.loaded = false;
+    }
+
+    /// What the kernel holds is known.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded
     }
 
     /// Reads what the kernel holds of ours, once until [`distrust`](Self::distrust).

@@ -138,6 +138,9 @@ impl ChainTable {
             self.drop_jumps_to(&name);
             self.forget(&name);
         }
+        // Chains that were put are wanted, if only for a jump, or for another owner's chains that come later.
+        self.orphans
+            .retain(|name| owned(name) && !seen.contains(name));
         self.drop_orphans();
     }
 

@@ -154,7 +154,6 @@ impl AffinitySets {
         Ok(drifts)
     }
 
-    /// Destroys all affinity sets; goes on after errors.
     /// The kernel holds some of our affinity sets.
     pub(super) fn is_present(&mut self) -> Result<bool, AddressSetError> {
         for &family in &self.families {
@@ -169,6 +168,7 @@ impl AffinitySets {
         Ok(false)
     }
 
+    /// Destroys all affinity sets; goes on after errors.
     pub(super) fn remove(&mut self) -> Vec<AddressSetError> {
         self.held.clear();
         self.retired.clear();

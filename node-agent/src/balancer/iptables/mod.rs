@@ -53,6 +53,8 @@ pub struct IptablesBalancer {
     /// As of the last step.
     node: Arc<NodeFacts>,
     settings: Arc<Settings>,
+    /// It was given new connections.
+    active: bool,
 }
 
 impl IptablesBalancer {
@@ -70,7 +72,13 @@ impl IptablesBalancer {
             trees: families.into_iter().map(FamilyTrees::new).collect(),
             node: Arc::default(),
             settings: Arc::default(),
+            active: false,
         }
+    }
+
+    /// New connections are its own.
+    pub fn is_active(&self) -> bool {
+        self.active
     }
 
     fn put_all(&mut self, plan: &Plan) {
@@ -155,10 +163,13 @@ impl Balancer for IptablesBalancer {
     }
 
     fn activate(&mut self) -> Result<SyncReport, DataPlaneError> {
-        self.edit(|table| JUMPS.iter().for_each(|jump| table.put_jump(jump)))
+        let report = self.edit(|table| JUMPS.iter().for_each(|jump| table.put_jump(jump)))?;
+        self.active = true;
+        Ok(report)
     }
 
     fn deactivate(&mut self) -> Result<SyncReport, DataPlaneError> {
+        self.active = false;
         self.edit(|table| table.drop_jumps_to(names::SERVICES))
     }
 
@@ -199,6 +210,7 @@ impl IptablesBalancer {
 
     /// Removes its chains, not the sets, which other rules may use; goes on after errors.
     pub fn remove_rules(&mut self) -> Vec<DataPlaneError> {
+        self.active = false;
         let mut errors: Vec<DataPlaneError> = Vec::new();
         let mut rules = self.rules.lock();
         rules.distrust();

@@ -83,7 +83,7 @@ impl IpvsBalancer {
         }
     }
 
-    /// Lets go of the virtual servers whose connections have ended, and at last of those that have no connections to end.
+    /// The virtual servers whose connections have ended. Flows without end are [`remove`](Balancer::remove)d with the rest.
     fn drain_retired(
         &mut self,
         left: &mut BTreeSet<Server>,
@@ -97,10 +97,6 @@ impl IpvsBalancer {
             if !listed.iter().any(in_use) {
                 gone.push(*server);
             }
-        }
-        let waiting = left.iter().filter(|server| server.lets_end()).count();
-        if gone.len() == waiting {
-            gone = left.iter().copied().collect();
         }
         left.retain(|server| !gone.contains(server));
         Ok(gone)
@@ -184,7 +180,7 @@ impl Balancer for IpvsBalancer {
         if let Some(mut left) = self.retired.take() {
             left.retain(|server| !gone.contains(server));
             let ended = self.drain_retired(&mut left)?;
-            waiting = left.len();
+            waiting = left.iter().filter(|server| server.lets_end()).count();
             self.retired = Some(left);
             for server in &ended {
                 changes.push(Change::DeleteService(server.key));

@@ -59,11 +59,11 @@ impl IpvsBalancer {
             self.real_servers += desired.real_servers();
             found.compare(&desired, &mut self.servers, &mut steps)?;
             if steps.len() >= MANY {
-                report += self.carry_out(std::mem::take(&mut steps))?;
+                report += self.carry_out_as_retired(std::mem::take(&mut steps))?;
             }
         }
         found.compare_rest(&mut self.servers, &mut steps)?;
-        report += self.carry_out(steps)?;
+        report += self.carry_out_as_retired(steps)?;
 
         for address in self.draining.carry_on(&former) {
             self.vips.claim(address);
@@ -146,15 +146,20 @@ impl IpvsBalancer {
         if former.node != plan.node {
             self.vips.follow(&plan.node);
         }
-        let mut steps = self.difference(&before, &after);
-        if self.retired.is_some() {
-            steps.only_departures();
-        }
-        let mut report = self.carry_out(steps)?;
+        let steps = self.difference(&before, &after);
+        let mut report = self.carry_out_as_retired(steps)?;
         report += self.settle()?;
         self.real_servers += after.real_servers();
         self.real_servers -= before.real_servers();
         Ok(report)
+    }
+
+    /// One that was retired takes only those steps that give something up.
+    fn carry_out_as_retired(&mut self, mut steps: Steps) -> Result<SyncReport, DataPlaneError> {
+        if self.retired.is_some() {
+            steps.only_departures();
+        }
+        self.carry_out(steps)
     }
 
     fn difference(&mut self, before: &Desired, after: &Desired) -> Steps {

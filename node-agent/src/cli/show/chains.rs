@@ -234,7 +234,6 @@ mod tests {
         let chains = chains.iter().map(|(name, rules)| SavedChain {
             name: (*name).to_owned(),
             rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
-            ..SavedChain::default()
         });
         SavedTable {
             chains: chains.collect(),

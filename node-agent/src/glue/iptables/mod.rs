@@ -177,9 +177,20 @@ impl Glue for IptablesGlue {
         self.ipvs
     }
 
+    fn admit_ipvs(&mut self) {
+        if self.ipvs == IpvsPart::None {
+            self.ipvs = IpvsPart::Old;
+        }
+    }
+
     fn set_ipvs_part(&mut self, part: IpvsPart) -> Result<SyncReport, DataPlaneError> {
+        let mut rules = self.rules.lock();
+        let is_known = rules.is_loaded();
+        rules.load()?;
+        drop(rules);
         let before = std::mem::replace(&mut self.ipvs, part);
-        if before == part {
+        // After a write that failed, some tables may be a step further than others.
+        if before == part && is_known {
             return Ok(SyncReport::default());
         }
         let put = self.put_chains(true);

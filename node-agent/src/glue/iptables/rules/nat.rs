@@ -188,11 +188,13 @@ fn postrouting(inputs: &Inputs<'_>) -> Chain {
         );
         // The node took the service address itself for a source: its answer would never come back.
         let addresses = inputs.virtual_addresses();
-        chain.lead(
-            &format!("-m ipvs --ipvs -m set --match-set {addresses} src"),
-            "-g",
-            SOURCE_NAT,
-        );
+        for translated in ["-m ipvs --ipvs", "-m conntrack --ctstate DNAT"] {
+            chain.lead(
+                &format!("{translated} -m set --match-set {addresses} src"),
+                "-g",
+                SOURCE_NAT,
+            );
+        }
     }
     chain
 }
