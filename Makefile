@@ -33,7 +33,7 @@ test-kernel: packages ## doors, data plane, agent and packet suite on the real k
 	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!v]*' # vm_* is for test-vm
 
 # Suites that need what the host's kernel may lack, as package/test: each runs in a virtual machine of its own.
-VM_SUITES := sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel \
+VM_SUITES := sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel sluice-agent/cli_ipvs \
 	$(addprefix sluice-e2e/,packets change_under_load faults vforeign vmode_lack vmode_switch vpaths vrolling vshort vstall)
 # And on a kernel before 5.9, where it can be downloaded.
 VM_SUITES_OLD_KERNEL := sluice-e2e/vstall

@@ -1,5 +1,6 @@
 //! Virtual servers and bindings as ipvsadm(8) and ip(8) write them.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use sluice_kernel::address_set::IpProtocol;
@@ -56,6 +57,7 @@ fn selector(server: &VirtualServer) -> String {
     }
 }
 
+// Writing to a string does not fail.
 fn ways(service: &Service) -> String {
     let mut words = format!(" -s {}", service.scheduler);
     let flags = service.scheduler_flags;
@@ -68,16 +70,16 @@ fn ways(service: &Service) -> String {
     .filter_map(|(on, name)| on.then_some(name))
     .collect();
     if !set.is_empty() {
-        words += &format!(" -b {}", set.join(","));
+        let _ = write!(words, " -b {}", set.join(","));
     }
     if let Some(persistence) = &service.persistence {
-        words += &format!(" -p {}", persistence.timeout_seconds);
+        let _ = write!(words, " -p {}", persistence.timeout_seconds);
         let whole = ClientMask::whole(service.server.family());
-        match persistence.clients {
-            mask if mask == whole => {}
-            ClientMask::V4(mask) => words += &format!(" -M {mask}"),
-            ClientMask::V6(length) => words += &format!(" -M {length}"),
-        }
+        let _ = match persistence.clients {
+            mask if mask == whole => Ok(()),
+            ClientMask::V4(mask) => write!(words, " -M {mask}"),
+            ClientMask::V6(length) => write!(words, " -M {length}"),
+        };
     }
     if service.one_packet {
         words += " -O";

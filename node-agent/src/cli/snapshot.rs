@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::{
     AddressSets, Entry, IpProtocol, ListedEntry, MemorySets, SetKind, SetSpec,
@@ -11,7 +12,8 @@ use sluice_kernel::address_set::{
 use sluice_kernel::conntrack::MemoryConntrack;
 use sluice_kernel::iptables::{Family, Iptables, MemoryIptables, Table, Variant, canonical};
 use sluice_kernel::ipvs::{MemoryIpvs, VirtualServer};
-use sluice_kernel::links::MemoryLinks;
+use sluice_kernel::links::{InterfaceAddress, Link, Links, MemoryLinks};
+use sluice_service_plan::model::NodeFacts;
 use sluice_service_plan::plan::Plan;
 
 use super::CliError;
@@ -61,7 +63,7 @@ impl Snapshot {
         families: &[Family],
     ) -> Result<Self, CliError> {
         let (mut iptables, mut sets) = (MemoryIptables::new(variant), MemorySets::new());
-        let (mut ipvs, mut links) = (MemoryIpvs::new(), MemoryLinks::new());
+        let (mut ipvs, mut links) = (MemoryIpvs::new(), links_of(&plan.node)?);
         let doors = Doors {
             iptables: Box::new(iptables.clone()),
             glue_sets: Box::new(sets.clone()),
@@ -178,6 +180,28 @@ impl Snapshot {
             })
             .is_some_and(|lines| lines.contains(&line))
     }
+}
+
+/// The node's addresses: a route may name no other as its source.
+fn links_of(node: &NodeFacts) -> Result<MemoryLinks, CliError> {
+    const INDEX: u32 = 1;
+    let mut links = MemoryLinks::new();
+    links.put_link(Link {
+        index: INDEX,
+        name: "node".to_owned(),
+        kind: None,
+        up: true,
+        master: None,
+        hairpin: None,
+    });
+    for ip in &node.addresses {
+        links.add_address(&InterfaceAddress {
+            interface: INDEX,
+            address: *ip,
+            prefix_len: IpNet::from(*ip).max_prefix_len(),
+        })?;
+    }
+    Ok(links)
 }
 
 fn describe(spec: &SetSpec) -> String {

@@ -290,7 +290,7 @@ mod tests {
             told: BTreeMap::new(),
         };
         let mut ipvs = MemoryIpvs::new();
-        let mut add = |known: &mut Known, ipvs: &mut MemoryIpvs, last: u8, name: &str| {
+        let add = |known: &mut Known, ipvs: &mut MemoryIpvs, last: u8, name: &str| {
             let family = sluice_kernel::ipvs::Family::V4;
             let frontend = (family, Some(address(last)), IpProtocol::TCP, 80);
             known.names.insert(frontend, key(name));

@@ -92,7 +92,40 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use sluice_crds::v1alpha1::ActiveMode;
+
     use super::*;
+
+    /// Those that only a kernel tells are left out.
+    #[test]
+    fn the_examples_alerts_go_by_metrics_that_there_are() {
+        let metrics = Metrics::default();
+        metrics.sync.failed("ipvs");
+        metrics.mode.set(ActiveMode::IPVS, false);
+        metrics.objects.set_refused(&[("Service", 1)].into());
+        let now = jiff::Timestamp::now();
+        let family = sluice_service_plan::model::Family::V4;
+        metrics.network_programming.programmed(family, now, now);
+        let text = metrics.text().unwrap();
+        let alerts = include_str!("../../../examples/monitoring/alerts.yaml");
+        let rules = alerts
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'));
+        let words = rules.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        let ours =
+            words.filter(|word| word.starts_with("sluice_") || word.starts_with("kubeproxy_"));
+        let told_here = |word: &&str| {
+            !word.starts_with("sluice_conntrack_")
+                && !word.starts_with("sluice_ipvs_service_")
+                && !word.starts_with("sluice_ipvs_connection_table")
+        };
+        let names: Vec<&str> = ours.filter(told_here).collect();
+        assert!(names.len() > 10, "{names:?}");
+        for name in names {
+            let is_there = text.lines().any(|line| line.starts_with(name));
+            assert!(is_there, "{name} is missing in\n{text}");
+        }
+    }
 
     #[test]
     fn the_names_of_kube_proxy_are_there_with_its_labels() {

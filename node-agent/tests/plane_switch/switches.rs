@@ -77,6 +77,19 @@ proptest! {
     }
 
     #[test]
+    fn whoever_cleans_up_later_finds_all_that_any_mode_left(
+        shapes in shapes(),
+        binding in binding(),
+        left in mode(),
+    ) {
+        let catalog = catalog(&shapes, binding);
+        let kernel = Kernel::new();
+        kernel.plane(left).reconcile(catalog.plan()).unwrap();
+        prop_assert!(kernel.plane(ActiveMode::IPTables).remove().is_empty());
+        prop_assert_eq!(kernel.state(), Kernel::new().state());
+    }
+
+    #[test]
     fn an_agent_that_dies_at_any_call_of_a_switch_leaves_somebody_serving_and_the_next_one_ends_right(
         shapes in shapes(),
         binding in binding(),

@@ -85,11 +85,11 @@ mod tests {
 
     #[test]
     fn the_reason_is_what_decided() {
+        use ActiveMode::{IPTables, IPVS};
         let says = |told: (ActiveMode, String), mode, words: &str| {
             assert_eq!(told.0, mode, "{}", told.1);
             assert!(told.1.contains(words), "{}", told.1);
         };
-        use ActiveMode::{IPTables, IPVS};
         says(why(Mode::IPVS, 1, false, true), IPVS, "the policy says so");
         says(
             why(Mode::IPVS, 1, false, false),

@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
         }
         let tells_clients = name.starts_with(POLICY);
         // What is left of the packets at each rule, by what the rules before match.
-        let mut rest: HashMap<(Option<Frontend>, Clients), f64> = HashMap::new();
+        let mut rest: HashMap<(Frontend, Clients), f64> = HashMap::new();
         for rule in rules {
             let rule = Rule::read(rule);
             let frontend = rule.frontend().or(way.frontend);
@@ -97,15 +97,25 @@ impl<'a> Walk<'a> {
                 (true, false) => Clients::Outside,
                 (false, _) => way.clients,
             };
+            if rule.leads_to.is_none() && rule.translates_to.is_none() {
+                continue;
+            }
             if rule.of_known_clients {
                 if let Some(frontend) = frontend {
                     self.found.entry(frontend).or_default().affinity = true;
                 }
                 continue;
             }
-            let left = rest.entry((frontend, clients)).or_insert(1.0);
-            let taken = *left * rule.probability;
-            *left -= taken;
+            let taken = match frontend {
+                Some(frontend) => {
+                    let left = rest.entry((frontend, clients)).or_insert(1.0);
+                    let taken = *left * rule.probability;
+                    *left -= taken;
+                    taken
+                }
+                // The tree: each rule is for other packets.
+                None => 1.0,
+            };
             let next = Way {
                 frontend,
                 clients,
@@ -180,7 +190,7 @@ impl<'a> Rule<'a> {
                     rule.of_known_clients |= set.contains("-A-") && sides == "src";
                     rule.of_inside |= set.ends_with("-PODS");
                 }
-                "-j" | "-g" => rule.leads_to = Some(value()),
+                "-g" => rule.leads_to = Some(value()),
                 "--to-destination" => rule.translates_to = value().parse().ok(),
                 _ => {}
             }
@@ -224,7 +234,6 @@ mod tests {
         let chains = chains.iter().map(|(name, rules)| SavedChain {
             name: (*name).to_owned(),
             rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
-            ..SavedChain::default()
         });
         SavedTable {
             chains: chains.collect(),
@@ -244,7 +253,11 @@ mod tests {
         let nat = table(&[
             (
                 "SLUICE-FRONTENDS",
-                &["-j SLUICE-MARK", "-d 10.96.0.0/16 -g SLUICE-T-10.96.0.0-16"],
+                &[
+                    "-j SLUICE-MARK",
+                    "-d 10.95.0.0/16 -g SLUICE-T-10.95.0.0-16",
+                    "-d 10.96.0.0/16 -g SLUICE-T-10.96.0.0-16",
+                ],
             ),
             (
                 "SLUICE-T-10.96.0.0-16",
