@@ -19,8 +19,8 @@ use nix::unistd::Pid;
 pub(crate) const HEALTHZ: &str = "127.0.0.1:10256";
 pub(crate) const METRICS: &str = "127.0.0.1:10249";
 
-/// Time that anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time that anything may take before a test fails; an emulated machine is slow.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Node {
     dir: tempfile::TempDir,
