@@ -38,7 +38,9 @@ fn five_round_trips(binding: VipBinding, variant: Variant) {
     for _ in 0..ROUND_TRIPS {
         for mode in [ActiveMode::IPVS, ActiveMode::IPTables] {
             node.want(wish(mode, None));
-            longest = longest.max(node.wait_for(mode));
+            let took = node.wait_for(mode);
+            eprintln!("  {mode} after {:.1} s", took.as_secs_f64());
+            longest = longest.max(took);
             later.get_or_insert_with(|| {
                 let senders = Loads::senders(lab, 4, DATAGRAMS);
                 (Loads::kept(lab, 6, EXCHANGES), senders)

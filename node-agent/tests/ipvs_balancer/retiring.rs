@@ -24,21 +24,21 @@ fn world() -> World {
 }
 
 #[test]
-fn what_has_connections_stays_and_flows_without_end_go_last() {
+fn what_has_connections_stays_and_flows_without_end_go_with_the_removal() {
     let mut world = world();
     assert!(world.balancer.deactivate().unwrap().is_noop());
-    assert_eq!(world.drain_after(1).waiting, 2);
+    assert_eq!(world.drain_after(1).waiting, 1);
     assert_eq!(world.kernel.routed(), ["10.96.0.1", "10.96.0.3"]);
     assert!(world.kernel.weights(tcp("10.96.0.2", 80)).is_none());
-    assert_eq!(world.drain_after(10_000).waiting, 2);
+    assert_eq!(world.drain_after(10_000).waiting, 1);
     world
         .kernel
         .set_active(tcp("10.96.0.1", 80), "10.1.0.1:8080", 0);
     assert_eq!(world.drain_after(1).waiting, 0);
-    let state = world.kernel.state();
-    assert!(state.servers.is_empty() && state.routes.is_empty());
+    assert_eq!(world.kernel.routed(), ["10.96.0.3"]);
     assert!(world.balancer.remove().is_empty());
-    assert!(world.kernel.state().sets.is_empty());
+    let state = world.kernel.state();
+    assert!(state.servers.is_empty() && state.routes.is_empty() && state.sets.is_empty());
 }
 
 #[test]
@@ -87,13 +87,14 @@ fn another_agent_ends_what_the_last_one_retired() {
     world.balancer.adopt().unwrap();
     world.balancer.deactivate().unwrap();
     assert_eq!(world.balancer.check().unwrap(), vec![]);
-    assert_eq!(world.drain_after(1).waiting, 2);
+    assert_eq!(world.drain_after(1).waiting, 1);
     assert_eq!(world.kernel.routed(), ["10.96.0.1", "10.96.0.3"]);
     world
         .kernel
         .set_active(tcp("10.96.0.1", 80), "10.1.0.1:8080", 0);
     assert_eq!(world.drain_after(1).waiting, 0);
+    assert_eq!(world.kernel.routed(), ["10.96.0.3"]);
+    assert!(world.balancer.remove().is_empty());
     assert!(world.kernel.state().servers.is_empty());
     assert!(world.kernel.routed().is_empty());
-    assert!(world.balancer.remove().is_empty());
 }

@@ -32,7 +32,7 @@ fn calls_of_switch(from: ActiveMode, plan: &Plan) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 
     #[test]
     fn every_path_of_switches_and_changes_ends_where_a_fresh_start_ends(
