@@ -140,6 +140,7 @@ pub fn modes(agent: &Path, out: &Path, most_services: u32) -> Result<(), BenchEr
     let mut report = report::Report::default();
     report.measure_programming(&MODES, &sizes, false)?;
     let many = largest(&sizes);
+    report.measure_programming(&[plane::IPVS_DUMMY], &up_to(&sizes, many.services), false)?;
     for plane in MODES {
         report.measure_agent(agent, plane, many)?;
     }

@@ -81,7 +81,7 @@ pub(crate) fn agent(variant: Variant) -> Option<AgentProcess> {
         Some(VipBinding::LocalRoute) => vec!["--mode", "ipvs", "--ipvs-vip-binding", "local-route"],
         Some(VipBinding::Dummy) => vec!["--mode", "ipvs", "--ipvs-vip-binding", "dummy"],
     };
-    agent_in_mode(&mode, variant)
+    Some(agent_in_mode(&mode, variant))
 }
 
 /// The same, where rules balance, on every machine.
@@ -89,10 +89,10 @@ pub(crate) fn agent_by_rules(variant: Variant) -> Option<AgentProcess> {
     if !planes::iptables(variant).runs_here() {
         return None;
     }
-    agent_in_mode(&["--mode", "iptables"], variant)
+    Some(agent_in_mode(&["--mode", "iptables"], variant))
 }
 
-fn agent_in_mode(mode: &[&str], variant: Variant) -> Option<AgentProcess> {
+fn agent_in_mode(mode: &[&str], variant: Variant) -> AgentProcess {
     let variant = match variant {
         Variant::Legacy => "legacy",
         Variant::Nft => "nft",
@@ -102,7 +102,7 @@ fn agent_in_mode(mode: &[&str], variant: Variant) -> Option<AgentProcess> {
     agent.add_flags(&["--iptables-variant", variant]);
     agent.write("node.yaml", NODE_MANIFEST).unwrap();
     agent.write("s1.yaml", &manifest(1, &[A1, A2])).unwrap();
-    Some(agent)
+    agent
 }
 
 /// Starts it and waits until it is healthy.

@@ -8,7 +8,6 @@ use sluice_kernel::address_set::{
 use sluice_service_plan::model::Family;
 
 use super::membership::{Member, Role, SetId, prefix};
-use crate::balancer::ipvs;
 use crate::data_plane::Drift;
 use crate::family::kernel_family;
 
