@@ -35,13 +35,13 @@ kind: Service
 metadata: {name: web, namespace: shop}
 spec:
   clusterIPs: [10.96.0.10]
-  ports: [{port: 80, protocol: TCP}]
+  ports: [{name: http, port: 80, protocol: TCP}]
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
 addressType: IPv4
-ports: [{port: 8080, protocol: TCP}]
+ports: [{name: http, port: 8080, protocol: TCP}]
 endpoints: [{addresses: [10.244.0.11]}]
 ---
 apiVersion: sluice.dev/v1alpha1
