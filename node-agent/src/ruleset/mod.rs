@@ -120,9 +120,7 @@ impl RuleSet {
                         rules.family,
                         Table::Mangle,
                     )?);
-                    let known = self.moment.take();
-                    self.moment =
-                        known.filter(|known| self.iptables.stamp().as_ref() == Some(known));
+                    self.moment = None;
                 }
                 let before_nat = rules.tables.len() - 1;
                 rules.tables.insert(before_nat, mangle);
