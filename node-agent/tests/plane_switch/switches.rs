@@ -47,14 +47,13 @@ proptest! {
         let mut now = Instant::now();
         plane.reconcile(catalog.plan()).unwrap();
         for (index, (mode, drained)) in steps.iter().enumerate() {
-            // A change may come with the switch, or before it.
+            // A change may come with the switch, or before it; while it is made, not all of the plan before it is to be served.
+            kernel.watch.relax();
             put(&mut catalog, &shapes[index % shapes.len()]);
             let change = catalog.take_changes();
             if index % 2 == 0 {
                 plane.apply(catalog.plan(), &change).unwrap();
                 kernel.watch.demand(catalog.plan());
-            } else {
-                kernel.watch.relax();
             }
             plane.switch(*mode, catalog.plan()).unwrap();
             prop_assert_eq!(kernel.watch.outages(), Vec::<String>::new());

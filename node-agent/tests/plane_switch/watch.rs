@@ -1,5 +1,6 @@
 //! Doors whose every call is a moment at which the agent may die, or the call may fail, and at which somebody has to serve.
 
+use sluice_kernel::ipvs::Destination;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
@@ -146,8 +147,17 @@ fn lacks_of_rules(family: &str, now: &State, served: &State) -> Option<String> {
 }
 
 fn lacks_of_ipvs(now: &State, served: &State) -> Option<String> {
+    // One that left may keep connections still.
+    let is_whole = |key, (how, wanted): &(String, Vec<Destination>)| {
+        now.servers.get(key).is_some_and(|(present, held)| {
+            let mut serving = held.iter().filter(|one| one.weight > 0);
+            present == how
+                && wanted.iter().all(|one| held.contains(one))
+                && serving.all(|one| wanted.contains(one))
+        })
+    };
     let mut servers = served.servers.iter();
-    if let Some((server, _)) = servers.find(|(key, wanted)| now.servers.get(*key) != Some(wanted)) {
+    if let Some((server, _)) = servers.find(|(key, wanted)| !is_whole(*key, *wanted)) {
         return Some(format!("virtual server {server} is not whole"));
     }
     if let Some(bound) = served
