@@ -94,7 +94,7 @@ fn edits(variant: Variant) -> [String; 5] {
 }
 
 #[test]
-fn rules_that_somebody_edits_are_back_within_a_second_where_the_kernel_tells() {
+fn rules_that_somebody_edits_are_back_at_once_where_the_kernel_tells() {
     let lab = Lab::up().unwrap();
     let Some(mut agent) = agent(Variant::Nft) else {
         return;

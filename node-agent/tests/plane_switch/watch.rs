@@ -157,7 +157,7 @@ fn lacks_of_ipvs(now: &State, served: &State) -> Option<String> {
         })
     };
     let mut servers = served.servers.iter();
-    if let Some((server, _)) = servers.find(|(key, wanted)| !is_whole(*key, *wanted)) {
+    if let Some((server, _)) = servers.find(|(key, wanted)| !is_whole(*key, wanted)) {
         return Some(format!("virtual server {server} is not whole"));
     }
     if let Some(bound) = served
