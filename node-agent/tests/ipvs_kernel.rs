@@ -232,6 +232,7 @@ fn changes_and_departures_reach_the_kernel() {
 
     balancer.deactivate().unwrap();
     assert_eq!(balancer.drain(Instant::now()).unwrap().waiting, 0);
-    assert!(servers().is_empty());
+    assert!(!servers().contains("-t 10.96.0.1:80"));
     assert!(balancer.remove().is_empty());
+    assert!(servers().is_empty());
 }
