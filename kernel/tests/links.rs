@@ -223,6 +223,21 @@ fn a_virtual_address_is_bound_by_a_local_route() {
     });
 }
 
+/// What `look` sees, and what the command prints before and after: looks again until both are alike, because a link that comes up
+/// gets addresses and routes of IPv6 by and by.
+fn while_ip_lists<T>(command: &str, mut look: impl FnMut() -> T) -> (T, String) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let before = sh(command);
+        let seen = look();
+        let after = sh(command);
+        if before == after {
+            return (seen, after);
+        }
+        assert!(Instant::now() < deadline, "never at rest: {after}");
+    }
+}
+
 #[test]
 fn what_is_listed_is_what_ip_lists() {
     in_new_namespace(|| {
@@ -234,11 +249,10 @@ fn what_is_listed_is_what_ip_lists() {
             ip link set v0 type bridge_slave hairpin on",
         );
         let mut door = NetlinkLinks::open().unwrap();
-        let json =
-            |command: &str| serde_json::from_str::<Vec<serde_json::Value>>(&sh(command)).unwrap();
+        let json = |text: &str| serde_json::from_str::<Vec<serde_json::Value>>(text).unwrap();
 
         let links = door.links().unwrap();
-        let listed = json("ip -j -d link");
+        let listed = json(&sh("ip -j -d link"));
         assert_eq!(links.len(), listed.len());
         for seen in &listed {
             let link = named(&links, seen["ifname"].as_str().unwrap()).unwrap();
@@ -262,13 +276,12 @@ fn what_is_listed_is_what_ip_lists() {
         }
         assert_eq!(named(&links, "v0").unwrap().hairpin, Some(true));
 
-        let mut addresses: Vec<String> = door
-            .addresses()
-            .unwrap()
+        let (addresses, listed) = while_ip_lists("ip -j addr", || door.addresses().unwrap());
+        let mut addresses: Vec<String> = addresses
             .iter()
             .map(|a| format!("{} {}/{}", a.interface, a.address, a.prefix_len))
             .collect();
-        let mut listed: Vec<String> = json("ip -j addr")
+        let mut listed: Vec<String> = json(&listed)
             .iter()
             .flat_map(|link| {
                 let of = |a: &serde_json::Value| {
@@ -291,10 +304,15 @@ fn what_is_listed_is_what_ip_lists() {
         listed.sort();
         assert_eq!(addresses, listed);
 
-        let routes = door.routes().unwrap();
-        let listed = json("ip -4 -j route show table all").len()
-            + json("ip -6 -j route show table all").len();
-        assert_eq!(routes.len(), listed);
+        let (routes, listed) = while_ip_lists(
+            "ip -4 -j route show table all; ip -6 -j route show table all",
+            || door.routes().unwrap(),
+        );
+        let listed: Vec<serde_json::Value> = serde_json::Deserializer::from_str(&listed)
+            .into_iter::<Vec<serde_json::Value>>()
+            .flat_map(Result::unwrap)
+            .collect();
+        assert_eq!(routes.len(), listed.len(), "{routes:#?} {listed:#?}");
         let to = |destination: &str| {
             *routes
                 .iter()
