@@ -335,7 +335,7 @@ fn every_kind_of_load_reports_what_failed_and_when() {
     };
     let good = loads();
     std::thread::sleep(Duration::from_millis(500));
-    for report in good.map(Load::stop) {
+    for report in good.map(|load| load.stop().unwrap()) {
         assert_eq!(report.failures(), []);
         assert!(report.answers()[B1.name] >= 10, "{:?}", report.answers());
         assert!(report.slowest() < route.patience);
@@ -344,7 +344,7 @@ fn every_kind_of_load_reports_what_failed_and_when() {
     std::thread::sleep(Duration::from_millis(400));
     rule(&lab, family, "-I FORWARD -j DROP");
     std::thread::sleep(Duration::from_millis(600));
-    for report in broken.map(Load::stop) {
+    for report in broken.map(|load| load.stop().unwrap()) {
         let failures = report.failures();
         assert!(!failures.is_empty());
         assert!(

@@ -97,7 +97,7 @@ fn a_node_without_ipvs_says_so_and_serves_by_rules_until_it_has_it() {
         sleep(Duration::from_millis(200));
     }
     sleep(Duration::from_secs(2));
-    let report = load.stop();
+    let report = load.stop().unwrap();
     assert!(report.attempts.len() > 20);
     assert_eq!(lost(&report, |_| false), [""; 0]);
 }

@@ -100,7 +100,7 @@ fn a_rolling_update_fails_and_delays_no_new_connection() {
             vanish(node.lab(), &old);
             sleep(step());
         }
-        let report = churning.stop(node.lab(), &churn()).unwrap();
+        let report = churning.stop().unwrap();
         eprintln!("  {report}");
         let failed: Vec<&Outcome> = report.failed().map(|one| &one.outcome).collect();
         assert_eq!(failed, [&Outcome::Refused; 0]);
@@ -127,7 +127,7 @@ fn a_service_scaled_to_zero_refuses_and_serves_at_once_when_it_is_back() {
             without.push(none.began..some.done);
         }
         sleep(step());
-        let report = churning.stop(node.lab(), &churn()).unwrap();
+        let report = churning.stop().unwrap();
         eprintln!("  {report}");
         let refused = report
             .failed()
@@ -159,7 +159,7 @@ fn an_endpoint_that_dies_without_notice_takes_no_connection_with_it_once_it_is_u
         sleep(step());
         let removal = serve(node, &all_ready([A1, B1]));
         sleep(4 * step());
-        let report = churning.stop(node.lab(), &churn()).unwrap();
+        let report = churning.stop().unwrap();
         eprintln!("  {report}");
         let later = report
             .connections
@@ -186,7 +186,7 @@ fn endpoints_that_are_new_get_their_share_of_connections_from_ports_used_before(
         let churning = use_every_port(node);
         let more = serve(node, &all_ready([A1, A2, B1]));
         sleep(4 * step());
-        let report = churning.stop(node.lab(), &churn()).unwrap();
+        let report = churning.stop().unwrap();
         let answers = report.answers(&since(more.done));
         eprintln!("  {report}: {answers:?}");
         let all: usize = answers.values().sum();

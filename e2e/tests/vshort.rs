@@ -12,7 +12,7 @@ use sluice_e2e::changes::ServedNode;
 use sluice_e2e::lab::Outcome;
 use sluice_e2e::lab::churn::Churn;
 use sluice_e2e::lab::load::{Load, Route};
-use sluice_e2e::lab::pace::stretched;
+use sluice_e2e::lab::pace::{patience, stretched};
 use sluice_e2e::lab::places::{A1, A2, A3, B1, CLIENT, LAN_INTERFACE, NODE, Place};
 use sluice_e2e::packets::build::{PORT, all_ready, cluster_ip, only, web};
 use sluice_e2e::packets::planes::{self, PlaneUnderTest};
@@ -68,11 +68,11 @@ fn failed_of_60(plane: &PlaneUnderTest, addresses: &[Place]) -> usize {
     let route = Route {
         from: CLIENT,
         to: vip(),
-        patience: Duration::from_millis(900),
+        patience: patience(),
     };
     let load = Load::long_lived(node.lab(), route, 60, 1).unwrap();
     sleep(stretched(Duration::from_millis(500)));
-    let report = load.stop();
+    let report = load.stop().unwrap();
     let failures = report.failures();
     let sources: BTreeSet<_> = report
         .attempts

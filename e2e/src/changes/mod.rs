@@ -147,18 +147,22 @@ impl ServedNode {
     }
 }
 
-/// The attempts of a load that no endpoint answered and that `excused` does not excuse, for a person; a few of many.
+/// The attempts of a load that no endpoint answered and that `excused` does not excuse, for a person; a few of many. And SYNs that were
+/// lost: on a slow machine patience lasts until they are sent again.
 pub fn lost(report: &LoadReport, excused: impl Fn(&Attempt) -> bool) -> Vec<String> {
     let unanswered = report
         .attempts
         .iter()
         .filter(|attempt| attempt.outcome.endpoint().is_none() && !excused(attempt));
+    let syns = (report.syn_retransmits > 0)
+        .then(|| format!("{} SYNs were sent again", report.syn_retransmits));
     unanswered
         .take(5)
         .map(|attempt| {
             let at = attempt.at.saturating_duration_since(report.started);
             format!("after {:.3} s: {}", at.as_secs_f64(), attempt.outcome)
         })
+        .chain(syns)
         .collect()
 }
 

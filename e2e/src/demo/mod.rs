@@ -188,7 +188,7 @@ impl Demo {
                 std::thread::sleep(Duration::from_millis(600));
             }
         }
-        let report = load.stop();
+        let report = load.stop()?;
         let (all, failures) = (report.attempts.len(), report.failures());
         self.check(
             failures.is_empty(),

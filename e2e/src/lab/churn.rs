@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 
+use super::lost_syns::LostSyns;
 use super::places::Place;
-use super::{Lab, LabError, Namespace, Outcome};
+use super::{Lab, LabError, Outcome};
 
 /// A connection that waited so long waited for a SYN that was sent again, after 1 s.
 const STALL: Duration = Duration::from_millis(950);
@@ -39,7 +40,7 @@ pub struct Churn {
 #[derive(Debug)]
 pub struct Churning {
     stop: Arc<AtomicBool>,
-    retransmitted_before: u64,
+    lost_syns: LostSyns,
     started: Instant,
     namespace_name: String,
     workers: Vec<JoinHandle<Vec<Connection>>>,
@@ -82,7 +83,7 @@ impl Churn {
 
     /// Makes `count` connections.
     pub fn run(self, lab: &Lab, count: usize) -> Result<ChurnReport, LabError> {
-        self.launch(lab, count)?.finish(lab, &self)
+        self.launch(lab, count)?.finish()
     }
 
     /// Makes connections until it is stopped.
@@ -94,7 +95,7 @@ impl Churn {
         let namespace = lab.namespace(&self.from);
         let stop = Arc::new(AtomicBool::new(false));
         let made = Arc::new(AtomicUsize::new(0));
-        let retransmitted_before = retransmitted(namespace)?;
+        let lost_syns = LostSyns::of(namespace)?;
         let worker = |_| {
             let (stop, made) = (stop.clone(), made.clone());
             namespace.spawn(move || {
@@ -110,7 +111,7 @@ impl Churn {
         Ok(Churning {
             workers: (0..self.workers).map(worker).collect::<Result<_, _>>()?,
             stop,
-            retransmitted_before,
+            lost_syns,
             started: Instant::now(),
             namespace_name: namespace.name().to_owned(),
         })
@@ -146,12 +147,12 @@ impl Churn {
 
 impl Churning {
     /// Stops and tells what happened.
-    pub fn stop(self, lab: &Lab, churn: &Churn) -> Result<ChurnReport, LabError> {
+    pub fn stop(self) -> Result<ChurnReport, LabError> {
         self.stop.store(true, Ordering::Relaxed);
-        self.finish(lab, churn)
+        self.finish()
     }
 
-    fn finish(self, lab: &Lab, churn: &Churn) -> Result<ChurnReport, LabError> {
+    fn finish(mut self) -> Result<ChurnReport, LabError> {
         let mut connections = Vec::new();
         for worker in self.workers {
             let made = worker.join().map_err(|_| LabError::ThreadGone {
@@ -162,12 +163,11 @@ impl Churning {
         let all = connections.len();
         connections
             .retain(|connection| connection.outcome != Outcome::Failed(Errno::EADDRNOTAVAIL));
-        let retransmitted_after = retransmitted(lab.namespace(&churn.from))?;
         Ok(ChurnReport {
             lasted: self.started.elapsed(),
             without_port: all - connections.len(),
             connections,
-            syn_retransmits: retransmitted_after - self.retransmitted_before,
+            syn_retransmits: self.lost_syns.count()?,
         })
     }
 }
@@ -236,17 +236,4 @@ pub fn narrow_ports(lab: &Lab, client: &Place, count: u16) -> Result<(), LabErro
     let range = format!("{FIRST} {}", FIRST + count - 1);
     namespace.sysctl("net/ipv4/ip_local_port_range", &range)?;
     namespace.sysctl("net/ipv4/tcp_tw_reuse", "1")
-}
-
-/// `TCPSynRetrans` of a network namespace.
-fn retransmitted(namespace: &Namespace) -> Result<u64, LabError> {
-    let table = namespace.command("cat /proc/thread-self/net/netstat")?;
-    let mut lines = table.lines().filter(|line| line.starts_with("TcpExt:"));
-    let names = lines.next().unwrap_or_default().split(' ');
-    let values = lines.next().unwrap_or_default().split(' ');
-    let mut named = names.zip(values);
-    let value = named.find(|(name, _)| *name == "TCPSynRetrans");
-    Ok(value
-        .and_then(|(_, text)| text.parse().ok())
-        .unwrap_or_default())
 }

@@ -48,6 +48,15 @@ pub enum LabError {
         #[source]
         source: std::io::Error,
     },
+    /// A host's counters could not be read.
+    #[error("in namespace {namespace}: cannot read the TCP counters")]
+    Counters {
+        /// The namespace.
+        namespace: String,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// A server could not listen.
     #[error("{endpoint} cannot listen on {listen}")]
     Listen {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use sluice_service_plan::model::{Family, Protocol};
 
+use super::lost_syns::LostSyns;
 use super::places::Place;
 use super::{Lab, LabError, Outcome, Probe};
 
@@ -21,6 +22,7 @@ pub struct Load {
     started: Instant,
     attempts: Receiver<Attempt>,
     threads: Vec<JoinHandle<()>>,
+    lost_syns: LostSyns,
 }
 
 /// Who sends where.
@@ -52,6 +54,9 @@ pub struct LoadReport {
     pub started: Instant,
     /// All attempts, by the time they ended.
     pub attempts: Vec<Attempt>,
+    /// SYNs that the client's host sent again meanwhile, for whatever load. Where an answer may take longer than the second after
+    /// which that happens, a connection that was lost at first shows here only.
+    pub syn_retransmits: u64,
 }
 
 impl Load {
@@ -152,6 +157,7 @@ impl Load {
         work: impl Fn(&AtomicBool, &Sender<Attempt>) + Clone + Send + 'static,
     ) -> Result<Self, LabError> {
         let stop = Arc::new(AtomicBool::new(false));
+        let lost_syns = LostSyns::of(lab.namespace(&route.from))?;
         let (results, attempts) = channel();
         let threads = (0..threads)
             .map(|_| {
@@ -165,18 +171,20 @@ impl Load {
             started: Instant::now(),
             attempts,
             threads,
+            lost_syns,
         })
     }
 
     /// Stops sending, waits for the last answers and tells what happened.
-    pub fn stop(mut self) -> LoadReport {
+    pub fn stop(mut self) -> Result<LoadReport, LabError> {
         self.end();
         // It ends when the last attempt in flight has let go of its end of the channel.
         let attempts = self.attempts.iter().collect();
-        LoadReport {
+        Ok(LoadReport {
             started: self.started,
             attempts,
-        }
+            syn_retransmits: self.lost_syns.count()?,
+        })
     }
 
     fn end(&mut self) {

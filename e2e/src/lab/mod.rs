@@ -23,6 +23,7 @@ use sluice_service_plan::model::{Family, Protocol};
 pub mod churn;
 mod error;
 pub mod load;
+mod lost_syns;
 mod namespace;
 pub mod pace;
 pub mod places;

@@ -13,6 +13,12 @@ pub fn rate(per_second: u32) -> u32 {
     (per_second / pace()).max(1)
 }
 
+/// How long an answer may take that nothing delays: less than the second after which a lost SYN is sent again, but on a slow machine,
+/// where [`LoadReport::syn_retransmits`](super::load::LoadReport::syn_retransmits) tells of lost ones.
+pub fn patience() -> Duration {
+    stretched(Duration::from_millis(800))
+}
+
 /// A time in which as much happens here as elsewhere in `time`.
 pub fn stretched(time: Duration) -> Duration {
     time * pace()

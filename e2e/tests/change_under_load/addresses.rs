@@ -40,7 +40,7 @@ fn an_address_that_comes_and_goes_serves_node_ports_meanwhile_and_the_others_los
             let new = route(NEIGHBOUR, at(NEW));
             let meanwhile = Load::new_connections(node.lab(), new, connections()).unwrap();
             sleep(step());
-            let report = meanwhile.stop();
+            let report = meanwhile.stop().unwrap();
             assert!(report.attempts.len() > 10);
             assert_eq!(lost(&report, |_| false), [""; 0], "at the new address");
             set_address(node, false);
@@ -51,6 +51,10 @@ fn an_address_that_comes_and_goes_serves_node_ports_meanwhile_and_the_others_los
                 "an address that is gone: {outcome}"
             );
         }
-        assert_eq!(lost(&always.stop(), |_| false), [""; 0], "at the old one");
+        assert_eq!(
+            lost(&always.stop().unwrap(), |_| false),
+            [""; 0],
+            "at the old one"
+        );
     });
 }

@@ -73,7 +73,7 @@ fn affinity_survives_the_changes_of_others_moves_with_its_endpoint_and_expires()
         // The chance that all pick the same again is 3^-16.
         sleep(known_for + Duration::from_millis(1300));
         assert_ne!(picks(node), second, "affinity did not expire");
-        let report = load.stop();
+        let report = load.stop().unwrap();
         eprintln!(
             "  {} connections of a steady client: {:?}",
             report.attempts.len(),

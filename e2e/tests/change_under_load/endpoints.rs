@@ -77,7 +77,7 @@ fn a_service_that_goes_from_no_endpoint_to_some_and_back_refuses_or_answers_and_
         }
         let last = node.serve(&web(), &all_ready([A1, A2])).unwrap();
         sleep(step());
-        let (new, senders) = (new.stop(), senders.stop());
+        let (new, senders) = (new.stop().unwrap(), senders.stop().unwrap());
         phases.push((last, Instant::now()));
 
         let has_endpoint = |attempt: &Attempt| {
@@ -132,7 +132,7 @@ fn an_endpoint_that_terminates_keeps_its_connections_and_gets_no_new_ones() {
         sleep(step());
         node.serve(&web(), &[ready(A2)]).unwrap();
         sleep(step());
-        let (new, kept) = (new.stop(), kept.stop());
+        let (new, kept) = (new.stop().unwrap(), kept.stop().unwrap());
         assert_eq!(lost(&new, |_| false), [""; 0]);
         assert_eq!(lost(&kept, |_| false), [""; 0]);
         let answers = kept.answers();

@@ -86,7 +86,7 @@ fn a_frontend_that_appears_later_answers_those_who_sent_to_it_before() {
                 .change(|catalog| catalog.set_service(service.build()))
                 .unwrap();
             sleep(6 * step());
-            let report = load.stop();
+            let report = load.stop().unwrap();
             let after: Vec<_> = report
                 .attempts
                 .iter()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sluice_e2e::changes::{ServedNode, lost};
 use sluice_e2e::lab::load::{Attempt, Load, LoadReport, Route};
-use sluice_e2e::lab::pace::{rate, stretched};
+use sluice_e2e::lab::pace::{patience, rate, stretched};
 use sluice_e2e::lab::places::{Place, ROUTER};
 use sluice_e2e::packets::build::{PORT, ServiceBuilder, cluster_ip, service};
 use sluice_e2e::packets::planes::{self, PlaneUnderTest};
@@ -67,8 +67,11 @@ pub(crate) fn vip() -> SocketAddr {
 }
 
 pub(crate) fn route(from: Place, to: SocketAddr) -> Route {
-    let patience = Duration::from_millis(800);
-    Route { from, to, patience }
+    Route {
+        from,
+        to,
+        patience: patience(),
+    }
 }
 
 /// Everything that a change could break, on one address.
@@ -99,9 +102,9 @@ impl Traffic {
     pub(crate) fn stop(self) -> TrafficReport {
         sleep(step());
         TrafficReport {
-            new: self.new.stop(),
-            kept: self.kept.stop(),
-            datagrams: self.datagrams.stop(),
+            new: self.new.stop().unwrap(),
+            kept: self.kept.stop().unwrap(),
+            datagrams: self.datagrams.stop().unwrap(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sluice_e2e::agent_process::AgentProcess;
 use sluice_e2e::changes::lost;
 use sluice_e2e::lab::load::{Load, Route};
-use sluice_e2e::lab::pace::{pace, rate, stretched};
+use sluice_e2e::lab::pace::{pace, patience, rate, stretched};
 use sluice_e2e::lab::places::{A1, A2, A3, B1, CLIENT, NODE, Place, ROUTER};
 use sluice_e2e::lab::{Lab, Outcome, Probe};
 use sluice_e2e::packets::build::NODE_NAME;
@@ -143,13 +143,12 @@ pub(crate) fn assert_found_at_a_look(took: Duration, what: &str) {
 }
 
 pub(crate) fn load(lab: &Lab, to: SocketAddr) -> Load {
-    let patience = Duration::from_millis(900);
     Load::new_connections(
         lab,
         Route {
             from: CLIENT,
             to,
-            patience,
+            patience: patience(),
         },
         rate(100),
     )
@@ -158,7 +157,7 @@ pub(crate) fn load(lab: &Lab, to: SocketAddr) -> Load {
 
 pub(crate) fn assert_nothing_lost(loads: Vec<Load>) {
     for load in loads {
-        let report = load.stop();
+        let report = load.stop().unwrap();
         assert!(
             report.attempts.len() > 50,
             "too little load: {}",

@@ -209,7 +209,8 @@ impl Node {
     }
 }
 
-/// Answers to what the node itself asked come from port 8080 of a pod: those a firewall lets in. All else is for the agent to open.
+/// Answers to what the node itself asked come from port 8080 of a pod: those a firewall lets in, and ICMP, by which neighbours find each
+/// other in IPv6, between pods too, as the packets of a bridge pass the rules. All else is for the agent to open.
 fn firewall(lab: &Lab, variant: Variant) {
     let (v4, v6) = match variant {
         Variant::Legacy => ("iptables-legacy", "ip6tables-legacy"),
@@ -219,6 +220,7 @@ fn firewall(lab: &Lab, variant: Variant) {
         for rule in [
             "-A INPUT -i lo -j ACCEPT".to_owned(),
             format!("-A INPUT -p {icmp} -j ACCEPT"),
+            format!("-A FORWARD -p {icmp} -j ACCEPT"),
             "-A INPUT -p tcp --sport 8080 -j ACCEPT".to_owned(),
             "-A INPUT -p udp --sport 8080 -j ACCEPT".to_owned(),
             "-P INPUT DROP".to_owned(),

@@ -89,7 +89,7 @@ impl Loads {
     pub(crate) fn stop(self) -> Sum {
         let mut sum = Sum::default();
         for (name, load) in self.0 {
-            sum.add(&name, &load.stop());
+            sum.add(&name, &load.stop().unwrap());
         }
         sum
     }
