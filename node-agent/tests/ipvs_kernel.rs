@@ -227,6 +227,11 @@ fn changes_and_departures_reach_the_kernel() {
             .apply(catalog.plan(), Scope::Change(&change))
             .unwrap();
         assert_eq!(balancer.verify().unwrap(), vec![]);
+        assert_eq!(balancer.check().unwrap(), vec![]);
+        for (ip, source) in [("10.96.0.1", "192.0.2.10"), ("fd00:96::1", "2001:db8::10")] {
+            let found = run(&format!("ip route get {ip}"));
+            assert!(found.contains(&format!("src {source} ")), "{found}");
+        }
     }
     assert_eq!((servers(), run("ip route show table local")), before);
 

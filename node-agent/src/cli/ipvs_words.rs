@@ -87,16 +87,17 @@ fn ways(service: &Service) -> String {
     words
 }
 
-/// The words after `ip`.
-pub(super) fn binding_words(ip: IpAddr, binding: Binding) -> String {
+/// The words after `ip`, a line each.
+pub(super) fn binding_lines(ip: IpAddr, binding: Binding) -> Vec<String> {
+    let (Binding::Route { source } | Binding::Address { source }) = binding;
+    let source = source.map(|ip| format!(" src {ip}")).unwrap_or_default();
+    let route =
+        format!("route add local {ip} dev {DEVICE} table local proto {ROUTE_PROTOCOL}{source}");
     match binding {
-        Binding::Route { source } => {
-            let source = source.map(|ip| format!(" src {ip}")).unwrap_or_default();
-            format!("route add local {ip} dev {DEVICE} table local proto {ROUTE_PROTOCOL}{source}")
-        }
-        Binding::Address => {
+        Binding::Route { .. } => vec![route],
+        Binding::Address { .. } => {
             let length = if ip.is_ipv4() { 32 } else { 128 };
-            format!("address add {ip}/{length} dev {DEVICE}")
+            vec![format!("address add {ip}/{length} dev {DEVICE}"), route]
         }
     }
 }

@@ -17,7 +17,7 @@ use sluice_service_plan::model::NodeFacts;
 use sluice_service_plan::plan::Plan;
 
 use super::CliError;
-use super::ipvs_words::{binding_words, restore_lines};
+use super::ipvs_words::{binding_lines, restore_lines};
 use crate::balancer::ipvs::readback::{Readback, ServerKey};
 use crate::data_plane::DataPlane;
 use crate::node_plane::{Doors, MemoryIpvsDoor, NodePlane};
@@ -101,8 +101,8 @@ impl Snapshot {
             }
         }
         for (ip, binding) in &balanced.bindings {
-            let line = binding_words(*ip, *binding);
-            snapshot.objects.insert(Object::Vip(*ip), vec![line]);
+            let lines = binding_lines(*ip, *binding);
+            snapshot.objects.insert(Object::Vip(*ip), lines);
         }
         Ok(snapshot)
     }

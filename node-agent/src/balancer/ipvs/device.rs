@@ -38,6 +38,8 @@ pub(super) struct Bound {
     pub(super) addresses: HashSet<IpAddr>,
     /// By us, with the source of the node's own packets.
     pub(super) routes: HashMap<IpAddr, Source>,
+    /// Addresses to which the kernel's own route is there. It comes before ours and has the address itself for a source.
+    pub(super) shadowed: HashSet<IpAddr>,
 }
 
 impl Device {
@@ -60,14 +62,23 @@ impl Device {
         let Some(index) = self.index else {
             return Ok(Bound::default());
         };
-        let mine = RouteFilter {
+        let made_by = |protocol| RouteFilter {
             table: Some(TABLE_LOCAL),
-            protocol: Some(ROUTE_PROTOCOL),
+            protocol: Some(protocol),
             interface: Some(index),
         };
-        let routes = self.links.routes_of(&mine)?;
+        let routes = self.links.routes_of(&made_by(ROUTE_PROTOCOL))?;
         let addresses = self.links.addresses_of(index)?;
+        let shadows = if addresses.is_empty() {
+            Vec::new()
+        } else {
+            self.links.routes_of(&made_by(PROTOCOL_KERNEL))?
+        };
         Ok(Bound {
+            shadowed: shadows
+                .into_iter()
+                .map(|route| route.destination.addr())
+                .collect(),
             addresses: addresses
                 .into_iter()
                 .map(|address| address.address)
@@ -80,13 +91,13 @@ impl Device {
         })
     }
 
-    /// The way in which most is bound now.
-    pub(super) fn binding(&mut self) -> Result<VipBinding, LinkError> {
+    /// The way in which addresses of ours are bound now.
+    pub(super) fn binding(&mut self, ours: &HashSet<IpAddr>) -> Result<VipBinding, LinkError> {
         let bound = self.read()?;
-        Ok(if bound.routes.is_empty() && !bound.addresses.is_empty() {
-            VipBinding::Dummy
-        } else {
+        Ok(if bound.addresses.is_disjoint(ours) {
             VipBinding::LocalRoute
+        } else {
+            VipBinding::Dummy
         })
     }
 
@@ -121,6 +132,21 @@ impl Device {
             self.links.add_addresses(&batch)?
         };
         Ok(by_address(refused, |at| addresses.get(at).copied()))
+    }
+
+    /// Deletes the kernel's own routes to addresses of the device, so that ours are followed.
+    pub(super) fn delete_shadows(&mut self, addresses: &[IpAddr]) -> Result<(), LinkError> {
+        let index = self.index()?;
+        let of_kernel = |ip: &IpAddr| Route {
+            protocol: PROTOCOL_KERNEL,
+            metric: 0,
+            ..route(index, *ip, Source(None))
+        };
+        let routes: Vec<Route> = addresses.iter().map(of_kernel).collect();
+        if routes.is_empty() {
+            return Ok(());
+        }
+        first(self.links.delete_routes(&routes)?)
     }
 
     pub(super) fn delete_routes(&mut self, addresses: &[IpAddr]) -> Result<(), LinkError> {

@@ -59,8 +59,11 @@ pub enum Binding {
         /// Absent: the kernel's choice.
         source: Option<IpAddr>,
     },
-    /// An address of the device.
-    Address,
+    /// An address of the device, and such a route.
+    Address {
+        /// Absent: the kernel's choice.
+        source: Option<IpAddr>,
+    },
 }
 
 impl Readback {
@@ -154,7 +157,11 @@ impl Readback {
                 // The kernel gives one to every device.
                 IpAddr::V6(ip) if ip.is_unicast_link_local() => {}
                 ip if is_ours(ip) => {
-                    self.bindings.insert(ip, Binding::Address);
+                    let source = match self.bindings.get(&ip) {
+                        Some(Binding::Route { source }) => *source,
+                        _ => None,
+                    };
+                    self.bindings.insert(ip, Binding::Address { source });
                 }
                 ip => self.foreign_on_device.push(format!("address {ip}")),
             }

@@ -1,6 +1,9 @@
 //! Service addresses as addresses of this node: which ones have to be, and how they come to be.
 //!
 //! IPVS sees only packets that are delivered to the node itself. The node's own addresses are so anyway.
+//!
+//! The node's own packets to a service get their source from a route of ours in both bindings. Without it they would have the service's
+//! address, and a socket that has it for its own breaks when the address goes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -8,7 +11,7 @@ use std::net::IpAddr;
 use sluice_kernel::links::{LinkError, Links};
 use sluice_service_plan::model::{Family, NodeFacts, VipBinding};
 
-use super::device::{Device, Source};
+use super::device::{Bound, Device, Source};
 use super::ledger::Holdings;
 use super::server::Server;
 use super::steps::address;
@@ -23,8 +26,12 @@ struct Vip {
     needed_by: u32,
     /// It is in the ledger.
     noted: bool,
-    /// It is bound in the way of the settings, with this source.
-    bound: Option<Source>,
+    /// Its route of ours is there, with this source.
+    route: Option<Source>,
+    /// It is an address of the device, by our hand.
+    on_device: bool,
+    /// There the kernel's route comes before ours.
+    shadowed: bool,
 }
 
 /// All of them.
@@ -37,8 +44,6 @@ pub(super) struct Vips {
     known: HashMap<IpAddr, Vip>,
     /// Those to be looked at.
     touched: BTreeSet<IpAddr>,
-    /// Bound by us, but another way.
-    misbound: Vec<IpAddr>,
     /// On our device by another's hand.
     foreign: HashSet<IpAddr>,
     refused: BTreeMap<IpAddr, String>,
@@ -53,7 +58,6 @@ impl Vips {
             sources: BTreeMap::new(),
             known: HashMap::new(),
             touched: BTreeSet::new(),
-            misbound: Vec::new(),
             foreign: HashSet::new(),
             refused: BTreeMap::new(),
         }
@@ -79,21 +83,15 @@ impl Vips {
         self.refused.clear();
         let found = self.device.read()?;
         self.foreign = found.addresses.difference(ours).copied().collect();
-        let held = found.addresses.intersection(ours).copied();
-        let bound: HashMap<IpAddr, Source>;
-        (bound, self.misbound) = match binding {
-            VipBinding::LocalRoute => (found.routes, held.collect()),
-            VipBinding::Dummy => (
-                held.map(|ip| (ip, Source(None))).collect(),
-                found.routes.into_keys().collect(),
-            ),
-        };
         // What is in the ledger only was to be bound, or is gone: it is looked at like the others.
-        for ip in ours.iter().chain(bound.keys()) {
+        for ip in ours.iter().chain(found.routes.keys()) {
+            let noted = ours.contains(ip);
             let vip = Vip {
                 needed_by: 0,
-                noted: ours.contains(ip),
-                bound: bound.get(ip).copied(),
+                noted,
+                route: found.routes.get(ip).copied(),
+                on_device: noted && found.addresses.contains(ip),
+                shadowed: noted && found.shadowed.contains(ip),
             };
             self.known.insert(*ip, vip);
         }
@@ -102,7 +100,7 @@ impl Vips {
 
     /// Takes up what another run of the agent left, without a plan: nothing will be bound, only let go.
     pub(super) fn resume(&mut self, holdings: &Holdings) -> Result<(), LinkError> {
-        let binding = self.device.binding()?;
+        let binding = self.device.binding(&holdings.addresses)?;
         self.restart(&holdings.addresses, &NodeFacts::default(), binding)?;
         let servers = holdings.servers.iter().filter_map(Server::address);
         servers
@@ -163,8 +161,8 @@ impl Vips {
     /// The addresses to be bound now, and not bound yet.
     pub(super) fn to_bind(&self) -> Vec<IpAddr> {
         let unbound = |ip: &&IpAddr| {
-            let bound = self.known.get(*ip).and_then(|vip| vip.bound);
-            self.is_wanted(ip) && bound != Some(self.source(ip))
+            let vip = self.known.get(*ip).copied().unwrap_or_default();
+            self.is_wanted(ip) && !self.is_bound(ip, vip)
         };
         self.touched.iter().filter(unbound).copied().collect()
     }
@@ -183,15 +181,23 @@ impl Vips {
 
     /// Binds addresses. One that the kernel does not take is told as a condition; the others serve.
     pub(super) fn bind(&mut self, addresses: &[IpAddr]) -> Result<u64, LinkError> {
+        let mut refused = Vec::new();
+        let on_device = self.binding == VipBinding::Dummy;
+        if on_device {
+            refused.extend(self.device.add_addresses(addresses)?);
+        }
         let with_source: Vec<(IpAddr, Source)> =
             addresses.iter().map(|ip| (*ip, self.source(ip))).collect();
-        let refused = match self.binding {
-            VipBinding::LocalRoute => self.device.add_routes(&with_source)?,
-            VipBinding::Dummy => self.device.add_addresses(addresses)?,
-        };
+        refused.extend(self.device.add_routes(&with_source)?);
+        if on_device {
+            self.device.delete_shadows(addresses)?;
+        }
         for (ip, source) in with_source {
             self.refused.remove(&ip);
-            self.known.entry(ip).or_default().bound = Some(source);
+            let vip = self.known.entry(ip).or_default();
+            vip.route = Some(source);
+            vip.on_device |= on_device;
+            vip.shadowed = false;
         }
         for (ip, error) in refused {
             if matches!(
@@ -200,7 +206,8 @@ impl Vips {
             ) {
                 return Err(error);
             }
-            self.known.entry(ip).or_default().bound = None;
+            let vip = self.known.entry(ip).or_default();
+            (vip.route, vip.on_device) = (None, false);
             self.refused.insert(ip, error.to_string());
         }
         Ok(addresses.len() as u64)
@@ -209,17 +216,22 @@ impl Vips {
     /// Unbinds what nobody needs any more, and what is bound another way than the settings say. Returns the addresses that leave
     /// the ledger, and how many were unbound.
     pub(super) fn unbind(&mut self) -> Result<(Vec<IpAddr>, u64), LinkError> {
-        let misbound = std::mem::take(&mut self.misbound);
-        let mut bound = Vec::new();
+        let mut routes = Vec::new();
+        let mut addresses = Vec::new();
         let mut noted = Vec::new();
         for ip in std::mem::take(&mut self.touched) {
-            if self.is_wanted(&ip) {
-                continue;
-            }
+            let is_wanted = self.is_wanted(&ip);
             let Some(vip) = self.known.get_mut(&ip) else {
                 continue;
             };
-            bound.extend(vip.bound.take().map(|_| ip));
+            if vip.on_device && !(is_wanted && self.binding == VipBinding::Dummy) {
+                vip.on_device = false;
+                addresses.push(ip);
+            }
+            if is_wanted {
+                continue;
+            }
+            routes.extend(vip.route.take().map(|_| ip));
             if std::mem::take(&mut vip.noted) {
                 noted.push(ip);
             }
@@ -229,20 +241,16 @@ impl Vips {
                 self.known.remove(&ip);
             }
         }
+        self.device.delete_routes(&routes)?;
         match self.binding {
-            VipBinding::LocalRoute => {
-                self.device.delete_routes(&bound)?;
-                if !misbound.is_empty() {
-                    self.device.leave_routes_only(&misbound, &self.routed())?;
-                }
+            VipBinding::LocalRoute if !addresses.is_empty() => {
+                self.device.leave_routes_only(&addresses, &self.routed())?;
             }
-            VipBinding::Dummy => {
-                self.device.delete_routes(&misbound)?;
-                self.device.delete_addresses(&bound)?;
-            }
+            VipBinding::LocalRoute => {}
+            VipBinding::Dummy => self.device.delete_addresses(&addresses)?,
         }
-        // What was misbound and is needed by nobody is in `noted` as well.
-        Ok((noted, (misbound.len() + bound.len()) as u64))
+        routes.retain(|ip| !addresses.contains(ip));
+        Ok((noted, (routes.len() + addresses.len()) as u64))
     }
 
     /// Compares what the kernel holds with `needed`. `ours` are those in the ledger.
@@ -259,11 +267,8 @@ impl Vips {
             .filter(|ip| self.binding == VipBinding::LocalRoute || !self.foreign.contains(*ip))
             .collect();
         for ip in &wanted {
-            let bound = match self.binding {
-                VipBinding::LocalRoute => found.routes.get(*ip) == Some(&self.source(ip)),
-                VipBinding::Dummy => found.addresses.contains(*ip),
-            };
-            if !bound {
+            let routed = found.routes.get(*ip) == Some(&self.source(ip));
+            if !routed || !self.is_as_addresses_are(ip, &found) {
                 drifts.push(drift(ip, NOT_BOUND));
             } else if !ours.contains(*ip) {
                 drifts.push(drift(ip, "is not in our ledger"));
@@ -285,10 +290,9 @@ impl Vips {
     /// What was bound and is so no longer.
     pub(super) fn lost(&mut self) -> Result<Vec<Drift>, LinkError> {
         let found = self.device.read()?;
-        let is_lost = |(ip, vip): &(&IpAddr, &Vip)| match (vip.bound, self.binding) {
-            (None, _) => false,
-            (Some(_), VipBinding::LocalRoute) => !found.routes.contains_key(*ip),
-            (Some(_), VipBinding::Dummy) => !found.addresses.contains(*ip),
+        let is_lost = |(ip, vip): &(&IpAddr, &Vip)| {
+            let is_there = found.routes.contains_key(*ip) && self.is_as_addresses_are(ip, &found);
+            vip.route.is_some() && !is_there
         };
         let lost = self.known.iter().filter(is_lost);
         Ok(lost.map(|(ip, _)| drift(ip, NOT_BOUND)).collect())
@@ -321,7 +325,7 @@ impl Vips {
     fn routed(&self) -> Vec<(IpAddr, Source)> {
         let known = self.known.iter();
         known
-            .filter_map(|(ip, vip)| Some((*ip, vip.bound?)))
+            .filter_map(|(ip, vip)| Some((*ip, vip.route?)))
             .collect()
     }
 
@@ -331,12 +335,21 @@ impl Vips {
         !others && self.known.get(ip).is_some_and(|vip| vip.needed_by > 0)
     }
 
+    /// It is bound in the way of the settings.
+    fn is_bound(&self, ip: &IpAddr, vip: Vip) -> bool {
+        let is_address = vip.on_device && !vip.shadowed;
+        vip.route == Some(self.source(ip)) && (is_address || self.binding == VipBinding::LocalRoute)
+    }
+
+    /// It is an address of the device, with no route but ours, where the settings want that.
+    fn is_as_addresses_are(&self, ip: &IpAddr, found: &Bound) -> bool {
+        let is_address = found.addresses.contains(ip) && !found.shadowed.contains(ip);
+        is_address || self.binding == VipBinding::LocalRoute
+    }
+
     /// The source that it is to be bound with.
     fn source(&self, ip: &IpAddr) -> Source {
-        match self.binding {
-            VipBinding::LocalRoute => Source(self.sources.get(&Family::of(*ip)).copied()),
-            VipBinding::Dummy => Source(None),
-        }
+        Source(self.sources.get(&Family::of(*ip)).copied())
     }
 }
 

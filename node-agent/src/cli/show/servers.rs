@@ -108,7 +108,7 @@ pub(super) fn bindings(read: &Readback) -> Vec<BindingReport> {
         .map(|(address, binding)| {
             let (by, source) = match binding {
                 Binding::Route { source } => ("localRoute", *source),
-                Binding::Address => ("address", None),
+                Binding::Address { source } => ("address", *source),
             };
             BindingReport {
                 address: *address,
