@@ -97,6 +97,9 @@ fn a_node_in_ipvs_mode_is_shown_measured_compared_and_cleaned_up() {
         metric(&format!("sluice_ipvs_service_active_connections{labels}")),
         Some(1.0)
     );
+    agent.eventually("connections are added up", |_| {
+        metric("sluice_ipvs_connection_table_entries") >= Some(1.0)
+    });
     for (name, least) in [
         ("sluice_virtual_servers", 2.0),
         ("sluice_real_servers", 2.0),

@@ -206,8 +206,9 @@ impl SyncLoop {
         self.absorb();
         let change = self.desired.take_changes();
         self.shared.metrics.objects.count_change(&change);
-        self.shared.metrics.ipvs_services.follow(&change);
         let settings = self.desired.settings();
+        let ipvs_services = &self.shared.metrics.ipvs_services;
+        ipvs_services.follow(&change, settings.plan.mark_bit);
         let services = self.desired.plan().services.len();
         // Who leaves the choice to us asks for nothing that the node cannot run.
         let can_run = settings.mode.mode != Mode::Auto || !self.plane.has_refused(ActiveMode::IPVS);

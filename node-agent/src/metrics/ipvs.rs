@@ -1,8 +1,8 @@
-//! IPVS as a whole, read from the kernel at each scrape: one small file and one netlink message, whatever the number of services. Nothing
-//! where the kernel has no IPVS (now).
+//! IPVS as a whole, read from the kernel at each scrape. Nothing where the kernel has no IPVS (now).
 
 use std::fmt;
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -12,14 +12,18 @@ use prometheus_client::registry::Registry;
 
 use sluice_kernel::ipvs::{Ipvs, IpvsNetlink};
 
+use super::ipvs_table::TableLoad;
+
 /// Of the calling thread's network namespace.
 const STATISTICS: &str = "/proc/thread-self/net/ip_vs_stats";
 
-#[derive(Debug)]
-struct IpvsTotals;
+#[derive(Debug, Default)]
+struct IpvsTotals {
+    table: Mutex<TableLoad>,
+}
 
 pub(super) fn register(registry: &mut Registry) {
-    registry.register_collector(Box::new(IpvsTotals));
+    registry.register_collector(Box::new(IpvsTotals::default()));
 }
 
 impl Collector for IpvsTotals {
@@ -70,13 +74,28 @@ impl Collector for IpvsTotals {
         let Ok(info) = IpvsNetlink::open().and_then(|mut door| door.info()) else {
             return Ok(());
         };
-        let gauge = ConstGauge::new(f64::from(info.connection_table_size));
-        gauge.encode(encoder.encode_descriptor(
-            "sluice_ipvs_connection_table_buckets",
-            "Buckets of the table of IPVS connections",
-            None,
-            gauge.metric_type(),
-        )?)
+        let buckets = i64::from(info.connection_table_size);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = table.connections().ok();
+        let connections = connections.and_then(|sum| i64::try_from(sum).ok());
+        let gauges = [
+            (
+                "sluice_ipvs_connection_table_buckets",
+                "Buckets of the table of IPVS connections",
+                Some(buckets),
+            ),
+            (
+                "sluice_ipvs_connection_table_entries",
+                "Connections that IPVS remembers, active ones or not, affinity's own entries left out",
+                connections,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let Some(value) = value else { continue };
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
     }
 }
 

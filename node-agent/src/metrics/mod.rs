@@ -4,6 +4,7 @@ mod conntrack;
 mod http;
 mod ipvs;
 mod ipvs_services;
+mod ipvs_table;
 mod kernel;
 mod labels;
 mod mode;

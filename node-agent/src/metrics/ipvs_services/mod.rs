@@ -3,9 +3,10 @@
 //! A scrape lists the virtual servers once (20,000: some 10 MB of netlink), and the real servers of those that are told of. Counters start
 //! anew when a virtual server is made anew.
 
-use std::collections::{BTreeMap, HashMap};
+mod names;
+
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::collector::Collector;
@@ -14,20 +15,18 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use sluice_kernel::ipvs::{IpProtocol, Ipvs, IpvsError, IpvsNetlink, VirtualServer};
-use sluice_service_plan::plan::{FrontendAddress, PlanChange, PortKey, ServicePlan};
+use sluice_kernel::address_set::IpsetNetlink;
+use sluice_kernel::ipvs::{Ipvs, IpvsError, IpvsNetlink, VirtualServer};
+use sluice_service_plan::plan::{PlanChange, PortKey};
 
 use super::labels::family_name;
-use crate::family::{kernel_family, kernel_protocol};
+use names::{Marked, Names};
 
-/// A frontend; without an address a node port, which each family has its own of.
-type Frontend = (sluice_kernel::ipvs::Family, Option<IpAddr>, IpProtocol, u16);
-
-/// Which service ports frontends lead to, and which of these are told of.
-#[derive(Debug)]
+/// Which service ports there are, and which of these are told of.
+#[derive(Debug, Default)]
 struct Known {
     most: usize,
-    names: HashMap<Frontend, PortKey>,
+    names: Names,
     /// Those that are told of stay told of while they exist: a series that comes and goes is of no use.
     told: BTreeMap<PortKey, Counts>,
 }
@@ -60,8 +59,7 @@ impl IpvsServiceMetrics {
     pub(super) fn register(registry: &mut Registry, most: usize) -> Self {
         let known = Arc::new(Mutex::new(Known {
             most,
-            names: HashMap::new(),
-            told: BTreeMap::new(),
+            ..Known::default()
         }));
         if most > 0 {
             let known = Arc::clone(&known);
@@ -70,52 +68,33 @@ impl IpvsServiceMetrics {
         Self { known }
     }
 
-    /// The plan changed.
-    pub fn follow(&self, change: &PlanChange) {
+    /// The plan changed. `mark_bit` is the number of the bit that means masquerade.
+    pub fn follow(&self, change: &PlanChange, mark_bit: u8) {
         let mut known = lock(&self.known);
         if known.most == 0 {
             return;
         }
+        known.names.set_mark_bit(mark_bit);
         for service in &change.services {
-            known.forget(service.before.as_deref());
-            known.learn(service.after.as_deref());
+            if let Some(before) = &service.before {
+                known.names.forget(before);
+                for port in &before.ports {
+                    known.told.remove(&port.key);
+                }
+            }
+            if let Some(after) = &service.after {
+                known.names.learn(after);
+            }
         }
     }
 }
 
 impl Known {
-    fn forget(&mut self, service: Option<&ServicePlan>) {
-        for (frontend, key) in service.into_iter().flat_map(frontends) {
-            self.names.remove(&frontend);
-            self.told.remove(key);
-        }
-    }
-
-    fn learn(&mut self, service: Option<&ServicePlan>) {
-        for (frontend, key) in service.into_iter().flat_map(frontends) {
-            self.names.insert(frontend, key.clone());
-        }
-    }
-
-    fn name(&self, server: &VirtualServer) -> Option<&PortKey> {
-        let VirtualServer::Address {
-            protocol,
-            address,
-            port,
-        } = *server
-        else {
-            return None;
-        };
-        let family = server.family();
-        let explicit = self.names.get(&(family, Some(address), protocol, port));
-        explicit.or_else(|| self.names.get(&(family, None, protocol, port)))
-    }
-
     /// Counts what IPVS tells now. Room for new ones goes to those with the most connections.
-    fn count(&mut self, ipvs: &mut dyn Ipvs) -> Result<(), IpvsError> {
+    fn count(&mut self, ipvs: &mut dyn Ipvs, marked: &Marked) -> Result<(), IpvsError> {
         let mut counted: BTreeMap<PortKey, (Counts, Vec<VirtualServer>)> = BTreeMap::new();
         for listed in ipvs.services()? {
-            let Some(key) = self.name(&listed.service.server) else {
+            let Some(key) = self.names.of(&listed.service.server, marked) else {
                 continue;
             };
             let (counts, servers) = counted.entry(key.clone()).or_default();
@@ -163,20 +142,6 @@ impl Known {
     }
 }
 
-fn frontends(service: &ServicePlan) -> impl Iterator<Item = (Frontend, &PortKey)> {
-    service.ports.iter().flat_map(|port| {
-        port.frontends.iter().map(|frontend| {
-            let address = match frontend.address {
-                FrontendAddress::Ip(ip) => Some(ip),
-                FrontendAddress::NodePort => None,
-            };
-            let protocol = kernel_protocol(port.key.protocol);
-            let family = kernel_family(port.key.family);
-            ((family, address, protocol, frontend.port), &port.key)
-        })
-    })
-}
-
 #[derive(Debug)]
 struct ServiceCounters {
     known: Arc<Mutex<Known>>,
@@ -189,7 +154,12 @@ impl Collector for ServiceCounters {
         let Ok(mut ipvs) = IpvsNetlink::open() else {
             return Ok(());
         };
-        if let Err(error) = known.count(&mut ipvs) {
+        let marked = IpsetNetlink::open().and_then(|mut sets| Marked::read(&mut sets));
+        let marked = marked.unwrap_or_else(|error| {
+            tracing::debug!(%error, "virtual servers by mark are not counted");
+            Marked::default()
+        });
+        if let Err(error) = known.count(&mut ipvs, &marked) {
             tracing::debug!(%error, "IPVS connections cannot be counted");
             return Ok(());
         }
@@ -267,54 +237,52 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 
 #[cfg(test)]
 mod tests {
-    use sluice_kernel::ipvs::{Change, MemoryIpvs, Service};
-    use sluice_service_plan::model::{Family, ObjectName, Protocol};
+    use std::net::IpAddr;
+
+    use sluice_kernel::ipvs::{Change, IpProtocol, MemoryIpvs, Service};
+    use sluice_service_plan::catalog::Catalog;
+    use sluice_service_plan::model::{
+        self, NodeFacts, ObjectName, Protocol, ServicePort, Settings,
+    };
 
     use super::*;
-
-    fn key(name: &str) -> PortKey {
-        PortKey {
-            service: ObjectName::new("shop", name),
-            family: Family::V4,
-            port: "http".into(),
-            protocol: Protocol::Tcp,
-        }
-    }
 
     #[test]
     fn a_service_port_that_is_told_of_stays_so_and_no_more_than_asked_are() {
         let address = |last: u8| -> IpAddr { [10, 96, 0, last].into() };
-        let mut known = Known {
-            most: 1,
-            names: HashMap::new(),
-            told: BTreeMap::new(),
-        };
+        let mut catalog = Catalog::new(NodeFacts::default(), Settings::default());
         let mut ipvs = MemoryIpvs::new();
-        let add = |known: &mut Known, ipvs: &mut MemoryIpvs, last: u8, name: &str| {
-            let family = sluice_kernel::ipvs::Family::V4;
-            let frontend = (family, Some(address(last)), IpProtocol::TCP, 80);
-            known.names.insert(frontend, key(name));
+        let metrics = IpvsServiceMetrics {
+            known: Arc::new(Mutex::new(Known {
+                most: 1,
+                ..Known::default()
+            })),
+        };
+        let mut add = |last: u8, name: &str| {
+            catalog.set_service(model::Service {
+                cluster_ips: vec![address(last)],
+                ports: vec![ServicePort {
+                    name: "http".into(),
+                    protocol: Protocol::Tcp,
+                    port: 80,
+                    node_port: None,
+                }],
+                ..model::Service::new(ObjectName::new("shop", name))
+            });
+            metrics.follow(&catalog.take_changes(), 14);
             let server = VirtualServer::new(IpProtocol::TCP, address(last), 80);
             let made = ipvs.apply(&[Change::NewService(Service::new(server, "rr"))]);
             assert!(made.unwrap().is_empty());
+            let mut known = lock(&metrics.known);
+            known.count(&mut ipvs, &Marked::default()).unwrap();
         };
-        add(&mut known, &mut ipvs, 2, "second");
-        known.count(&mut ipvs).unwrap();
-        add(&mut known, &mut ipvs, 1, "first");
-        known.count(&mut ipvs).unwrap();
-        assert_eq!(known.told.keys().collect::<Vec<_>>(), [&key("second")]);
-    }
-
-    #[test]
-    fn a_node_port_has_the_name_of_its_service_on_every_address() {
-        let family = sluice_kernel::ipvs::Family::V4;
-        let known = Known {
-            most: 1,
-            names: HashMap::from([((family, None, IpProtocol::TCP, 30080), key("web"))]),
-            told: BTreeMap::new(),
-        };
-        let at = |ip: &str| VirtualServer::new(IpProtocol::TCP, ip.parse().unwrap(), 30080);
-        assert_eq!(known.name(&at("192.0.2.10")), Some(&key("web")));
-        assert_eq!(known.name(&at("2001:db8::1")), None);
+        add(2, "second");
+        add(1, "first");
+        let told: Vec<String> = lock(&metrics.known)
+            .told
+            .keys()
+            .map(|key| key.service.name.to_string())
+            .collect();
+        assert_eq!(told, ["second"]);
     }
 }
