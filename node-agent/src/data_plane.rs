@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::iptables::IptablesError;
 use sluice_kernel::ipvs::{Cause, IpvsError};
-use sluice_kernel::links::LinkError;
+use sluice_kernel::links::{LinkError, RouteNotice};
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 use crate::tally::Tally;
@@ -152,6 +152,8 @@ pub trait DataPlane: Send {
     fn drain(&mut self, drain: Drain) -> Result<SyncReport, DataPlaneError>;
     /// Looks for drift by counts only: cheap enough for every few seconds.
     fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError>;
+    /// This was lost on the node. Where it is something that we need, the next check saves nothing.
+    fn doubt(&mut self, _lost: &[RouteNotice]) {}
     /// Compares everything of ours in the kernel with what was programmed; writes nothing.
     fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError>;
     /// Sizes of what was programmed.

@@ -59,6 +59,7 @@ fn killed_while_it_switches(binding: VipBinding, variant: Variant) {
         node.wait_for(mode);
     }
     let (kept, senders, new) = (kept.stop(), senders.stop(), new.stop());
+    node.tell_complaints();
     eprintln!(
         "killed {KILLS} times: {} new connections, {} exchanges, {} datagrams",
         new.attempts, kept.attempts, senders.attempts

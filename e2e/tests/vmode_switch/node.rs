@@ -194,6 +194,15 @@ impl Node {
         start.elapsed()
     }
 
+    /// What the agent complained of, for a person.
+    pub(crate) fn tell_complaints(&self) {
+        let log = self.agent.log();
+        let complaint = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+        log.lines()
+            .filter(complaint)
+            .for_each(|line| eprintln!("  {line}"));
+    }
+
     /// What is left of IPVS on the node: virtual servers, the device, sets.
     pub(crate) fn left_of_ipvs(&self) -> String {
         let node = self.lab.node();

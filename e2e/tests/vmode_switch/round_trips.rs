@@ -57,6 +57,7 @@ fn five_round_trips(binding: VipBinding, variant: Variant) {
     let senders = [senders.stop(), senders_later.stop()];
     let new = new.stop();
 
+    node.tell_complaints();
     let routes = routes().len();
     let sums = |two: &[crate::traffic::Sum; 2]| {
         let [one, other] = two;

@@ -37,6 +37,7 @@ fn a_change_of_the_iptables_variant_under_ipvs_loses_nothing() {
         sleep(Duration::from_secs(5));
     }
     let (kept, senders, new) = (kept.stop(), senders.stop(), new.stop());
+    node.tell_complaints();
     eprintln!(
         "{} new connections, {} exchanges, {} datagrams",
         new.attempts, kept.attempts, senders.attempts

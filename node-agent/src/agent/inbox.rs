@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+use sluice_kernel::links::RouteNotice;
 use sluice_service_plan::model::{EndpointSlice, Family, NodeFacts, ObjectName, Service};
 
 use super::node_network::NodeNetwork;
@@ -59,13 +60,16 @@ impl Batch {
     }
 }
 
+/// With more of them, everything is looked at.
+const MOST_NOTICES: usize = 1024;
+
 #[derive(Debug, Default)]
 struct Waiting {
     batch: Batch,
     oldest: Option<Instant>,
     listed: bool,
     ruleset_changed: bool,
-    binding_lost: bool,
+    lost_bindings: Vec<RouteNotice>,
     /// Counts everything that came in, so that a waiter can tell news from what it has seen.
     news: u64,
 }
@@ -99,9 +103,15 @@ impl Inbox {
         self.tell(|waiting| waiting.ruleset_changed = true);
     }
 
-    /// Routes of service addresses went, or a device did.
-    pub fn set_binding_lost(&self) {
-        self.tell(|waiting| waiting.binding_lost = true);
+    /// Routes of service addresses went, or links did.
+    pub fn push_lost_bindings(&self, notices: Vec<RouteNotice>) {
+        self.tell(|waiting| {
+            let lost = &mut waiting.lost_bindings;
+            lost.extend(notices);
+            if lost.len() > MOST_NOTICES {
+                *lost = vec![RouteNotice::Overrun];
+            }
+        });
     }
 
     fn tell(&self, change: impl FnOnce(&mut Waiting)) {
@@ -144,14 +154,14 @@ impl Inbox {
         self.lock().ruleset_changed = false;
     }
 
-    /// Whether bindings may have been lost since this was last forgotten.
+    /// Whether there are notices of lost bindings to be taken.
     pub fn is_binding_lost(&self) -> bool {
-        self.lock().binding_lost
+        !self.lock().lost_bindings.is_empty()
     }
 
-    /// All bindings are about to be looked at.
-    pub fn forget_lost_binding(&self) {
-        self.lock().binding_lost = false;
+    /// Takes the notices of lost bindings.
+    pub fn take_lost_bindings(&self) -> Vec<RouteNotice> {
+        std::mem::take(&mut self.lock().lost_bindings)
     }
 
     /// A number that grows with everything that comes in.

@@ -2,6 +2,7 @@
 
 use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant};
 use sluice_kernel::iptables::{IptablesError, Variant};
+use sluice_kernel::links::RouteNotice;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 use super::plane_ledger::{LedgerError, PlaneLedger};
@@ -306,6 +307,13 @@ impl Plane {
             .current
             .as_mut()
             .map_or(Ok(Vec::new()), |(_, plane)| plane.check())?)
+    }
+
+    /// This was lost on the node. Where it is something that we need, the next check saves nothing.
+    pub fn doubt(&mut self, lost: &[RouteNotice]) {
+        if let Some((_, plane)) = &mut self.current {
+            plane.doubt(lost);
+        }
     }
 
     /// Compares everything.

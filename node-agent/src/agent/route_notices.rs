@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use sluice_kernel::links::{LinkError, RouteEvents};
+use sluice_kernel::links::{LinkError, RouteEvents, RouteNotice};
 
 use super::inbox::Inbox;
 use crate::balancer::ipvs::names::ROUTE_PROTOCOL;
@@ -21,29 +21,29 @@ pub(super) fn open() -> Result<RouteEvents, LinkError> {
     RouteEvents::open(ROUTE_PROTOCOL)
 }
 
-/// Tells the inbox until the process ends. Our own deletions are told too: a look at what is bound tells them apart.
+/// Tells the inbox until the process ends. Our own deletions are told too: the data plane knows them.
 pub(super) fn follow(mut events: RouteEvents, inbox: &Arc<Inbox>) -> ! {
     loop {
         match listen(&mut events) {
-            Ok(false) => {}
-            Ok(true) => inbox.set_binding_lost(),
+            Ok(lost) if lost.is_empty() => {}
+            Ok(lost) => inbox.push_lost_bindings(lost),
             Err(error) => {
                 tracing::warn!(%error, "lost routes are not heard; they are looked for every few seconds");
                 thread::sleep(RETRY);
                 if let Ok(again) = open() {
                     events = again;
-                    inbox.set_binding_lost();
+                    inbox.push_lost_bindings(vec![RouteNotice::Overrun]);
                 }
             }
         }
     }
 }
 
-fn listen(events: &mut RouteEvents) -> Result<bool, LinkError> {
-    let lost = !events.wait(WAIT)?.is_empty();
-    if lost {
+fn listen(events: &mut RouteEvents) -> Result<Vec<RouteNotice>, LinkError> {
+    let mut lost = events.wait(WAIT)?;
+    if !lost.is_empty() {
         thread::sleep(SETTLE);
-        events.wait(Duration::ZERO)?;
+        lost.extend(events.wait(Duration::ZERO)?);
     }
     Ok(lost)
 }

@@ -333,7 +333,7 @@ impl SyncLoop {
 
     /// Compares the kernel with what was programmed, and repairs it.
     fn look(&mut self, whole: bool) {
-        self.shared.inbox.forget_lost_binding();
+        self.plane.doubt(&self.shared.inbox.take_lost_bindings());
         let start = self.clock.now();
         let found = if whole {
             self.shared.inbox.forget_ruleset_change();

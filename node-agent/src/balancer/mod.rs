@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use sluice_kernel::links::RouteNotice;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 use crate::data_plane::{DataPlaneError, Drift, SyncReport};
@@ -40,6 +41,8 @@ pub trait Balancer: Send {
     fn deactivate(&mut self) -> Result<SyncReport, DataPlaneError>;
     /// Lets go of what was kept for connections only and has none any more, or had its time. Cheap enough for every few seconds.
     fn drain(&mut self, now: Instant) -> Result<Drained, DataPlaneError>;
+    /// This was lost on the node. Where it is something that we need, the next check saves nothing.
+    fn doubt(&mut self, _lost: &[RouteNotice]) {}
     /// Looks for drift by counts.
     fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError>;
     /// Compares everything of ours with what was programmed.

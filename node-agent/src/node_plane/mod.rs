@@ -7,6 +7,7 @@ use std::time::Instant;
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::conntrack::Conntrack;
 use sluice_kernel::iptables::Family;
+use sluice_kernel::links::RouteNotice;
 use sluice_service_plan::model::ObjectName;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
@@ -247,6 +248,12 @@ impl DataPlane for NodePlane {
             drifts.extend(ipvs.check()?);
         }
         Ok(drifts)
+    }
+
+    fn doubt(&mut self, lost: &[RouteNotice]) {
+        if let Some(ipvs) = &mut self.ipvs {
+            ipvs.doubt(lost);
+        }
     }
 
     fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError> {

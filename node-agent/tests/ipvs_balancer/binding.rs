@@ -1,7 +1,7 @@
 //! Service addresses become the node's.
 
 use sluice_agent::balancer::Balancer;
-use sluice_kernel::links::{InterfaceAddress, Links};
+use sluice_kernel::links::{InterfaceAddress, Links, RouteNotice};
 use sluice_service_plan::model::{IpvsSettings, Protocol, Settings, TrafficPolicy, VipBinding};
 
 use crate::world::{World, name, on_nodes, service, settings, slice, tcp, weights};
@@ -225,4 +225,21 @@ fn an_address_that_another_put_on_the_device_stays() {
     assert!(world.balancer.remove().is_empty());
     assert_eq!(on_device(&world), ["10.96.0.9/32"]);
     assert!(world.kernel.routed().is_empty());
+}
+
+#[test]
+fn a_notice_of_a_lost_route_is_followed_at_once_and_that_of_another_link_is_not() {
+    let mut world = World::new();
+    put(&mut world, "web", "10.96.0.1");
+    world.sync();
+    assert_eq!(world.balancer.check().unwrap(), vec![]);
+    let mut links = world.kernel.links.clone();
+    let [route] = world.kernel.state().routes[..] else {
+        panic!("one service has one route");
+    };
+    links.delete_route(&route).unwrap();
+    // Nothing is listed again so soon.
+    world.balancer.doubt(&[RouteNotice::LinkGone(4711)]);
+    world.balancer.doubt(&[RouteNotice::RouteGone(route)]);
+    assert_eq!(world.balancer.check().unwrap().len(), 1);
 }

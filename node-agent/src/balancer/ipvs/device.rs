@@ -217,6 +217,11 @@ impl Device {
         first(self.links.delete_routes(detours)?)
     }
 
+    /// Whether it is the link of this index.
+    pub(super) fn is(&self, index: u32) -> bool {
+        self.index == Some(index)
+    }
+
     /// Whether the device is there and up.
     pub(super) fn check(&mut self) -> Result<Vec<Drift>, LinkError> {
         let links = self.links.links()?;

@@ -11,21 +11,28 @@ use super::IpvsBalancer;
 use super::desired::node_port_addresses;
 use crate::data_plane::{DataPlaneError, Drift};
 
-/// After a listing of all virtual servers, rest so many times as long as it took.
-const REST: u32 = 100;
+/// After a listing of everything, rest so many times as long as it took: a thousandth of a core goes into it.
+const REST: u32 = 1000;
 
 impl IpvsBalancer {
-    /// Virtual servers that are in the ledger only. Listing them takes a while where there are many, so it is not done at every look.
-    pub(super) fn lost_servers(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+    /// What is in the kernel no longer. Listing takes a while where there is much, so it is not done at every look.
+    pub(super) fn losses(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
         let start = Instant::now();
         if self.next_listing.is_some_and(|due| start < due) {
             return Ok(Vec::new());
         }
+        let mut drifts = self.vips.lost()?;
+        drifts.extend(self.lost_servers()?);
+        let end = Instant::now();
+        self.next_listing = Some(end + (end - start) * REST);
+        Ok(drifts)
+    }
+
+    /// Virtual servers that are in the ledger only.
+    fn lost_servers(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
         let holdings = self.ledger.read()?;
         let listed = self.servers.list()?;
         let present: HashSet<VirtualServer> = listed.iter().map(|one| one.service.server).collect();
-        let end = Instant::now();
-        self.next_listing = Some(end + (end - start) * REST);
         let lost = holdings
             .servers
             .iter()

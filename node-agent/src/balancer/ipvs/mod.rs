@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sluice_kernel::address_set::{AddressSets, Entry};
 use sluice_kernel::ipvs::{Change, Ipvs, ListedDestination};
-use sluice_kernel::links::Links;
+use sluice_kernel::links::{Links, RouteNotice};
 use sluice_service_plan::model::{Family, IpvsSettings};
 use sluice_service_plan::plan::{Plan, PlanChange};
 
@@ -62,7 +62,7 @@ pub struct IpvsBalancer {
     real_servers: u64,
     /// What is left, since another balancer takes the new connections.
     retired: Option<BTreeSet<Server>>,
-    /// Before it the virtual servers are not listed again just to see that they are there.
+    /// Before it nothing is listed just to see that it is there.
     next_listing: Option<Instant>,
 }
 
@@ -195,14 +195,19 @@ impl Balancer for IpvsBalancer {
         Ok(Drained { report, waiting })
     }
 
+    fn doubt(&mut self, lost: &[RouteNotice]) {
+        if lost.iter().any(|notice| self.vips.needs(notice)) {
+            self.next_listing = None;
+        }
+    }
+
     fn check(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
         if self.plan.is_none() && self.retired.is_none() {
             return Ok(Vec::new());
         }
         let mut drifts = self.count()?;
         if drifts.is_empty() {
-            drifts.extend(self.vips.lost()?);
-            drifts.extend(self.lost_servers()?);
+            drifts.extend(self.losses()?);
         }
         Ok(drifts)
     }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
-use sluice_kernel::links::{LinkError, Links};
+use sluice_kernel::links::{LinkError, Links, RouteNotice};
 use sluice_service_plan::model::{Family, NodeFacts, VipBinding};
 
 use super::device::{Bound, Device, Source};
@@ -285,6 +285,18 @@ impl Vips {
     /// Whether the device is there and up.
     pub(super) fn check(&mut self) -> Result<Vec<Drift>, LinkError> {
         self.device.check()
+    }
+
+    /// What is said to be lost is thought to be there: our device, or the route of a bound address.
+    pub(super) fn needs(&self, lost: &RouteNotice) -> bool {
+        match lost {
+            RouteNotice::LinkDown(link) | RouteNotice::LinkGone(link) => self.device.is(*link),
+            RouteNotice::RouteGone(route) => {
+                let vip = self.known.get(&route.destination.addr());
+                vip.is_some_and(|vip| vip.route.is_some())
+            }
+            RouteNotice::Overrun => true,
+        }
     }
 
     /// What was bound and is so no longer.
