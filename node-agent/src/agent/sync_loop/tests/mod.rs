@@ -8,8 +8,9 @@ mod variants;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
-use sluice_crds::v1alpha1::{IptablesVariant, ServiceProxyPolicySpec};
+use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant, ServiceProxyPolicySpec};
 use sluice_kernel::address_set::AddressSetError;
 use sluice_kernel::iptables::Variant;
 use sluice_kernel::modules::MemoryModules;
@@ -23,7 +24,7 @@ use super::*;
 use crate::agent::inbox::Batch;
 use crate::agent::plane::Planes;
 use crate::agent::plane_ledger::PlaneLedger;
-use crate::data_plane::{DataPlane, DataPlaneError, Programmed};
+use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
 use crate::settings::{KernelVersion, NodeNetworks, NodeSettings, ipvs_sysctls};
 use crate::tally::Tally;
 
@@ -290,7 +291,7 @@ impl Bench {
 
     /// One of the conditions says so.
     fn is_told(&self, words: &str) -> bool {
-        let mut conditions = self.sync_loop.conditions.iter();
+        let mut conditions = self.sync_loop.books.conditions.iter();
         conditions.any(|condition| condition.contains(words))
     }
 
