@@ -5,12 +5,12 @@ use std::fmt;
 use std::fs;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use sluice_kernel::ipvs::{Ipvs, IpvsNetlink};
+
+use super::scraped::{counter, gauge};
 
 /// Of the calling thread's network namespace.
 const STATISTICS: &str = "/proc/thread-self/net/ip_vs_stats";
@@ -59,24 +59,17 @@ impl Collector for IpvsTotals {
             ),
         ];
         for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                counter.metric_type(),
-            )?)?;
+            counter(&mut encoder, name, help, value)?;
         }
         let Ok(info) = IpvsNetlink::open().and_then(|mut door| door.info()) else {
             return Ok(());
         };
-        let gauge = ConstGauge::new(f64::from(info.connection_table_size));
-        gauge.encode(encoder.encode_descriptor(
+        gauge(
+            &mut encoder,
             "sluice_ipvs_connection_table_buckets",
             "Buckets of the table of IPVS connections",
-            None,
-            gauge.metric_type(),
-        )?)
+            f64::from(info.connection_table_size),
+        )
     }
 }
 
