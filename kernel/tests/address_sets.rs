@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test fails by panicking.
 
+mod behaviours;
 #[path = "address_sets/contents.rs"]
 mod contents;
 #[path = "address_sets/marks.rs"]
@@ -27,27 +28,13 @@ use sluice_kernel::address_set::{
     AddressSetError, AddressSets, Entry, IpProtocol, IpsetNetlink, MemorySets, Operation, SetKind,
 };
 
+use behaviours::on_both;
 use namespace::{sh, without_net_admin};
 use sample::{names, set};
 use subject::{InKernel, InMemory, in_kernel};
 
-/// Runs each behaviour of a module against both implementations.
-macro_rules! on_both {
-    ($($module:ident: $($behaviour:ident),*;)*) => {
-        mod in_memory {
-            $($(#[test] fn $behaviour() {
-                super::$module::$behaviour(&mut super::InMemory::new());
-            })*)*
-        }
-        mod in_the_kernel {
-            $($(#[test] fn $behaviour() {
-                super::in_kernel(|kernel| super::$module::$behaviour(kernel));
-            })*)*
-        }
-    };
-}
-
 on_both! {
+    InMemory,
     contents:
         a_set_of_every_kind_and_family_holds_what_was_added,
         an_entry_added_twice_is_there_once,

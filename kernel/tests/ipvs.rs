@@ -7,6 +7,7 @@
 
 #[path = "ipvs/batches.rs"]
 mod batches;
+mod behaviours;
 #[path = "ipvs/connections.rs"]
 mod connections;
 #[path = "ipvs/destinations.rs"]
@@ -29,27 +30,13 @@ use sluice_kernel::ipvs::{
 };
 use sluice_kernel::modules::{MemoryModules, ModuleState};
 
+use behaviours::on_both;
 use namespace::{in_new_namespace, sh, without_net_admin};
 use sample::{destination, make, marked, plain, tcp};
 use subject::{Subject, in_kernel};
 
-/// Runs each behaviour of a module against both implementations.
-macro_rules! on_both {
-    ($($module:ident: $($behaviour:ident),*;)*) => {
-        mod in_memory {
-            $($(#[test] fn $behaviour() {
-                super::$module::$behaviour(&mut super::MemoryIpvs::new());
-            })*)*
-        }
-        mod in_the_kernel {
-            $($(#[test] fn $behaviour() {
-                super::in_kernel(|kernel| super::$module::$behaviour(kernel));
-            })*)*
-        }
-    };
-}
-
 on_both! {
+    MemoryIpvs,
     services:
         a_virtual_server_of_every_kind_is_listed_as_it_was_created,
         persistence_has_its_timeout_and_mask,

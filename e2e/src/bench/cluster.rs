@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
-    AddressType, EndpointSlice, LocalDetector, NodeFacts, ObjectName, Protocol, Service,
-    ServicePort, Settings, SliceEndpoint, SlicePort,
+    EndpointSlice, Family, LocalDetector, NodeFacts, Protocol, Service, Settings, SliceEndpoint,
 };
 
 use super::Size;
 use crate::lab::places::{LOCAL_PODS, NODE, NODE_BRIDGE, REMOTE_PODS};
+use crate::packets::build::{ServiceBuilder, network, service_in};
 
 /// The port of every service.
 pub const PORT: u16 = 80;
@@ -35,21 +35,14 @@ pub fn node() -> NodeFacts {
         name: Arc::from(NODE_NAME),
         internal_ips: vec![NODE.v4.into()],
         addresses: vec![NODE.v4.into(), NODE_BRIDGE.v4.into()],
-        pod_cidrs: vec![IpAddr::from(Ipv4Addr::new(10, 244, 0, 0)).into()]
-            .into_iter()
-            .map(widen)
-            .collect(),
+        pod_cidrs: vec![network(NODE_BRIDGE.v4.into(), 24)],
         ..NodeFacts::default()
     }
 }
 
-fn widen(host: ipnet::IpNet) -> ipnet::IpNet {
-    ipnet::IpNet::new_assert(host.addr(), 24)
-}
-
 /// Masquerade what does not come from the pod network, as most clusters do.
 pub fn settings() -> Settings {
-    let pods = ipnet::IpNet::new_assert(Ipv4Addr::new(10, 244, 0, 0).into(), 16);
+    let pods = network(NODE_BRIDGE.v4.into(), 16);
     Settings {
         detect_local: LocalDetector::Cidrs(vec![pods]),
         ..Settings::default()
@@ -65,17 +58,14 @@ pub fn cluster_ip(index: u32) -> Ipv4Addr {
 
 /// One service with a TCP port.
 pub fn service(index: u32) -> Service {
-    Service {
-        created: i64::from(index),
-        cluster_ips: vec![cluster_ip(index).into()],
-        ports: vec![ServicePort {
-            name: Arc::from("http"),
-            protocol: Protocol::Tcp,
-            port: PORT,
-            node_port: None,
-        }],
-        ..Service::new(ObjectName::new("bench", format!("service-{index}")))
-    }
+    builder(index).build()
+}
+
+fn builder(index: u32) -> ServiceBuilder {
+    service_in("bench", &format!("service-{index}"))
+        .created(i64::from(index))
+        .cluster_ip(cluster_ip(index).into())
+        .port("http", Protocol::Tcp, PORT)
 }
 
 /// Its only slice.
@@ -85,16 +75,8 @@ pub fn slice(index: u32, endpoints: Vec<(IpAddr, bool)>) -> EndpointSlice {
         ..SliceEndpoint::new(address)
     });
     EndpointSlice {
-        name: ObjectName::new("bench", format!("service-{index}-1")),
-        service: Arc::from(format!("service-{index}")),
-        headless: false,
-        address_type: AddressType::Ipv4,
-        ports: vec![SlicePort {
-            name: Arc::from("http"),
-            protocol: Protocol::Tcp,
-            port: 8080,
-        }],
         endpoints: endpoints.collect(),
+        ..builder(index).slice(Family::V4, &[])
     }
 }
 

@@ -19,7 +19,7 @@ pub const REMOTE_NODE_NAME: &str = "node-b";
 pub const ZONE: &str = "zone-a";
 /// Zone of the other node.
 pub const REMOTE_ZONE: &str = "zone-b";
-/// Namespace of all objects.
+/// Namespace of all objects that do not say otherwise.
 const NAMESPACE: &str = "default";
 /// The port on which services are reached unless a row says otherwise.
 pub const PORT: u16 = 80;
@@ -47,16 +47,21 @@ pub fn only(ip: IpAddr) -> IpNet {
     ip.into()
 }
 
-/// A Service being built. It starts as `default/NAME`, type `ClusterIP`, made at second 1000, without addresses and ports.
+/// A Service being built. It starts with type `ClusterIP`, made at second 1000, without addresses and ports.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ServiceBuilder(Service);
 
 /// Starts a Service.
 pub fn service(name: &str) -> ServiceBuilder {
+    service_in(NAMESPACE, name)
+}
+
+/// Starts a Service of another namespace.
+pub fn service_in(namespace: &str, name: &str) -> ServiceBuilder {
     ServiceBuilder(Service {
         created: 1000,
-        ..Service::new(ObjectName::new(NAMESPACE, name))
+        ..Service::new(ObjectName::new(namespace, name))
     })
 }
 
@@ -163,9 +168,10 @@ impl ServiceBuilder {
             protocol: port.protocol,
             port: SERVED_PORTS[0],
         });
+        let ObjectName { namespace, name } = &self.0.name;
         EndpointSlice {
-            name: ObjectName::new(NAMESPACE, format!("{}-{family:?}", self.0.name.name)),
-            service: self.0.name.name.clone(),
+            name: ObjectName::new(namespace.clone(), format!("{name}-{family:?}")),
+            service: name.clone(),
             headless: false,
             address_type: match family {
                 Family::V4 => AddressType::Ipv4,

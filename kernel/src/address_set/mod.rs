@@ -55,6 +55,19 @@ pub enum SetKind {
     BitmapPort,
 }
 
+impl SetKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::HashIp,
+        Self::HashNet,
+        Self::HashIpPort,
+        Self::HashNetPort,
+        Self::HashIpPortIp,
+        Self::HashIpPortNet,
+        Self::BitmapPort,
+    ];
+}
+
 /// How a set is created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetSpec {

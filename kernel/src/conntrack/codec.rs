@@ -2,10 +2,7 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{
-    DefaultNla, NLA_F_NET_BYTEORDER, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage,
-    ParseableParametrized,
-};
+use netlink_packet_core::{DefaultNla, NLA_F_NET_BYTEORDER, NetlinkMessage, ParseableParametrized};
 use netlink_packet_netfilter::conntrack::{
     ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Protocol, Status, Tuple as TuplePart,
 };
@@ -14,6 +11,7 @@ use netlink_packet_netfilter::{
 };
 
 use super::{Family, Flow, IpProtocol, Tuple};
+use crate::netlink::Request;
 
 const CTA_ZONE: u16 = 18;
 const CTA_TUPLE_ZONE: u16 = 3;
@@ -116,7 +114,7 @@ pub(super) fn decode(message_type: u16, payload: &[u8]) -> Result<Option<Flow>, 
 }
 
 /// The request to delete a flow, found by its original tuple and zone.
-pub(super) fn delete(flow: &Flow) -> Vec<u8> {
+pub(super) fn delete(flow: &Flow) -> Request {
     let Tuple {
         source,
         destination,
@@ -150,12 +148,7 @@ pub(super) fn delete(flow: &Flow) -> Vec<u8> {
         NetfilterHeader::new(family, 0, 0),
         ConntrackMessage::Delete(attributes),
     );
-    let mut message = NetlinkMessage::from(message);
-    message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    bytes
+    Request::of(NetlinkMessage::from(message))
 }
 
 #[cfg(test)]
@@ -213,7 +206,8 @@ mod tests {
             ..*flow
         };
         let [mut attributes, reply] = [flow, &reversed].map(|flow| {
-            let message = NetlinkMessage::<NetfilterMessage>::deserialize(&delete(flow)).unwrap();
+            let bytes = delete(flow).into_bytes();
+            let message = NetlinkMessage::<NetfilterMessage>::deserialize(&bytes).unwrap();
             let NetlinkPayload::InnerMessage(message) = message.payload else {
                 panic!()
             };

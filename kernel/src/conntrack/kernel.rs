@@ -99,10 +99,8 @@ impl Conntrack for ConntrackNetlink {
     fn delete(&mut self, flows: &[Flow]) -> Result<usize, ConntrackError> {
         let mut deleted = 0;
         for flow in flows {
-            match self
-                .socket
-                .ask(&mut codec::delete(flow), &mut |_, _| Ok(()))
-            {
+            let mut request = codec::delete(flow).into_bytes();
+            match self.socket.ask(&mut request, &mut |_, _| Ok(())) {
                 Ok(()) => deleted += 1,
                 Err(NetlinkError::Refused { code: ENOENT, .. }) => {}
                 Err(error) => return Err(refused("delete", error)),

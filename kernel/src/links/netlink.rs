@@ -5,20 +5,23 @@ use std::future::Future;
 
 use futures::{Stream, TryStreamExt};
 use netlink_packet_route::AddressFamily;
+use netlink_sys::protocols::NETLINK_ROUTE;
 use rtnetlink::{Handle, LinkBridgePort, LinkDummy, LinkUnspec};
 use tokio::runtime::{Builder, Runtime};
 
 use super::error::{EADDRNOTAVAIL, EEXIST, ENOENT, EOPNOTSUPP, ESRCH, refusal};
 use super::message::{interface_address, link, route, route_question};
-use super::orders::{Order, OrderSocket};
+use super::orders::{Order, give};
 use super::{InterfaceAddress, Link, LinkError, Links, RefusedObject, Route, RouteFilter};
+use crate::netlink::NetlinkSocket;
 
 /// [`Links`] of the network namespace of the thread that opened it, whatever thread calls.
 pub struct NetlinkLinks {
     /// Runs only while a call blocks: the other end of `questions` lives on it.
     runtime: Runtime,
     questions: Handle,
-    orders: OrderSocket,
+    /// Blocks, and sends many at a time: an executor between each order and its answer would take ten times as long.
+    orders: NetlinkSocket,
 }
 
 impl fmt::Debug for NetlinkLinks {
@@ -44,7 +47,7 @@ impl NetlinkLinks {
             runtime.spawn(connection);
             questions
         };
-        let orders = OrderSocket::open().map_err(failed("open"))?;
+        let orders = NetlinkSocket::open(NETLINK_ROUTE).map_err(failed("open"))?;
         Ok(Self {
             runtime,
             questions,
@@ -91,8 +94,12 @@ impl NetlinkLinks {
         Ok(found)
     }
 
-    fn give_one(&mut self, order: Order<'_>) -> Result<(), LinkError> {
-        let refused = self.orders.give(std::iter::once(order))?;
+    fn give_one<'a, T>(
+        &mut self,
+        object: &'a T,
+        order: fn(&'a T) -> Order<'a>,
+    ) -> Result<(), LinkError> {
+        let refused = give(&mut self.orders, std::slice::from_ref(object), order)?;
         refused
             .into_iter()
             .next()
@@ -100,11 +107,12 @@ impl NetlinkLinks {
     }
 
     /// Of orders to delete: that it is not there is no refusal.
-    fn give_deletions<'a>(
+    fn give_deletions<'a, T>(
         &mut self,
-        orders: impl Iterator<Item = Order<'a>>,
+        objects: &'a [T],
+        order: fn(&'a T) -> Order<'a>,
     ) -> Result<Vec<RefusedObject>, LinkError> {
-        let mut refused = self.orders.give(orders)?;
+        let mut refused = give(&mut self.orders, objects, order)?;
         refused.retain(|refused| !is_absence(&refused.error));
         Ok(refused)
     }
@@ -209,41 +217,41 @@ impl Links for NetlinkLinks {
     }
 
     fn add_address(&mut self, address: &InterfaceAddress) -> Result<(), LinkError> {
-        self.give_one(Order::AddAddress(address))
+        self.give_one(address, Order::AddAddress)
     }
 
     fn delete_address(&mut self, address: &InterfaceAddress) -> Result<bool, LinkError> {
-        was_there(self.give_one(Order::DeleteAddress(address)))
+        was_there(self.give_one(address, Order::DeleteAddress))
     }
 
     fn add_addresses(
         &mut self,
         addresses: &[InterfaceAddress],
     ) -> Result<Vec<RefusedObject>, LinkError> {
-        self.orders.give(addresses.iter().map(Order::AddAddress))
+        give(&mut self.orders, addresses, Order::AddAddress)
     }
 
     fn delete_addresses(
         &mut self,
         addresses: &[InterfaceAddress],
     ) -> Result<Vec<RefusedObject>, LinkError> {
-        self.give_deletions(addresses.iter().map(Order::DeleteAddress))
+        self.give_deletions(addresses, Order::DeleteAddress)
     }
 
     fn replace_route(&mut self, route: &Route) -> Result<(), LinkError> {
-        self.give_one(Order::AddRoute(route))
+        self.give_one(route, Order::AddRoute)
     }
 
     fn delete_route(&mut self, route: &Route) -> Result<bool, LinkError> {
-        was_there(self.give_one(Order::DeleteRoute(route)))
+        was_there(self.give_one(route, Order::DeleteRoute))
     }
 
     fn add_routes(&mut self, routes: &[Route]) -> Result<Vec<RefusedObject>, LinkError> {
-        self.orders.give(routes.iter().map(Order::AddRoute))
+        give(&mut self.orders, routes, Order::AddRoute)
     }
 
     fn delete_routes(&mut self, routes: &[Route]) -> Result<Vec<RefusedObject>, LinkError> {
-        self.give_deletions(routes.iter().map(Order::DeleteRoute))
+        self.give_deletions(routes, Order::DeleteRoute)
     }
 }
 

@@ -1,24 +1,14 @@
 //! Orders to route netlink: addresses and routes to add and to delete.
 
-use std::num::NonZero;
-use std::{fmt, io};
+use std::fmt;
 
-use netlink_packet_core::{
-    DecodeError, ErrorBuffer, NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_ERROR,
-    NetlinkBuffer, NetlinkMessage,
-};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, NetlinkMessage};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
 
 use super::error::refusal;
 use super::message::{address_message, route_message};
 use super::{InterfaceAddress, LinkError, RefusedObject, Route};
-
-/// Orders of one send. All may be refused, and the default receive buffer (208 KiB) holds that many refusals of at most
-/// 1.3 KiB each, as the kernel counts them.
-const BATCH: usize = 128;
-const ANSWER_BYTES: usize = 16 * 1024;
+use crate::netlink::{NetlinkError, NetlinkSocket, RefusedOrder, Request};
 
 /// One order.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +20,7 @@ pub(super) enum Order<'a> {
 }
 
 impl Order<'_> {
-    fn message(self) -> NetlinkMessage<RouteNetlinkMessage> {
+    fn request(self) -> Request {
         let add = NLM_F_CREATE | NLM_F_REPLACE;
         let (what, flags) = match self {
             Self::AddAddress(address) => (
@@ -45,8 +35,8 @@ impl Order<'_> {
             Self::DeleteRoute(route) => (RouteNetlinkMessage::DelRoute(route_message(route)), 0),
         };
         let mut message = NetlinkMessage::from(what);
-        message.header.flags = NLM_F_REQUEST | flags;
-        message
+        message.header.flags = flags;
+        Request::of(message)
     }
 }
 
@@ -68,125 +58,35 @@ impl fmt::Display for Order<'_> {
     }
 }
 
-/// A socket that takes orders only. It blocks, and sends many at a time: an executor between each order and its answer would
-/// take ten times as long.
-#[derive(Debug)]
-pub(super) struct OrderSocket {
-    socket: Socket,
-    sequence: u32,
-    answer: Vec<u8>,
+/// Gives an order for each object, and returns the objects whose order was refused; the others are carried out all the same.
+pub(super) fn give<'a, T>(
+    socket: &mut NetlinkSocket,
+    objects: &'a [T],
+    order: fn(&'a T) -> Order<'a>,
+) -> Result<Vec<RefusedObject>, LinkError> {
+    let requests = objects.iter().map(|object| order(object).request());
+    let told = socket.order(requests).map_err(broken_off)?;
+    let refused = told
+        .into_iter()
+        .filter_map(|RefusedOrder { position, code }| {
+            let operation = order(objects.get(position)?).to_string();
+            Some(RefusedObject {
+                position,
+                error: refusal(operation, code),
+            })
+        });
+    Ok(refused.collect())
 }
 
-impl OrderSocket {
-    /// Opens it in this thread's network namespace.
-    pub(super) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        // The kernel answers within send(2): an empty queue means a lost answer, for which nobody should wait.
-        socket.set_non_blocking(true)?;
-        // Else every refusal quotes the whole order.
-        socket.set_cap_ack(true)?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-            answer: Vec::with_capacity(ANSWER_BYTES),
-        })
+fn broken_off(error: NetlinkError) -> LinkError {
+    let operation = "change addresses or routes".to_owned();
+    match error {
+        NetlinkError::Socket { operation, source } => LinkError::Socket { operation, source },
+        NetlinkError::Refused { code, .. } => refusal(operation, code),
+        NetlinkError::Interrupted => LinkError::Malformed {
+            operation,
+            message: "the dump was interrupted".to_owned(),
+        },
+        NetlinkError::Malformed(message) => LinkError::Malformed { operation, message },
     }
-
-    /// Gives orders, and returns those that were refused; the others are carried out all the same.
-    pub(super) fn give<'a>(
-        &mut self,
-        mut orders: impl Iterator<Item = Order<'a>>,
-    ) -> Result<Vec<RefusedObject>, LinkError> {
-        let mut refused = Vec::new();
-        let mut before = 0;
-        loop {
-            let batch: Vec<_> = orders.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
-                return Ok(refused);
-            }
-            self.give_batch(&batch, |position, error| {
-                let position = before + position;
-                refused.push(RefusedObject { position, error });
-            })?;
-            before += batch.len();
-        }
-    }
-
-    /// Only the last is acknowledged: the kernel answers in order, and tells a refusal unasked.
-    fn give_batch(
-        &mut self,
-        batch: &[Order<'_>],
-        mut refused: impl FnMut(usize, LinkError),
-    ) -> Result<(), LinkError> {
-        let failed = |operation| move |source| LinkError::Socket { operation, source };
-        let first = self.sequence.wrapping_add(1);
-        let mut datagram = Vec::new();
-        for (position, order) in batch.iter().enumerate() {
-            self.sequence = self.sequence.wrapping_add(1);
-            let mut message = order.message();
-            message.header.sequence_number = self.sequence;
-            if position + 1 == batch.len() {
-                message.header.flags |= NLM_F_ACK;
-            }
-            message.finalize();
-            let start = datagram.len();
-            datagram.resize(start + message.buffer_len().next_multiple_of(4), 0);
-            message.serialize(&mut datagram[start..]);
-        }
-        self.socket.send(&datagram, 0).map_err(failed("send"))?;
-        loop {
-            self.answer.clear();
-            self.socket
-                .recv(&mut self.answer, 0)
-                .map_err(failed("receive"))?;
-            for answer in answers(&self.answer) {
-                let (sequence, code) = answer?;
-                let position = usize::try_from(sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
-                // Others are left over from a batch whose answers were given up.
-                if let Some(order) = batch.get(position) {
-                    if let Some(code) = code {
-                        refused(position, refusal(order.to_string(), code));
-                    }
-                    if position + 1 == batch.len() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Sequence number and error code of the answers in a datagram.
-fn answers(mut datagram: &[u8]) -> impl Iterator<Item = Result<(u32, Option<i32>), LinkError>> {
-    std::iter::from_fn(move || {
-        while !datagram.is_empty() {
-            let answer = answer(datagram);
-            let length = NetlinkBuffer::new_checked(datagram)
-                .map_or(datagram.len(), |m| m.length() as usize);
-            datagram = datagram
-                .get(length.next_multiple_of(4)..)
-                .unwrap_or_default();
-            if let Some(answer) = answer.transpose() {
-                return Some(answer);
-            }
-        }
-        None
-    })
-}
-
-/// The first message, if it is an answer.
-fn answer(datagram: &[u8]) -> Result<Option<(u32, Option<i32>)>, LinkError> {
-    let malformed = |cut: DecodeError| LinkError::Malformed {
-        operation: "change links, addresses or routes".to_owned(),
-        message: cut.to_string(),
-    };
-    let message = NetlinkBuffer::new_checked(datagram).map_err(malformed)?;
-    if message.message_type() != NLMSG_ERROR {
-        return Ok(None);
-    }
-    let error = ErrorBuffer::new_checked(message.payload()).map_err(malformed)?;
-    let code = error.code().map(NonZero::get);
-    Ok(Some((message.sequence_number(), code)))
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::LinkFlags;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::{LinkError, Route, message};
 use crate::multicast::{MulticastSocket, Received, wait_any};
+use crate::netlink::messages;
 
 // `RTNLGRP_*` of rtnetlink.h.
 const LINK: u32 = 1;
@@ -78,30 +79,21 @@ impl RouteEvents {
     }
 }
 
-fn read(
-    mut datagram: &[u8],
-    protocol: u8,
-    notices: &mut Vec<RouteNotice>,
-) -> Result<(), LinkError> {
+fn read(datagram: &[u8], protocol: u8, notices: &mut Vec<RouteNotice>) -> Result<(), LinkError> {
     let malformed = |message: String| LinkError::Malformed {
         operation: "wait for lost routes".to_owned(),
         message,
     };
-    while !datagram.is_empty() {
-        let header =
-            NetlinkBuffer::new_checked(datagram).map_err(|error| malformed(error.to_string()))?;
-        let length = usize::try_from(header.length()).unwrap_or(usize::MAX);
+    for message in messages(datagram) {
+        let message = message.map_err(malformed)?;
         if matches!(
-            header.message_type(),
+            message.message_type(),
             NEW_LINK | DELETED_LINK | DELETED_ROUTE
         ) {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram)
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message.into_inner())
                 .map_err(|error| malformed(error.to_string()))?;
             notices.extend(notice(&message.payload, protocol));
         }
-        datagram = datagram
-            .get(length.next_multiple_of(4)..)
-            .unwrap_or_default();
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use netlink_packet_core::{ErrorBuffer, NLM_F_ACK, NLMSG_ERROR, NetlinkBuffer};
 
-use super::NetlinkError;
+use super::{NetlinkError, messages};
 
 /// Orders of one send. All may be refused, and the default receive buffer (208 KiB) holds that many refusals of at most
 /// 1.3 KiB each, as the kernel counts them.
@@ -49,14 +49,9 @@ impl Batch {
     }
 
     /// Takes what one recv(2) brought; true when the last order is answered.
-    pub(super) fn take(&mut self, mut datagram: &[u8]) -> Result<bool, NetlinkError> {
-        while !datagram.is_empty() {
-            let message = NetlinkBuffer::new_checked(datagram)
-                .map_err(|cut| NetlinkError::Malformed(cut.to_string()))?;
-            let length = usize::try_from(message.length()).unwrap_or(usize::MAX);
-            datagram = datagram
-                .get(length.next_multiple_of(4)..)
-                .unwrap_or_default();
+    pub(super) fn take(&mut self, datagram: &[u8]) -> Result<bool, NetlinkError> {
+        for message in messages(datagram) {
+            let message = message.map_err(NetlinkError::Malformed)?;
             let sequence = message.sequence_number();
             let place = sequence.wrapping_sub(self.first_sequence);
             let of_this_batch = place <= self.last_sequence.wrapping_sub(self.first_sequence);

@@ -3,12 +3,14 @@
 mod attribute;
 mod batch;
 mod generic;
+mod messages;
 mod request;
 mod socket;
 
 pub(crate) use attribute::{Attribute, attributes};
-pub(crate) use batch::MAX_ORDERS;
+pub(crate) use batch::{MAX_ORDERS, RefusedOrder};
 pub(crate) use generic::{GENERIC_HEADER, family_id};
+pub(crate) use messages::messages;
 pub(crate) use request::Request;
 pub(crate) use socket::{NetlinkError, NetlinkSocket, ReadAnswer, settled};
 

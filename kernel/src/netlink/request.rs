@@ -1,7 +1,8 @@
 //! Writing a netlink message: `nlmsghdr`, the header of the subsystem, attributes.
 
 use netlink_packet_core::{
-    NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_REQUEST,
+    NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkSerializable,
 };
 
 use super::NETLINK_HEADER;
@@ -23,6 +24,15 @@ impl Request {
     /// A message to `command` of a generic netlink family that asks to be acknowledged.
     pub(crate) fn generic(family: u16, command: u8, version: u8, flags: u16) -> Self {
         Self::new(family, flags, [command, version, 0, 0])
+    }
+
+    /// A message in the words of a codec, with its flags, that asks to be acknowledged.
+    pub(crate) fn of<I: NetlinkSerializable>(mut message: NetlinkMessage<I>) -> Self {
+        message.header.flags |= NLM_F_REQUEST | NLM_F_ACK;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        Self { bytes }
     }
 
     fn new(message_type: u16, flags: u16, header: [u8; 4]) -> Self {

@@ -7,8 +7,8 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, SocketAddr};
 
-use super::Request;
 use super::batch::{Batch, MAX_ORDERS, RefusedOrder};
+use super::{Request, messages};
 
 /// The longest answer is a refusal that quotes a 64 KiB request.
 const ANSWER_BYTES: usize = 128 * 1024;
@@ -169,14 +169,9 @@ struct Dialogue<'a, 'read> {
 
 impl Dialogue<'_, '_> {
     /// Takes what one recv(2) brought; true at the end of the dialogue.
-    fn take(&mut self, mut datagram: &[u8]) -> Result<bool, NetlinkError> {
-        while !datagram.is_empty() {
-            let message = NetlinkBuffer::new_checked(datagram)
-                .map_err(|cut| NetlinkError::Malformed(cut.to_string()))?;
-            let length = usize::try_from(message.length()).unwrap_or(usize::MAX);
-            datagram = datagram
-                .get(length.next_multiple_of(4)..)
-                .unwrap_or_default();
+    fn take(&mut self, datagram: &[u8]) -> Result<bool, NetlinkError> {
+        for message in messages(datagram) {
+            let message = message.map_err(NetlinkError::Malformed)?;
             // Left over from a request whose answers were given up.
             if message.sequence_number() != self.sequence {
                 continue;

@@ -1,7 +1,7 @@
 //! Messages of the `nf_tables` multicast group.
 
 use super::Commit;
-use crate::netlink::{NETFILTER_HEADER, NETLINK_HEADER, attributes};
+use crate::netlink::{self, NETFILTER_HEADER, attributes};
 
 /// `NFNL_SUBSYS_NFTABLES` of `nfnetlink.h`, as the high byte of a message type.
 const NFTABLES: u16 = 10 << 8;
@@ -36,23 +36,14 @@ pub(super) enum Message<'a> {
 
 /// The messages of a datagram that matter here. What is cut off or strange is left out.
 pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
-    let mut rest = datagram;
-    std::iter::from_fn(move || {
-        let length = usize::try_from(u32::from_ne_bytes(*rest.first_chunk()?)).ok()?;
-        if length < NETLINK_HEADER || length > rest.len() {
-            return None;
-        }
-        let message = &rest[..length];
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(decode(message))
-    })
-    .flatten()
+    netlink::messages(datagram)
+        .map_while(Result::ok)
+        .filter_map(|message| decode(message.message_type(), message.payload()))
 }
 
-fn decode(message: &[u8]) -> Option<Message<'_>> {
-    let kind = u16::from_ne_bytes([message[4], message[5]]);
+fn decode(kind: u16, payload: &[u8]) -> Option<Message<'_>> {
     // `struct nfgenmsg`: family, version, `res_id`.
-    let (head, body) = message[NETLINK_HEADER..].split_first_chunk::<NETFILTER_HEADER>()?;
+    let (head, body) = payload.split_first_chunk::<NETFILTER_HEADER>()?;
     match kind {
         NEW_TABLE | DELETE_TABLE | NEW_CHAIN | DELETE_CHAIN | NEW_RULE | DELETE_RULE => {
             let generation = u16::from_be_bytes([head[2], head[3]]);
@@ -103,6 +94,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::netlink::NETLINK_HEADER;
 
     fn message(kind: u16, head: [u8; 4], attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut payload = head.to_vec();

@@ -2,11 +2,11 @@
 
 use sluice_kernel::address_set::{AddressSetError, Entry, Family, IpProtocol, SetKind, SetSpec};
 
-use super::sample::{KINDS, entries, entry, header, listed, names, set, v6};
+use super::sample::{entries, entry, header, listed, names, set, v6};
 use super::subject::Subject;
 
 pub(crate) fn a_set_of_every_kind_and_family_holds_what_was_added(subject: &mut dyn Subject) {
-    for kind in KINDS {
+    for kind in SetKind::ALL {
         for family in [Family::V4, Family::V6] {
             let name = format!("{kind}-{family:?}").replace([':', ','], "-");
             let spec = SetSpec {

@@ -2,7 +2,7 @@
 
 use sluice_kernel::address_set::{AddressSetError, Entry, Mark, SetKind};
 
-use super::sample::{KINDS, entries, header, marked, set, timed, v6};
+use super::sample::{entries, header, marked, set, timed, v6};
 use super::subject::Subject;
 
 const WHOLE: Mark = Mark {
@@ -21,7 +21,7 @@ pub(crate) fn entries_carry_marks(subject: &mut dyn Subject) {
         value: 0x4000,
         mask: 0x4000,
     };
-    for kind in KINDS {
+    for kind in SetKind::ALL {
         for spec in [set("marked", kind, 100), timed(set("marked", kind, 100), 0)] {
             for spec in [spec.clone(), v6(spec)] {
                 let spec = marked(spec);

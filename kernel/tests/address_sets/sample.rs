@@ -8,17 +8,6 @@ use sluice_kernel::address_set::{
 
 use super::subject::Subject;
 
-/// All kinds of sets.
-pub(crate) const KINDS: [SetKind; 7] = [
-    SetKind::HashIp,
-    SetKind::HashNet,
-    SetKind::HashIpPort,
-    SetKind::HashNetPort,
-    SetKind::HashIpPortIp,
-    SetKind::HashIpPortNet,
-    SetKind::BitmapPort,
-];
-
 pub(crate) fn set(name: &str, kind: SetKind, max_entries: u32) -> SetSpec {
     SetSpec {
         name: name.to_owned(),

@@ -2,7 +2,7 @@
 
 use sluice_kernel::address_set::{AddressSetError, SetHeader, SetKind, SetSpec};
 
-use super::sample::{KINDS, entries, header, listed, names, set, timed, v6};
+use super::sample::{entries, header, listed, names, set, timed, v6};
 use super::subject::Subject;
 
 pub(crate) fn a_name_is_taken_once(subject: &mut dyn Subject) {
@@ -76,7 +76,7 @@ pub(crate) fn swapped_sets_have_each_others_contents_and_limits(subject: &mut dy
 }
 
 pub(crate) fn sets_of_different_kinds_or_families_are_not_swapped(subject: &mut dyn Subject) {
-    for kind in KINDS {
+    for kind in SetKind::ALL {
         subject
             .sets()
             .create(&set(&kind.to_string(), kind, 10))
@@ -86,9 +86,9 @@ pub(crate) fn sets_of_different_kinds_or_families_are_not_swapped(subject: &mut 
         .sets()
         .create(&v6(set("six", SetKind::HashIp, 10)))
         .unwrap();
-    let of_kinds = KINDS
+    let of_kinds = SetKind::ALL
         .iter()
-        .flat_map(|one| KINDS.iter().map(move |other| (one, other)));
+        .flat_map(|one| SetKind::ALL.iter().map(move |other| (one, other)));
     let mut pairs: Vec<_> = of_kinds
         .filter(|(one, other)| one != other)
         .map(|(one, other)| (one.to_string(), other.to_string()))

@@ -30,6 +30,11 @@ impl Pacer {
         self.min_interval = min_interval;
     }
 
+    /// The least time from the end of one sync to the start of the next.
+    pub(super) fn min_interval(&self) -> Duration {
+        self.min_interval
+    }
+
     /// A sync ended.
     pub(super) fn ended(&mut self, at: Instant, took: Duration) {
         self.last = Some((at, took));

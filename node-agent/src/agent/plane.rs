@@ -353,6 +353,11 @@ impl Plane {
         let current = self.current.as_ref();
         current.is_some_and(|(_, plane)| plane.uses_ipvs()) || self.mode_to_be() == ActiveMode::IPVS
     }
+
+    /// The same, or it may: what an earlier run left in IPVS is known once the kernel was read.
+    pub fn may_use_ipvs(&self) -> bool {
+        self.current.is_none() || self.uses_ipvs()
+    }
 }
 
 /// Nothing serves yet, so rather in the other mode than not at all.

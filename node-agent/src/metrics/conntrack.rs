@@ -3,12 +3,12 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use sluice_kernel::conntrack::ConntrackNetlink;
+
+use super::scraped::{counter, gauge};
 
 #[derive(Debug)]
 struct Conntrack;
@@ -41,8 +41,7 @@ impl Collector for Conntrack {
         ];
         for (name, help, value) in gauges {
             let Some(value) = value else { continue };
-            let gauge = ConstGauge::new(f64::from(value));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+            gauge(&mut encoder, name, help, f64::from(value))?;
         }
         let counters = [
             (
@@ -62,13 +61,7 @@ impl Collector for Conntrack {
             ),
         ];
         for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                counter.metric_type(),
-            )?)?;
+            counter(&mut encoder, name, help, value)?;
         }
         Ok(())
     }

@@ -5,14 +5,13 @@ use std::fs;
 use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use sluice_kernel::ipvs::{Ipvs, IpvsNetlink};
 
 use super::ipvs_table::TableLoad;
+use super::scraped::{counter, gauge};
 
 /// Of the calling thread's network namespace.
 const STATISTICS: &str = "/proc/thread-self/net/ip_vs_stats";
@@ -63,39 +62,27 @@ impl Collector for IpvsTotals {
             ),
         ];
         for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                counter.metric_type(),
-            )?)?;
+            counter(&mut encoder, name, help, value)?;
         }
         let Ok(info) = IpvsNetlink::open().and_then(|mut door| door.info()) else {
             return Ok(());
         };
-        let buckets = i64::from(info.connection_table_size);
+        gauge(
+            &mut encoder,
+            "sluice_ipvs_connection_table_buckets",
+            "Buckets of the table of IPVS connections",
+            f64::from(info.connection_table_size),
+        )?;
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = table.connections().ok();
-        let connections = connections.and_then(|sum| i64::try_from(sum).ok());
-        let gauges = [
-            (
-                "sluice_ipvs_connection_table_buckets",
-                "Buckets of the table of IPVS connections",
-                Some(buckets),
-            ),
-            (
-                "sluice_ipvs_connection_table_entries",
-                "Connections that IPVS remembers, active ones or not, affinity's own entries left out",
-                connections,
-            ),
-        ];
-        for (name, help, value) in gauges {
-            let Some(value) = value else { continue };
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
+        let Ok(connections) = table.connections() else {
+            return Ok(());
+        };
+        gauge(
+            &mut encoder,
+            "sluice_ipvs_connection_table_entries",
+            "Connections that IPVS remembers, active ones or not, affinity's own entries left out",
+            connections as f64,
+        )
     }
 }
 

@@ -12,6 +12,7 @@ mod network_programming;
 mod objects;
 mod process;
 mod router;
+mod scraped;
 mod sync;
 mod tally;
 

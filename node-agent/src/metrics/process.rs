@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 
 use nix::unistd::{SysconfVar, sysconf};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use jiff::Timestamp;
+
+use super::scraped::{counter, gauge};
 
 #[derive(Debug)]
 struct Process;
@@ -28,10 +28,7 @@ fn started() -> f64 {
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut gauge = |name, help, value: f64| {
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
-        };
+        let mut gauge = |name, help, value| gauge(&mut encoder, name, help, value);
         gauge(
             "process_start_time_seconds",
             "Start of the process, seconds since the epoch",
@@ -45,13 +42,12 @@ impl Collector for Process {
             gauge("process_open_fds", "Open file descriptors", f64::from(open))?;
         }
         if let Some(seconds) = cpu_seconds() {
-            let counter = ConstCounter::new(seconds);
-            counter.encode(encoder.encode_descriptor(
+            counter(
+                &mut encoder,
                 "process_cpu_seconds",
                 "CPU time, user and system",
-                None,
-                counter.metric_type(),
-            )?)?;
+                seconds,
+            )?;
         }
         Ok(())
     }

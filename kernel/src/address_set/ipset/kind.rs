@@ -3,19 +3,11 @@
 use super::super::{Family, SetKind};
 use crate::netlink::{NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_UNSPEC};
 
-const KINDS: [SetKind; 7] = [
-    SetKind::HashIp,
-    SetKind::HashNet,
-    SetKind::HashIpPort,
-    SetKind::HashNetPort,
-    SetKind::HashIpPortIp,
-    SetKind::HashIpPortNet,
-    SetKind::BitmapPort,
-];
-
 /// The kind of a set type, if it is one that is spoken here.
 pub(super) fn named(type_name: &str) -> Option<SetKind> {
-    KINDS.into_iter().find(|kind| kind.to_string() == type_name)
+    SetKind::ALL
+        .into_iter()
+        .find(|kind| kind.to_string() == type_name)
 }
 
 /// The kernel module of a set type, after `ip_set_`.
@@ -45,12 +37,12 @@ pub(super) fn protocol_family(kind: SetKind, family: Family) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::{KINDS, module, named};
+    use super::{module, named};
     use crate::address_set::SetKind;
 
     #[test]
     fn every_kind_is_found_by_its_name() {
-        for kind in KINDS {
+        for kind in SetKind::ALL {
             assert_eq!(named(&kind.to_string()), Some(kind));
         }
         assert_eq!(named("list:set"), None);

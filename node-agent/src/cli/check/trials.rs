@@ -26,16 +26,6 @@ COMMIT
 COMMIT
 ";
 
-const SET_KINDS: [SetKind; 7] = [
-    SetKind::HashIp,
-    SetKind::HashNet,
-    SetKind::HashIpPort,
-    SetKind::HashNetPort,
-    SetKind::HashIpPortIp,
-    SetKind::HashIpPortNet,
-    SetKind::BitmapPort,
-];
-
 /// Both variants for both families.
 pub(super) fn iptables() -> Vec<IptablesReport> {
     let mut reports = Vec::new();
@@ -57,7 +47,7 @@ pub(super) fn iptables() -> Vec<IptablesReport> {
 pub(super) fn address_sets() -> Vec<Trial> {
     let tried = in_trial_namespace(|| {
         let mut sets = IpsetNetlink::open()?;
-        Ok(SET_KINDS.map(|kind| {
+        Ok(SetKind::ALL.map(|kind| {
             let spec = SetSpec {
                 name: "SLUICE-TRIAL".to_owned(),
                 kind,

@@ -116,19 +116,20 @@ impl Reader<'_> {
 
     fn document(&mut self, chunk: Chunk<'_>, body: Body<'_>) {
         let head = decode::head(&body);
-        let text = LocatedText::new(chunk);
         match head.kind.strip_suffix("List") {
-            Some(item_kind) => self.list(&text, &body, &head, item_kind),
-            None => self.single(
-                &Document {
-                    text: &text,
-                    path: String::new(),
-                    body,
-                },
-                &head,
-                hash_of(chunk.text),
-            ),
+            Some(item_kind) => self.list(&LocatedText::new(chunk), &body, &head, item_kind),
+            None => self.whole(chunk, body, &head),
         }
+    }
+
+    /// Reads an object whose text is all of the chunk.
+    fn whole(&mut self, chunk: Chunk<'_>, body: Body<'_>, head: &Head<'_>) {
+        let document = Document {
+            text: &LocatedText::new(chunk),
+            path: String::new(),
+            body,
+        };
+        self.single(&document, head, hash_of(chunk.text));
     }
 
     /// Reads the items of `List`, or of `ServiceList` and the like, whose items need not say what they are.
@@ -145,16 +146,7 @@ impl Reader<'_> {
                     if !self.is_known(chunk) {
                         let body = Body::Json(chunk.text);
                         let head = item_head(&body, list, item_kind);
-                        let text = LocatedText::new(chunk);
-                        self.single(
-                            &Document {
-                                text: &text,
-                                path: String::new(),
-                                body,
-                            },
-                            &head,
-                            hash_of(chunk.text),
-                        );
+                        self.whole(chunk, body, &head);
                     }
                 }
             }

@@ -6,10 +6,11 @@ mod syncs;
 mod variants;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
-use sluice_crds::v1alpha1::{IptablesVariant, ServiceProxyPolicySpec};
+use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant, ServiceProxyPolicySpec};
 use sluice_kernel::address_set::AddressSetError;
 use sluice_kernel::iptables::Variant;
 use sluice_kernel::modules::MemoryModules;
@@ -23,7 +24,7 @@ use super::*;
 use crate::agent::inbox::Batch;
 use crate::agent::plane::Planes;
 use crate::agent::plane_ledger::PlaneLedger;
-use crate::data_plane::{DataPlane, DataPlaneError, Programmed};
+use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
 use crate::settings::{KernelVersion, NodeNetworks, NodeSettings, ipvs_sysctls};
 use crate::tally::Tally;
 
@@ -36,6 +37,10 @@ struct Script {
     drift: Vec<Drift>,
     sync_takes: Duration,
     start_of_last_sync: Option<Instant>,
+    /// An earlier run left connections in IPVS.
+    left_in_ipvs: bool,
+    /// A file, and what was in it at the last sync.
+    watched: (PathBuf, String),
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +69,7 @@ impl Stage {
     fn sync(&self) -> SyncReport {
         let mut script = self.lock();
         script.start_of_last_sync = Some(script.now);
+        script.watched.1 = std::fs::read_to_string(&script.watched.0).unwrap_or_default();
         let takes = script.sync_takes;
         script.now += takes;
         script.drift.clear();
@@ -129,7 +135,7 @@ impl DataPlane for FakePlane {
     }
 
     fn uses_ipvs(&self) -> bool {
-        self.mode == ActiveMode::IPVS
+        self.mode == ActiveMode::IPVS || self.stage.lock().left_in_ipvs
     }
 
     fn remove_rules(&mut self) -> Vec<DataPlaneError> {
@@ -206,6 +212,16 @@ impl Bench {
 
     /// The same, where an earlier run left word of its mode.
     fn after_a_run_in(mode: Option<&str>) -> Self {
+        let state_dir = tempfile::tempdir().unwrap();
+        if let Some(mode) = mode {
+            std::fs::write(state_dir.path().join("mode"), mode).unwrap();
+        }
+        make_sysctls(&state_dir.path().join("sys"));
+        Self::over(state_dir)
+    }
+
+    /// A loop that was told its node, over what an earlier one left.
+    fn over(state_dir: tempfile::TempDir) -> Self {
         let stage = Stage(Arc::new(Mutex::new(Script {
             now: Instant::now(),
             calls: Vec::new(),
@@ -213,12 +229,9 @@ impl Bench {
             drift: Vec::new(),
             sync_takes: Duration::ZERO,
             start_of_last_sync: None,
+            left_in_ipvs: false,
+            watched: (PathBuf::new(), String::new()),
         })));
-        let state_dir = tempfile::tempdir().unwrap();
-        if let Some(mode) = mode {
-            std::fs::write(state_dir.path().join("mode"), mode).unwrap();
-        }
-        make_sysctls(&state_dir.path().join("sys"));
         let inbox = Arc::new(Inbox::default());
         let health = Arc::new(Health::new(inbox.clone()));
         let metrics = Arc::new(Metrics::default());
@@ -290,7 +303,7 @@ impl Bench {
 
     /// One of the conditions says so.
     fn is_told(&self, words: &str) -> bool {
-        let mut conditions = self.sync_loop.conditions.iter();
+        let mut conditions = self.sync_loop.books.conditions.iter();
         conditions.any(|condition| condition.contains(words))
     }
 

@@ -118,3 +118,25 @@ fn auto_stays_where_the_last_run_was() {
         assert_eq!((serves(mode), serves(others)), ("1".into(), "0".into()));
     }
 }
+
+/// An agent may die while its old connections are still in IPVS, and the next may want the other mode.
+#[test]
+fn what_ipvs_needs_stays_in_force_while_a_restart_has_not_looked_at_it() {
+    for left_in_ipvs in [true, false] {
+        let mut first = Bench::at_rest();
+        first.push(wants(Mode::IPVS));
+        first.wake();
+        let file = first.state_dir.path().join("sys/net/ipv4/vs/conntrack");
+        let value = || std::fs::read_to_string(&file).unwrap().trim().to_owned();
+        assert_eq!(value(), "1");
+
+        let mut second = Bench::over(first.state_dir);
+        second.stage.lock().left_in_ipvs = left_in_ipvs;
+        second.stage.lock().watched.0.clone_from(&file);
+        second.push(wants(Mode::IPTables));
+        second.inbox.set_listed();
+        second.settle();
+        assert_eq!(second.stage.lock().watched.1.trim(), "1");
+        assert_eq!(value(), if left_in_ipvs { "1" } else { "0" });
+    }
+}

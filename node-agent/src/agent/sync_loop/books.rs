@@ -1,0 +1,195 @@
+//! Books what was done: in metrics, in health, in the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use sluice_crds::v1alpha1::ActiveMode;
+use sluice_service_plan::model::ObjectName;
+use sluice_service_plan::plan::PlanChange;
+
+use crate::agent::drift_log::DriftLog;
+use crate::agent::failure::{category, refused_restore};
+use crate::agent::inbox::Cause;
+use crate::agent::plane::{Plane, PlaneError};
+use crate::data_plane::{Drift, SyncReport};
+use crate::health::{Health, Trouble};
+use crate::metrics::{Metrics, SyncKind};
+use crate::tally::Tally;
+
+/// See the module.
+pub(super) struct Books {
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    in_work: InWork,
+    drift_log: DriftLog,
+    last_error: String,
+    pub(super) conditions: Vec<String>,
+}
+
+/// What was taken in and is not programmed yet.
+#[derive(Debug, Default)]
+struct InWork {
+    services: usize,
+    slices: usize,
+    causes: BTreeMap<ObjectName, Cause>,
+}
+
+impl Books {
+    pub(super) fn new(health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            health,
+            metrics,
+            in_work: InWork::default(),
+            drift_log: DriftLog::default(),
+            last_error: String::new(),
+            conditions: Vec::new(),
+        }
+    }
+
+    /// Changes of so many services and slices were taken in, of which the oldest came in at `oldest`.
+    pub(super) fn took_in(
+        &mut self,
+        (services, slices): (usize, usize),
+        causes: BTreeMap<ObjectName, Cause>,
+        oldest: Instant,
+    ) {
+        for (slice, cause) in causes {
+            self.in_work.causes.entry(slice).or_insert(cause);
+        }
+        self.health.took_changes(oldest);
+        self.in_work.services += services;
+        self.in_work.slices += slices;
+    }
+
+    pub(super) fn node_is_being_deleted(&self, being_deleted: bool) {
+        self.health.set_node_being_deleted(being_deleted);
+    }
+
+    pub(super) fn planned(&self, change: &PlanChange, mark_bit: u8) {
+        self.metrics.objects.count_change(change);
+        self.metrics.ipvs_services.follow(change, mark_bit);
+    }
+
+    /// A sync went well; `waiting` are the services and slices that came in meanwhile.
+    pub(super) fn synced(
+        &mut self,
+        kind: SyncKind,
+        took: Duration,
+        report: &SyncReport,
+        waiting: (usize, usize),
+    ) {
+        let done = std::mem::take(&mut self.in_work);
+        let now = Timestamp::now();
+        for cause in done.causes.into_values() {
+            let metrics = &self.metrics.network_programming;
+            metrics.programmed(cause.family, cause.at, now);
+        }
+        tracing::info!(
+            ?kind,
+            services = done.services,
+            slices = done.slices,
+            transactions = report.transactions,
+            bytes = report.bytes_written,
+            set_entries = report.set_entries,
+            milliseconds = took.as_secs_f64() * 1e3,
+            "synced"
+        );
+        if !self.last_error.is_empty() {
+            tracing::info!("the kernel holds what is planned again");
+        }
+        self.last_error.clear();
+        self.health.synced();
+        self.metrics.sync.synced(kind, took);
+        self.metrics.sync.set_pending(waiting);
+    }
+
+    /// What the plane holds after something was written to it.
+    pub(super) fn wrote(&self, report: &SyncReport, plane: &Plane) {
+        self.metrics.kernel.wrote(report, plane.programmed());
+    }
+
+    /// Which mode serves, and whether connections of another are left.
+    pub(super) fn serves(&self, plane: &Plane) {
+        if let Some(mode) = plane.mode() {
+            self.health.set_mode(mode);
+            let draining = mode == ActiveMode::IPTables && plane.uses_ipvs();
+            self.metrics.mode.set(mode, draining);
+        }
+    }
+
+    /// What is done otherwise than the settings ask; what is new of it is logged.
+    pub(super) fn tell_conditions(
+        &mut self,
+        conditions: Vec<String>,
+        refused_mode: Option<ActiveMode>,
+    ) {
+        for condition in conditions.iter().filter(|c| !self.conditions.contains(c)) {
+            tracing::warn!(condition, "the settings need attention");
+        }
+        self.metrics.objects.set_conditions(conditions.len());
+        self.metrics.mode.set_refused(refused_mode);
+        self.conditions = conditions;
+    }
+
+    pub(super) fn failed(&mut self, kind: SyncKind, error: &PlaneError) {
+        let words = with_causes(error);
+        if self.last_error == words {
+            tracing::debug!(error = words, "still failing");
+        } else {
+            tracing::error!(
+                error = words,
+                "the kernel could not be programmed; trying again"
+            );
+        }
+        self.metrics.sync.failed(category(error));
+        if let Some(ipv6) = refused_restore(error) {
+            self.metrics.sync.restore_failed(kind, ipv6);
+        }
+        self.health.troubled(Trouble::SyncFailed(words.clone()));
+        self.last_error = words;
+    }
+
+    pub(super) fn sysctls_failing(&self, failing: usize) {
+        self.metrics.kernel.set_sysctls_not_in_force(failing);
+    }
+
+    pub(super) fn count_check(&self) {
+        self.metrics.kernel.count_check();
+    }
+
+    pub(super) fn count_verification(&self) {
+        self.metrics.kernel.count_verification();
+    }
+
+    pub(super) fn drifted(&mut self, drift: &[Drift]) {
+        self.metrics.kernel.drifted(drift);
+        self.drift_log.found(drift);
+        let words = DriftLog::summary(drift);
+        self.health.troubled(Trouble::Drifted(words));
+    }
+
+    pub(super) fn repaired(&mut self, drift: &[Drift]) {
+        self.metrics.kernel.repaired(drift);
+        self.drift_log.repaired();
+    }
+
+    pub(super) fn add(&self, tally: &Tally) {
+        self.metrics.tally.add(tally);
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_words = inner.to_string();
+        if !words.ends_with(&inner_words) {
+            words = format!("{words}: {inner_words}");
+        }
+        cause = inner.source();
+    }
+    words
+}

@@ -1,0 +1,119 @@
+//! The one thread that owns the data plane: plans what changed, programs it, looks after it.
+
+mod books;
+mod look;
+mod program;
+mod schedule;
+mod take_in;
+#[cfg(test)]
+mod tests;
+mod tuning;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sluice_kernel::iptables::Variant;
+use tokio::sync::watch;
+
+use self::books::Books;
+use self::schedule::{Pending, Schedule, Work};
+use self::tuning::Tuning;
+use super::clock::Clock;
+use super::desired::Desired;
+use super::inbox::Inbox;
+use super::ipvs_host::IpvsHost;
+use super::plane::Plane;
+use super::rule_notices::RuleNotices;
+use super::tunables::Tunables;
+use crate::health::{Health, HealthCheckTable};
+use crate::metrics::Metrics;
+
+/// What the loop shares with the rest of the agent.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where changes come in.
+    pub inbox: Arc<Inbox>,
+    /// Where health is told.
+    pub health: Arc<Health>,
+    /// Where things are counted.
+    pub metrics: Arc<Metrics>,
+    /// What tells our own writes from those of others.
+    pub notices: Arc<RuleNotices>,
+    /// Where the wanted health-check servers are told.
+    pub health_checks: watch::Sender<HealthCheckTable>,
+}
+
+/// The loop's state.
+pub struct SyncLoop {
+    inbox: Arc<Inbox>,
+    notices: Arc<RuleNotices>,
+    health_checks: watch::Sender<HealthCheckTable>,
+    clock: Box<dyn Clock>,
+    schedule: Schedule,
+    desired: Desired,
+    plane: Plane,
+    tuning: Tuning,
+    books: Books,
+}
+
+impl SyncLoop {
+    /// A loop that has not programmed anything yet.
+    pub fn new(
+        shared: Shared,
+        clock: Box<dyn Clock>,
+        plane: Plane,
+        tunables: Tunables,
+        ipvs_host: IpvsHost,
+    ) -> Self {
+        let desired = Desired::default();
+        Self {
+            inbox: shared.inbox,
+            notices: shared.notices,
+            health_checks: shared.health_checks,
+            schedule: Schedule::new(clock.now(), desired.settings()),
+            clock,
+            desired,
+            plane,
+            tuning: Tuning::new(tunables, ipvs_host),
+            books: Books::new(shared.health, shared.metrics),
+        }
+    }
+
+    /// Works until the process ends.
+    pub fn run(mut self) -> ! {
+        loop {
+            let seen = self.inbox.news();
+            if let Some(wake) = self.step() {
+                self.inbox.wait(seen, wake);
+            }
+        }
+    }
+
+    /// Does what is due first; where nothing is, tells until when to wait for news.
+    fn step(&mut self) -> Option<Instant> {
+        let now = self.clock.now();
+        let (due, work) = self.schedule.next(now, self.pending());
+        if due > now {
+            return Some(due);
+        }
+        match work {
+            Work::Reconcile => self.reconcile(),
+            Work::Apply => self.apply(),
+            Work::Check => self.check(),
+            Work::Verify => self.verify(),
+        }
+        self.books.add(&self.plane.tally());
+        None
+    }
+
+    fn pending(&self) -> Pending {
+        Pending {
+            is_listed: self.inbox.is_listed(),
+            oldest_change: self.inbox.oldest_change(),
+            // The legacy variant's rules give no notice: these are of other rules.
+            is_ruleset_changed: self.inbox.is_ruleset_changed()
+                && self.plane.variant() == Some(Variant::Nft),
+            is_binding_lost: self.inbox.is_binding_lost() && self.plane.uses_ipvs(),
+        }
+    }
+}

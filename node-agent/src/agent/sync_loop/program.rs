@@ -1,0 +1,123 @@
+//! Programs the kernel: all of the plan, or what changed of it.
+
+use std::time::Instant;
+
+use sluice_crds::v1alpha1::ActiveMode;
+
+use super::SyncLoop;
+use crate::agent::health_check_table;
+use crate::agent::plane::PlaneError;
+use crate::data_plane::SyncReport;
+use crate::metrics::SyncKind;
+
+impl SyncLoop {
+    pub(super) fn reconcile(&mut self) {
+        self.take_in();
+        self.program_all();
+    }
+
+    pub(super) fn apply(&mut self) {
+        let change = self.take_in();
+        if self.plane.is_to_change() {
+            self.program_all();
+            return;
+        }
+        if self.tuning.is_due() {
+            self.release_sysctls();
+        }
+        let start = self.clock.now();
+        let outcome = if change.is_empty() {
+            Ok(SyncReport::default())
+        } else {
+            let (plane, plan) = (&mut self.plane, self.desired.plan());
+            self.notices.during(|| plane.apply(plan, &change))
+        };
+        if self.ended(SyncKind::Partial, start, outcome) {
+            self.health_checks
+                .send_if_modified(|table| health_check_table::follow(table, &change));
+        }
+    }
+
+    pub(super) fn program_all(&mut self) {
+        self.make_ready();
+        self.release_sysctls();
+        self.inbox.forget_ruleset_change();
+        let start = self.clock.now();
+        let (plane, plan) = (&mut self.plane, self.desired.plan());
+        let outcome = self.notices.during(|| plane.reconcile(plan));
+        if self.ended(SyncKind::Full, start, outcome) {
+            // Whether IPVS has anything of ours is known by now.
+            self.release_sysctls();
+            let plan = self.desired.plan();
+            self.health_checks
+                .send_if_modified(|table| health_check_table::replace(table, plan));
+            self.schedule.programmed_all(self.clock.now());
+        }
+    }
+
+    fn make_ready(&mut self) {
+        if self.plane.mode_to_be() != ActiveMode::IPVS {
+            return;
+        }
+        let settings = self.desired.settings();
+        if let Err(reason) = self.tuning.make_ready_for_ipvs(settings) {
+            self.plane.refuse(ActiveMode::IPVS, reason);
+        }
+    }
+
+    pub(super) fn release_sysctls(&mut self) {
+        let settings = self.desired.settings();
+        self.tuning.release(settings, self.plane.may_use_ipvs());
+    }
+
+    pub(super) fn tune_if_due(&mut self) {
+        if self.tuning.is_due() {
+            let settings = self.desired.settings();
+            let failing = self.tuning.apply(settings, self.plane.uses_ipvs());
+            self.books.sysctls_failing(failing);
+        }
+    }
+
+    /// Books the end of a sync; true when it went well.
+    fn ended(
+        &mut self,
+        kind: SyncKind,
+        start: Instant,
+        outcome: Result<SyncReport, PlaneError>,
+    ) -> bool {
+        let end = self.clock.now();
+        let took = end.saturating_duration_since(start);
+        self.schedule.synced(end, took);
+        match outcome {
+            Ok(report) => {
+                self.schedule.succeeded();
+                self.tell_conditions();
+                let waiting = self.inbox.waiting();
+                self.books.synced(kind, took, &report, waiting);
+                self.books.serves(&self.plane);
+                self.books.wrote(&report, &self.plane);
+                self.tune_if_due();
+                true
+            }
+            Err(error) => {
+                self.failed(kind, &error);
+                false
+            }
+        }
+    }
+
+    pub(super) fn failed(&mut self, kind: SyncKind, error: &PlaneError) {
+        self.schedule.failed(self.clock.now());
+        self.books.failed(kind, error);
+    }
+
+    fn tell_conditions(&mut self) {
+        let settings = self.desired.settings();
+        let mut conditions = self.desired.conditions();
+        conditions.extend(self.plane.conditions());
+        let of_node = self.tuning.conditions(settings, self.plane.uses_ipvs());
+        conditions.extend(of_node);
+        self.books
+            .tell_conditions(conditions, self.plane.refused_mode());
+    }
+}

@@ -1,0 +1,220 @@
+//! What is due next, and when. Pure: every call is told the time.
+
+use std::time::{Duration, Instant};
+
+use crate::agent::pacing::{Backoff, Pacer};
+use crate::settings::NodeSettings;
+
+/// Between two looks at the counts.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// After a comparison that a notice caused, rest so many times as long as it took.
+const NOTICE_REST: u32 = 10;
+/// A wait with nothing to do; news ends it.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What the loop does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    Reconcile,
+    Apply,
+    Check,
+    Verify,
+}
+
+/// What has come in and asks for work.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pending {
+    /// Everything has been listed once.
+    pub(super) is_listed: bool,
+    /// When the oldest change came in.
+    pub(super) oldest_change: Option<Instant>,
+    /// Somebody else changed rules.
+    pub(super) is_ruleset_changed: bool,
+    /// Bindings of service addresses may be gone.
+    pub(super) is_binding_lost: bool,
+}
+
+/// When each kind of work is due.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    pacer: Pacer,
+    backoff: Backoff,
+    full_interval: Duration,
+    /// Nothing was programmed yet.
+    fresh: bool,
+    next_check: Instant,
+    next_verification: Instant,
+    /// Notices of foreign changes are not followed before, lest a busy neighbour keeps us comparing all the time.
+    next_notice: Instant,
+}
+
+impl Schedule {
+    /// Of a loop that has not programmed anything yet.
+    pub(super) fn new(now: Instant, settings: &NodeSettings) -> Self {
+        Self {
+            pacer: Pacer::new(settings.min_sync_interval),
+            backoff: Backoff::default(),
+            full_interval: settings.full_sync_interval,
+            fresh: true,
+            next_check: now,
+            next_verification: now,
+            next_notice: now,
+        }
+    }
+
+    /// The settings changed.
+    pub(super) fn follow(&mut self, settings: &NodeSettings, now: Instant) {
+        self.pacer.set_min_interval(settings.min_sync_interval);
+        self.full_interval = settings.full_sync_interval;
+        self.next_verification = self.next_verification.min(now + self.full_interval);
+    }
+
+    /// What to do first, and when.
+    pub(super) fn next(&self, now: Instant, pending: Pending) -> (Instant, Work) {
+        if !pending.is_listed {
+            return (now + IDLE, Work::Reconcile);
+        }
+        // After an error the kernel's state is not known: nothing is built on it before a reconcile went well.
+        if let Some(retry) = self.backoff.retry_at() {
+            return (retry, Work::Reconcile);
+        }
+        if self.fresh {
+            return (now, Work::Reconcile);
+        }
+        let change = pending.oldest_change.map(|oldest| self.pacer.start(oldest));
+        let notice = |given: bool| given.then_some(self.next_notice);
+        [
+            (change, Work::Apply),
+            (notice(pending.is_ruleset_changed), Work::Verify),
+            (notice(pending.is_binding_lost), Work::Check),
+            (Some(self.next_check), Work::Check),
+            (Some(self.next_verification), Work::Verify),
+        ]
+        .into_iter()
+        .filter_map(|(due, work)| Some((due?, work)))
+        .min_by_key(|(due, _)| *due)
+        .unwrap_or((now + IDLE, Work::Check))
+    }
+
+    /// A sync ended, well or not.
+    pub(super) fn synced(&mut self, end: Instant, took: Duration) {
+        self.pacer.ended(end, took);
+    }
+
+    /// The kernel holds what was last programmed.
+    pub(super) fn succeeded(&mut self) {
+        self.backoff.succeeded();
+    }
+
+    /// Programming or a look failed.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.backoff.failed(now);
+    }
+
+    /// The last attempt failed, and is to be made again.
+    pub(super) fn is_to_retry(&self) -> bool {
+        self.backoff.retry_at().is_some()
+    }
+
+    /// All was programmed, so there is nothing to look for at once.
+    pub(super) fn programmed_all(&mut self, now: Instant) {
+        self.fresh = false;
+        self.next_check = now + CHECK_INTERVAL;
+        self.next_verification = now + self.full_interval;
+    }
+
+    /// The counts were looked at.
+    pub(super) fn checked(&mut self, start: Instant, end: Instant) {
+        let took = end.saturating_duration_since(start);
+        let rest = (took * NOTICE_REST).max(self.pacer.min_interval());
+        self.next_check = end + CHECK_INTERVAL;
+        self.next_notice = self.next_notice.max(end + rest);
+    }
+
+    /// Everything was compared, the counts included.
+    pub(super) fn verified(&mut self, start: Instant, end: Instant) {
+        self.checked(start, end);
+        self.next_verification = end + self.full_interval;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::NodeNetworks;
+    use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+
+    const LISTED: Pending = Pending {
+        is_listed: true,
+        oldest_change: None,
+        is_ruleset_changed: false,
+        is_binding_lost: false,
+    };
+
+    fn settings() -> NodeSettings {
+        NodeSettings::resolve(&ServiceProxyPolicySpec::default(), NodeNetworks::default())
+    }
+
+    fn at_rest(now: Instant) -> Schedule {
+        let mut schedule = Schedule::new(now, &settings());
+        schedule.programmed_all(now);
+        schedule
+    }
+
+    #[test]
+    fn nothing_is_due_before_everything_was_listed_and_then_all_is() {
+        let now = Instant::now();
+        let schedule = Schedule::new(now, &settings());
+        assert_eq!(schedule.next(now, Pending::default()).0, now + IDLE);
+        assert_eq!(schedule.next(now, LISTED), (now, Work::Reconcile));
+    }
+
+    #[test]
+    fn after_a_failure_nothing_comes_before_the_retry() {
+        let now = Instant::now();
+        let mut schedule = at_rest(now);
+        let changed = Pending {
+            oldest_change: Some(now),
+            is_ruleset_changed: true,
+            ..LISTED
+        };
+        schedule.failed(now);
+        let (retry, work) = schedule.next(now, changed);
+        assert_eq!(work, Work::Reconcile);
+        assert!(retry > now && schedule.is_to_retry());
+        schedule.succeeded();
+        assert_ne!(schedule.next(now, changed).1, Work::Reconcile);
+    }
+
+    #[test]
+    fn a_notice_waits_ten_times_as_long_as_the_last_look_took() {
+        let now = Instant::now();
+        let mut schedule = at_rest(now);
+        let noticed = Pending {
+            is_ruleset_changed: true,
+            ..LISTED
+        };
+        assert_eq!(schedule.next(now, noticed), (now, Work::Verify));
+        let end = now + Duration::from_millis(200);
+        schedule.checked(now, end);
+        let due = end + Duration::from_secs(2);
+        assert_eq!(schedule.next(end, noticed), (due, Work::Verify));
+        assert_eq!(
+            schedule.next(end, LISTED),
+            (end + CHECK_INTERVAL, Work::Check)
+        );
+    }
+
+    #[test]
+    fn a_shorter_full_interval_counts_from_now_on() {
+        let now = Instant::now();
+        let mut schedule = at_rest(now);
+        let shorter = NodeSettings {
+            full_sync_interval: Duration::from_secs(3),
+            ..settings()
+        };
+        schedule.follow(&shorter, now);
+        let due = now + Duration::from_secs(3);
+        assert_eq!(schedule.next(now, LISTED), (due, Work::Verify));
+    }
+}
