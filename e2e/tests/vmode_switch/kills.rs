@@ -1,7 +1,7 @@
 //! The agent is killed in the middle of a switch, and another one starts, which may want either mode.
 
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sluice_crds::v1alpha1::{ActiveMode, VipBinding};
 use sluice_kernel::iptables::Variant;
@@ -41,14 +41,22 @@ fn killed_while_it_switches(binding: VipBinding, variant: Variant) {
     let kept = Loads::kept(&node.lab, 1, EXCHANGES);
     let senders = Loads::senders(&node.lab, 1, EXCHANGES);
     let new = Loads::new_connections(&node.lab, 2);
+    let begun = Instant::now();
     let mut wanted = 0;
     for kill in 0..KILLS {
         node.want(wish(modes[(kill + 1) % 2]));
         sleep(Duration::from_millis(next(&mut seed, WITHIN_MILLISECONDS)));
         node.agent.kill().unwrap();
+        let killed = begun.elapsed();
         wanted = usize::try_from(next(&mut seed, 2)).unwrap();
         node.want(wish(modes[wanted]));
         node.start();
+        eprintln!(
+            "  killed after {:.1} s, on its way to {}; {} wanted then",
+            killed.as_secs_f64(),
+            modes[(kill + 1) % 2],
+            modes[wanted]
+        );
         if kill % 3 == 2 {
             node.wait_for(modes[wanted]);
         }

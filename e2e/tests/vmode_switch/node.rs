@@ -147,10 +147,19 @@ pub(crate) struct Node {
 impl Node {
     /// A lab behind a firewall that lets nothing in or through by itself, and an agent that has begun to serve.
     pub(crate) fn up(wish: Wish) -> Self {
+        Self::up_in(|lab| firewall(lab, wish.variant), wish)
+    }
+
+    /// The same without a firewall: what one made with the one variant drops, rules of the other cannot let in.
+    pub(crate) fn up_without_firewall(wish: Wish) -> Self {
+        Self::up_in(|_| {}, wish)
+    }
+
+    fn up_in(surroundings: impl FnOnce(&Lab), wish: Wish) -> Self {
         // The bridge of a lab needs one. What the agent needs it would load itself.
         load_modules();
         let lab = Lab::up().unwrap();
-        firewall(&lab, wish.variant);
+        surroundings(&lab);
         let mut agent = AgentProcess::new(Path::new(AGENT), NODE_NAME).unwrap();
         agent.set_environment("RUST_LOG", "info");
         agent.write("node.yaml", NODE_MANIFEST).unwrap();

@@ -20,7 +20,7 @@ fn a_change_of_the_iptables_variant_under_ipvs_loses_nothing() {
         variant,
         drain_seconds: None,
     };
-    let node = Node::up(wish(Variant::Nft));
+    let node = Node::up_without_firewall(wish(Variant::Nft));
     let kept = Loads::kept(&node.lab, 1, EXCHANGES);
     let senders = Loads::senders(&node.lab, 1, EXCHANGES);
     let new = Loads::new_connections(&node.lab, 2);
