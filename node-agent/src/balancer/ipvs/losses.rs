@@ -1,7 +1,7 @@
 //! What of ours somebody deleted: virtual servers, found without a plan, and the ledger itself.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sluice_kernel::ipvs::VirtualServer;
 
@@ -13,6 +13,8 @@ use crate::data_plane::{DataPlaneError, Drift};
 
 /// After a listing of everything, rest so many times as long as it took: a thousandth of a core goes into it.
 const REST: u32 = 1000;
+/// But no longer than this.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 
 impl IpvsBalancer {
     /// What is in the kernel no longer. Listing takes a while where there is much, so it is not done at every look.
@@ -24,7 +26,7 @@ impl IpvsBalancer {
         let mut drifts = self.vips.lost()?;
         drifts.extend(self.lost_servers()?);
         let end = Instant::now();
-        self.next_listing = Some(end + (end - start) * REST);
+        self.next_listing = Some(end + ((end - start) * REST).min(LONGEST_REST));
         Ok(drifts)
     }
 
