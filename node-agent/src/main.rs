@@ -12,6 +12,9 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
+    // A kernel that makes huge pages wherever they fit would give each thread's stack 2 MB. One that cannot be told so makes none, or the
+    // agent is larger than it need be.
+    let _ = nix::sys::prctl::set_thp_disable(true);
     match run() {
         Ok(code) => code,
         Err(error) => {

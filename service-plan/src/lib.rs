@@ -15,4 +15,5 @@ pub mod model;
 pub mod node_ports;
 pub mod packet;
 pub mod plan;
+mod service_plans;
 pub mod trace;

@@ -1,6 +1,5 @@
 //! What a data plane is told: frontends, pools, verdicts. The same for every data plane.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,6 +7,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::model::{Family, NodeFacts, ObjectName, Protocol, Settings};
+
+pub use crate::service_plans::ServicePlans;
 
 /// The plan of a whole node.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +18,21 @@ pub struct Plan {
     /// Settings the plan was made with.
     pub settings: Arc<Settings>,
     /// Plans of the services that are proxied; one with neither a frontend nor a lost claim is absent.
-    pub services: BTreeMap<ObjectName, Arc<ServicePlan>>,
+    pub services: ServicePlans,
+}
+
+impl Plan {
+    /// Makes a copy what `plan` is, from which it differs by this change.
+    pub fn follow(&mut self, plan: &Self, change: &PlanChange) {
+        self.node.clone_from(&plan.node);
+        self.settings.clone_from(&plan.settings);
+        for service in &change.services {
+            match plan.services.get(&service.name) {
+                Some(present) => self.services.insert(Arc::clone(present)),
+                None => self.services.remove(&service.name),
+            };
+        }
+    }
 }
 
 /// The plan of one service on this node, both families.

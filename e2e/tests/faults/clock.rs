@@ -53,7 +53,7 @@ fn only_reports_read_the_clock_that_can_be_set() {
         "health/state.rs",
         // How long ago an endpoint changed, by the clock of whoever wrote it down.
         "agent/intake.rs",
-        "agent/sync_loop.rs",
+        "agent/sync_loop/books.rs",
         "metrics/mod.rs",
         "metrics/sync.rs",
         "metrics/process.rs",

@@ -8,8 +8,8 @@ use crate::health::HealthCheckTable;
 pub(super) fn replace(table: &mut HealthCheckTable, plan: &Plan) -> bool {
     let wanted: HealthCheckTable = plan
         .services
-        .iter()
-        .filter_map(|(name, service)| Some((name.clone(), service.health_check?)))
+        .values()
+        .filter_map(|service| Some((service.name.clone(), service.health_check?)))
         .collect();
     let differs = *table != wanted;
     *table = wanted;

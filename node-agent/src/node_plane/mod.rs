@@ -1,6 +1,6 @@
 //! The data plane of a node: one glue, the balancer in use, and one that still keeps old connections after a switch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -190,19 +190,7 @@ impl NodePlane {
     fn remember(&mut self, plan: &Plan, scope: Scope<'_>) {
         match scope {
             Scope::All => self.plan = plan.clone(),
-            Scope::Change(change) => {
-                self.plan.node.clone_from(&plan.node);
-                self.plan.settings.clone_from(&plan.settings);
-                for service in &change.services {
-                    match &service.after {
-                        Some(after) => self
-                            .plan
-                            .services
-                            .insert(service.name.clone(), after.clone()),
-                        None => self.plan.services.remove(&service.name),
-                    };
-                }
-            }
+            Scope::Change(change) => self.plan.follow(plan, change),
         }
     }
 
@@ -309,10 +297,7 @@ impl DataPlane for NodePlane {
         let mut errors = self.iptables.remove();
         errors.extend(self.glue.remove());
         errors.extend(self.remove_ipvs());
-        self.plan = Plan {
-            services: BTreeMap::new(),
-            ..Plan::default()
-        };
+        self.plan = Plan::default();
         errors
     }
 }

@@ -8,7 +8,7 @@ mod labels;
 mod objects;
 mod service;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use self::claims::Claims;
@@ -16,7 +16,7 @@ use self::frontends::{cluster_ip_masquerade, is_proxied, request};
 use self::objects::{Objects, Spec};
 use self::service::ServiceScope;
 use crate::model::{EndpointSlice, NodeFacts, ObjectName, Service, Settings};
-use crate::plan::{Plan, PlanChange, ServiceChange};
+use crate::plan::{Plan, PlanChange, ServiceChange, ServicePlans};
 
 /// The objects of the cluster, and the plan made of them.
 ///
@@ -41,7 +41,7 @@ impl Catalog {
             plan: Plan {
                 node: node.clone(),
                 settings: settings.clone(),
-                services: BTreeMap::new(),
+                services: ServicePlans::new(),
             },
             node,
             settings,
@@ -158,7 +158,7 @@ impl Catalog {
         }
         let after = after.map(Arc::new);
         let before = match &after {
-            Some(after) => self.plan.services.insert(after.name.clone(), after.clone()),
+            Some(after) => self.plan.services.insert(after.clone()),
             None => self.plan.services.remove(&name),
         };
         Some(ServiceChange {

@@ -1,6 +1,5 @@
 //! Whatever the way to a state, its plan is the same; and what is told is what happened.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -9,7 +8,7 @@ use sluice_service_plan::model::{
     EndpointSlice, EndpointWeight, Hints, LocalDetector, NodeFacts, ObjectName, Service, Settings,
     SliceEndpoint,
 };
-use sluice_service_plan::plan::ServicePlan;
+use sluice_service_plan::plan::ServicePlans;
 
 use crate::objects::{
     addresses, ips, load_balancer, local, name, nets, node, plan_of, remote, service, slice,
@@ -73,12 +72,12 @@ fn tell(event: Event, world: &mut World, catalog: &mut Catalog) {
 fn check(
     catalog: &mut Catalog,
     world: &World,
-    mirror: &mut BTreeMap<ObjectName, Arc<ServicePlan>>,
+    mirror: &mut ServicePlans,
 ) -> Result<(), TestCaseError> {
     for change in catalog.take_changes().services {
         prop_assert_ne!(&change.before, &change.after);
         let before = match change.after {
-            Some(after) => mirror.insert(change.name, after),
+            Some(after) => mirror.insert(after),
             None => mirror.remove(&change.name),
         };
         prop_assert_eq!(before, change.before);
@@ -86,7 +85,7 @@ fn check(
     let plan = catalog.plan();
     prop_assert_eq!(&*plan.node, &world.node);
     prop_assert_eq!(&*plan.settings, &world.settings);
-    prop_assert_eq!(&plan.services, mirror);
+    prop_assert_eq!(&plan.services, &*mirror);
     let scratch = world.catalog();
     prop_assert_eq!(&plan.services, &scratch.plan().services);
     Ok(())

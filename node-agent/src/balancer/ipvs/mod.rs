@@ -10,7 +10,7 @@ use sluice_kernel::address_set::{AddressSets, Entry};
 use sluice_kernel::ipvs::{Change, Ipvs, ListedDestination};
 use sluice_kernel::links::{Links, RouteNotice};
 use sluice_service_plan::model::{Family, IpvsSettings};
-use sluice_service_plan::plan::{Plan, PlanChange};
+use sluice_service_plan::plan::Plan;
 
 use super::{Balancer, Drained, Scope};
 use crate::data_plane::{DataPlaneError, Drift, SyncReport};
@@ -117,7 +117,7 @@ impl Balancer for IpvsBalancer {
                 if !program::differs_everywhere(&former, plan) =>
             {
                 let report = self.program_change(&former, plan, change)?;
-                take_over(&mut former, plan, change);
+                former.follow(plan, change);
                 (report, former)
             }
             (_, former) => {
@@ -256,23 +256,6 @@ impl Balancer for IpvsBalancer {
         self.plan = None;
         self.retired = None;
         errors
-    }
-}
-
-/// Makes the former plan the present one.
-fn take_over(former: &mut Plan, plan: &Plan, change: &PlanChange) {
-    former.node.clone_from(&plan.node);
-    former.settings.clone_from(&plan.settings);
-    for service in &change.services {
-        match plan.services.get(&service.name) {
-            Some(present) => {
-                let name = service.name.clone();
-                former.services.insert(name, present.clone());
-            }
-            None => {
-                former.services.remove(&service.name);
-            }
-        }
     }
 }
 

@@ -265,7 +265,7 @@ fn marked_ports<'a>(
 
 /// The plans of these services, as far as there are any.
 fn of<'a>(plan: &'a Plan, names: &BTreeSet<&ObjectName>) -> impl Iterator<Item = &'a ServicePlan> {
-    let plans = names.iter().filter_map(|name| plan.services.get(*name));
+    let plans = names.iter().filter_map(|name| plan.services.get(name));
     plans.map(AsRef::as_ref).collect::<Vec<_>>().into_iter()
 }
 
