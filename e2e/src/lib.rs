@@ -5,6 +5,7 @@
 
 pub mod agent_process;
 pub mod bench;
+pub mod cache;
 pub mod changes;
 pub mod demo;
 pub mod lab;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
+use sluice_e2e::cache;
 use sluice_e2e::vm::{self, DEFAULT_KERNEL, End, Guest, Kernel, Report, Share, VmError};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -122,7 +123,7 @@ fn main() -> ExitCode {
 fn act(arguments: Arguments) -> anyhow::Result<u8> {
     let cache = match arguments.cache {
         Some(cache) => cache,
-        None => default_cache()?,
+        None => cache::directory("vm").context("no home directory: say where with --cache")?,
     };
     let cache = std::path::absolute(cache)?;
     match arguments.action {
@@ -143,14 +144,6 @@ fn act(arguments: Arguments) -> anyhow::Result<u8> {
             Ok(0)
         }
     }
-}
-
-fn default_cache() -> anyhow::Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .context("no home directory: say where with --cache")?;
-    Ok(cache.join("sluice/vm"))
 }
 
 async fn run_or_interrupted(

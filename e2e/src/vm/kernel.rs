@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::error::{VmError, failed};
 use super::packages::{self, output};
+use crate::cache;
 
 /// The kernel of Debian. The one for clouds lacks SCTP and NETEM.
 pub const DEFAULT_KERNEL: &str = "linux-image-amd64";
@@ -105,12 +106,8 @@ impl Kernel {
     }
 }
 
-/// One process at a time makes a kernel.
 fn lock(cache: &Path) -> Result<File, VmError> {
-    std::fs::create_dir_all(cache).map_err(failed(format!("make {}", cache.display())))?;
-    let path = cache.join("lock");
-    let file = File::create(&path).and_then(|file| file.lock().map(|()| file));
-    file.map_err(failed(format!("lock {}", path.display())))
+    cache::lock(cache).map_err(failed(format!("lock {}", cache.display())))
 }
 
 fn lacks(name: &str, lacks: &str) -> VmError {
