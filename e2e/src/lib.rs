@@ -1,12 +1,14 @@
 //! Labs in which Sluice meets a real kernel, and the tables of what must happen there.
 //!
 //! [`lab`] makes a node, its pods and their neighbours out of network namespaces. [`packets`] is the table of what a
-//! Service must do to a packet, the same for every data plane.
+//! Service must do to a packet, the same for every data plane. [`control_plane`] is a real API server, and [`vm`] a
+//! machine with a kernel that has everything.
 
 pub mod agent_process;
 pub mod bench;
 pub mod cache;
 pub mod changes;
+pub mod control_plane;
 pub mod demo;
 pub mod lab;
 pub mod packets;
