@@ -18,7 +18,7 @@ demo: packages ## a node, pods and a client in namespaces: see it serve Services
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-demo --agent target/release/sluice-agent --manifests examples
 
 .PHONY: test
-test: packages test-unit test-kernel test-vm ## every suite
+test: packages test-unit test-kernel test-cluster test-vm ## every suite
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
@@ -30,7 +30,13 @@ test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 test-kernel: packages ## doors, data plane, agent and packet suite on the real kernel, in namespaces of their own (root)
 	$(CARGO) test --locked -p sluice-kernel --tests
 	$(CARGO) test --locked -p sluice-agent --tests
-	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!v]*' # vm_* is for test-vm
+	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!kv]*' # kube_* is for test-cluster, v* for test-vm
+
+# Processes on loopback ports: no root, so no sudo.
+.PHONY: test-cluster
+test-cluster: kube-packages ## suites with a real API server, built once from Go modules (minutes; no root)
+	env -u CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER -u CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER \
+		$(CARGO) test --locked -p sluice-e2e --test 'kube_*' -- --nocapture
 
 # Suites that need what the host's kernel may lack, as package/suite or package/suite/tests: each runs in a virtual machine of its own. The
 # long ones come first.
@@ -116,6 +122,10 @@ packages: ## install the programs that suites and demo need, where missing
 .PHONY: vm-packages
 vm-packages: ## and those that virtual machines need (45 MB)
 	@e2e/setup/packages vm
+
+.PHONY: kube-packages
+kube-packages: ## and Go, for the API server, where the distribution's is new enough
+	@e2e/setup/packages cluster
 
 .PHONY: clean
 clean: ## remove what was built
