@@ -107,6 +107,10 @@ lint: ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
+.PHONY: crds
+crds: ## write the definitions of the API group into the chart, from the types
+	$(CARGO) run --locked -p sluice-crds --example crd-yaml
+
 .PHONY: fmt
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -1,32 +1,39 @@
 //! Connection tracking tunables.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::Checker;
+use super::schema::{INT_MAX, not_zero};
 
 /// Connection tracking tunables of the node. An absent field leaves the kernel's value alone.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Conntrack {
-    /// Tracked connections per CPU core (`net.netfilter.nf_conntrack_max`).
+    /// Tracked connections per CPU core, 1 to 2147483647 (`net.netfilter.nf_conntrack_max`).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = INT_MAX), extend("x-kubernetes-validations" = not_zero(NO_LIMIT)))]
     pub max_per_core: Option<u32>,
-    /// Tracked connections that the node allows at least, however few its cores.
+    /// Tracked connections that the node allows at least, however few its cores, 1 to 2147483647.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = INT_MAX), extend("x-kubernetes-validations" = not_zero(NO_LIMIT)))]
     pub min: Option<u32>,
-    /// How long an established TCP connection may be silent, in seconds (`net.netfilter.nf_conntrack_tcp_timeout_established`).
+    /// How long an established TCP connection may be silent, in seconds, 1 to 2147483647 (`net.netfilter.nf_conntrack_tcp_timeout_established`).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = INT_MAX), extend("x-kubernetes-validations" = not_zero(NO_LIMIT)))]
     pub tcp_established_timeout_seconds: Option<u32>,
-    /// How long a TCP connection is kept that one side has closed, in seconds (`net.netfilter.nf_conntrack_tcp_timeout_close_wait`).
+    /// How long a TCP connection is kept that one side has closed, in seconds, 1 to 2147483647
+    /// (`net.netfilter.nf_conntrack_tcp_timeout_close_wait`).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = INT_MAX), extend("x-kubernetes-validations" = not_zero(NO_LIMIT)))]
     pub tcp_close_wait_timeout_seconds: Option<u32>,
     /// Take TCP packets outside the window as part of their connection and forward what is not (`net.netfilter.nf_conntrack_tcp_be_liberal`).
     /// Default: false, packets that belong to no connection are dropped.
     pub tcp_be_liberal: bool,
 }
 
-/// The kernel keeps connection counts and timeouts in an `int`.
-const INT_MAX: u32 = i32::MAX.cast_unsigned();
+/// Of any field.
+const NO_LIMIT: &str = "0 is no limit here: leave the field out to leave the kernel's value alone";
 
 impl Conntrack {
     pub(super) fn check(&self, c: &mut Checker) {
@@ -43,9 +50,7 @@ impl Conntrack {
             ),
         ] {
             c.field(name, |c| match value {
-                Some(0) => c.wrong(
-                    "0 is no limit here: leave the field out to leave the kernel's value alone",
-                ),
+                Some(0) => c.wrong(NO_LIMIT),
                 Some(value) => c.within(value, 1..=INT_MAX),
                 None => {}
             });

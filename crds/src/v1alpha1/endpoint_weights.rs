@@ -1,22 +1,32 @@
 //! Shares of endpoints.
 
+use kube::core::Rule;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::Checker;
+use super::schema::{names, rule, says};
 
 /// The weight of the endpoints in some zones, on some nodes. The first row that matches an endpoint counts; one that no row matches has weight 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EndpointWeight {
     /// Zones that the row matches, as the endpoint's slice says. Default: all.
     #[serde(default)]
+    #[schemars(schema_with = "names")]
     pub zones: Vec<String>,
     /// Nodes that the row matches, as the endpoint's slice says. Default: all.
     #[serde(default)]
+    #[schemars(schema_with = "names")]
     pub nodes: Vec<String>,
     /// Share of new connections relative to other endpoints of the same service, 1 to 65535.
+    #[schemars(range(min = 1, max = u16::MAX))]
     pub weight: u32,
 }
+
+/// Of a row before the last one.
+const NEVER_COUNT: &str =
+    "matches every endpoint, so the rows after it never count: make it the last one";
 
 impl EndpointWeight {
     pub(super) fn check(&self, c: &mut Checker) {
@@ -30,13 +40,27 @@ impl EndpointWeight {
         self.zones.is_empty() && self.nodes.is_empty()
     }
 
+    /// Rules for the list.
+    pub(super) fn list_rules() -> [Rule; 1] {
+        let all = |row: &str| format!("{row}.zones.size() + {row}.nodes.size() == 0");
+        [rule(
+            "",
+            &format!(
+                "self.size() < 2 || self.filter(row, {}).size() == ({} ? 1 : 0)",
+                all("row"),
+                all("self[self.size() - 1]")
+            ),
+            says(format_args!("a row without zones and nodes {NEVER_COUNT}")),
+        )]
+    }
+
     /// Rows after one that matches everything would never count.
     pub(super) fn check_order(rows: &[Self], c: &mut Checker) {
         c.catch_all_last(
             "endpointWeights",
             rows,
             Self::matches_all,
-            "without zones and nodes it matches every endpoint, so the rows after it never count: make it the last one",
+            &format!("without zones and nodes it {NEVER_COUNT}"),
         );
     }
 }

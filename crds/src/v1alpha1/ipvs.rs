@@ -2,17 +2,20 @@
 
 use std::ops::RangeInclusive;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cidr::{Cidr, check_networks};
+use super::cidr::{Cidr, check_networks, narrow_networks};
 use super::invalid::Checker;
+use super::schema::not_zero;
 
 /// Settings of IPVS, in use where the mode is IPVS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Ipvs {
     /// How IPVS chooses the endpoint of a new connection, by the kernel's name: rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh or twos.
     /// A change keeps connections. Default: rr.
+    #[schemars(extend("enum" = SCHEDULERS))]
     pub scheduler: String,
     /// How a node takes service addresses as its own, which IPVS needs. Default: `LocalRoute`.
     pub vip_binding: VipBinding,
@@ -26,6 +29,7 @@ pub struct Ipvs {
     pub strict_arp: bool,
     /// Service addresses in these networks are not served, and what others have there in IPVS is not touched. Default: none.
     #[serde(rename = "excludeCIDRs")]
+    #[schemars(schema_with = "narrow_networks")]
     pub exclude_cidrs: Vec<Cidr>,
     /// What becomes of a new connection from a client's port whose earlier connection is known still
     /// (`net.ipv4.vs.conn_reuse_mode`). Default: `Auto`.
@@ -33,11 +37,12 @@ pub struct Ipvs {
     /// The table of connections has 2 to the power of this many rows, 8 to 27; kernels before 6.5 get at most 20.
     /// It counts when the agent loads the kernel module `ip_vs`; where that is loaded or built in, the table stays as it is. Default: the kernel's, 12.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *TABLE_BITS.start(), max = *TABLE_BITS.end()))]
     pub connection_table_bits: Option<u32>,
 }
 
 /// How a node takes service addresses as its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum VipBinding {
     /// By a local route for each on the device `kube-ipvs0`, which has no address: quick to set up however many there are.
     #[default]
@@ -47,7 +52,7 @@ pub enum VipBinding {
 }
 
 /// What becomes of the connections of an endpoint that goes away.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct GracefulTermination {
     /// How long its TCP and SCTP connections may go on, in seconds, while it gets no new ones; 0 removes it at once. UDP ends at once always. Default: 900.
@@ -55,22 +60,25 @@ pub struct GracefulTermination {
 }
 
 /// Lifetimes of idle IPVS connections, 1 to 2147483 seconds. An absent field leaves the kernel's value alone.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct IpvsTimeouts {
-    /// Of TCP connections, in seconds. The kernel's value: 900.
+    /// Of TCP connections, in seconds, 1 to 2147483. The kernel's value: 900.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = *TIMEOUT_SECONDS.end()), extend("x-kubernetes-validations" = not_zero(NO_TIMEOUT)))]
     pub tcp_seconds: Option<u32>,
-    /// Of TCP connections that one side has closed, in seconds. The kernel's value: 120.
+    /// Of TCP connections that one side has closed, in seconds, 1 to 2147483. The kernel's value: 120.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = *TIMEOUT_SECONDS.end()), extend("x-kubernetes-validations" = not_zero(NO_TIMEOUT)))]
     pub tcp_fin_seconds: Option<u32>,
-    /// Of UDP flows, in seconds. The kernel's value: 300.
+    /// Of UDP flows, in seconds, 1 to 2147483. The kernel's value: 300.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = *TIMEOUT_SECONDS.end()), extend("x-kubernetes-validations" = not_zero(NO_TIMEOUT)))]
     pub udp_seconds: Option<u32>,
 }
 
 /// What becomes of a new connection from a client's port whose earlier connection is known still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum ConnectionReuse {
     /// `Reschedule` on kernels from 5.9 on, `Keep` on older ones.
     #[default]
@@ -105,7 +113,7 @@ impl Default for GracefulTermination {
 }
 
 /// The schedulers of the Linux kernel (`net/netfilter/ipvs/Kconfig`). Which of them a node has is the node's to say.
-const SCHEDULERS: [&str; 14] = [
+pub(super) const SCHEDULERS: [&str; 14] = [
     "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
 ];
 
@@ -114,6 +122,10 @@ const TABLE_BITS: RangeInclusive<u32> = 8..=27;
 
 /// The kernel counts timeouts in ticks, at most 1000 a second, in an `int`.
 const TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=i32::MAX.cast_unsigned() / 1000;
+
+/// Of any lifetime.
+const NO_TIMEOUT: &str =
+    "0 is no timeout here: leave the field out to leave the kernel's value alone";
 
 impl Ipvs {
     pub(super) fn check(&self, c: &mut Checker) {
@@ -136,9 +148,7 @@ impl IpvsTimeouts {
             ("udpSeconds", self.udp_seconds),
         ] {
             c.field(name, |c| match value {
-                Some(0) => c.wrong(
-                    "0 is no timeout here: leave the field out to leave the kernel's value alone",
-                ),
+                Some(0) => c.wrong(NO_TIMEOUT),
                 Some(value) => c.within(value, TIMEOUT_SECONDS),
                 None => {}
             });

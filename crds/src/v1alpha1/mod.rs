@@ -2,6 +2,7 @@
 
 mod cidr;
 mod conntrack;
+mod definitions;
 mod endpoint_weights;
 mod invalid;
 mod iptables;
@@ -9,7 +10,12 @@ mod ipvs;
 mod label_selector;
 mod mode;
 mod node_ports;
+mod node_service_proxy;
 mod policy;
+mod policy_status;
+mod resolved_settings;
+mod rollout;
+mod schema;
 mod service_overrides;
 mod source_nat;
 mod sync;
@@ -17,14 +23,21 @@ mod sysctls;
 
 pub use cidr::{Cidr, CidrError};
 pub use conntrack::Conntrack;
+pub use definitions::definitions;
 pub use endpoint_weights::EndpointWeight;
 pub use invalid::Invalid;
-pub use iptables::{Iptables, IptablesVariant};
+pub use iptables::{InstalledVariant, Iptables, IptablesVariant};
 pub use ipvs::{ConnectionReuse, GracefulTermination, Ipvs, IpvsTimeouts, VipBinding};
 pub use label_selector::{LabelOperator, LabelRequirement, LabelSelector};
 pub use mode::{ActiveMode, AutoMode, Mode, ModeRule, ModeSwitch};
 pub use node_ports::{NodePortAddress, NodePorts};
-pub use policy::ServiceProxyPolicySpec;
+pub use node_service_proxy::{
+    Capabilities, NodeServiceProxy, NodeServiceProxySpec, NodeServiceProxyStatus,
+};
+pub use policy::{ServiceProxyPolicy, ServiceProxyPolicySpec};
+pub use policy_status::{ModeCount, ServiceProxyPolicyStatus};
+pub use resolved_settings::ResolvedSettings;
+pub use rollout::{OnFailure, Rollout};
 pub use service_overrides::ServiceOverride;
 pub use source_nat::{
     BridgeInterface, ClusterCidr, DetectLocal, DetectLocalMode, InterfaceNamePrefix, PortRange,

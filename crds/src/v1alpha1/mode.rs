@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use kube::core::Rule;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::Checker;
+use super::schema::{rule, says_with};
 
 /// The data plane of the selected nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     /// By the number of services, as `auto` says, and by what the node can run.
     #[default]
@@ -19,12 +22,21 @@ pub enum Mode {
 }
 
 /// The data plane that a node runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ActiveMode {
     /// iptables rules pick endpoints.
     IPTables,
     /// The kernel's IPVS picks endpoints.
     IPVS,
+}
+
+impl From<ActiveMode> for Mode {
+    fn from(mode: ActiveMode) -> Self {
+        match mode {
+            ActiveMode::IPTables => Self::IPTables,
+            ActiveMode::IPVS => Self::IPVS,
+        }
+    }
 }
 
 impl fmt::Display for ActiveMode {
@@ -37,12 +49,13 @@ impl fmt::Display for ActiveMode {
 }
 
 /// What `mode: Auto` goes by. Between the two numbers a node stays in the mode it is in; one that starts there runs iptables rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = AutoMode::rules()))]
 pub struct AutoMode {
-    /// With more services than this a node runs IPVS, if it can. Default: 1000.
+    /// With more services than this, 0 or more, a node runs IPVS, if it can. Default: 1000.
     pub ipvs_above_services: u32,
-    /// With fewer services than this it runs iptables rules. Default: 800.
+    /// With fewer services than this, at most `ipvsAboveServices`, it runs iptables rules. Default: 800.
     pub iptables_below_services: u32,
 }
 
@@ -56,6 +69,17 @@ impl Default for AutoMode {
 }
 
 impl AutoMode {
+    fn rules() -> [Rule; 1] {
+        [rule(
+            ".iptablesBelowServices",
+            "self.iptablesBelowServices <= self.ipvsAboveServices",
+            says_with(
+                "%d is greater than ipvsAboveServices (%d), so both modes would be right in between: lower it, or raise the other",
+                &["self.iptablesBelowServices", "self.ipvsAboveServices"],
+            ),
+        )]
+    }
+
     pub(super) fn check(self, c: &mut Checker) {
         let (above, below) = (self.ipvs_above_services, self.iptables_below_services);
         if below > above {
@@ -111,7 +135,7 @@ impl ModeRule {
 }
 
 /// How the selected nodes go from one data plane to another.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ModeSwitch {
     /// How long connections made under the old data plane may go on, in seconds; 0 ends them at once. Default: absent, until the last one ends.

@@ -1,19 +1,25 @@
 //! Node ports.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use kube::core::Rule;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::cidr::{Cidr, CidrError};
+use super::cidr::{Cidr, CidrError, network_rules};
 use super::invalid::Checker;
+use super::schema::{network_list, rule, says};
 
 /// Where node ports are served.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = NodePorts::rules()))]
 pub struct NodePorts {
     /// Networks; the node's addresses inside them serve node ports. Or the one word `primary`: the node's `InternalIP`s.
     /// Default: all addresses of the node but loopback.
+    #[schemars(schema_with = "address_list")]
     pub addresses: Vec<NodePortAddress>,
     /// Serve node ports on 127.0.0.1 too. Packets for 127.0.0.0/8 that come from other hosts are dropped.
     /// IPVS cannot do it: `mode: IPVS` is refused with it, and `Auto` stays with iptables rules. Default: false.
@@ -65,19 +71,73 @@ impl fmt::Display for NodePortAddress {
     }
 }
 
+impl JsonSchema for NodePortAddress {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "NodePortAddress".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "maxLength": 63, "x-kubernetes-validations": network_rules(&["primary"])})
+    }
+}
+
+fn address_list(generator: &mut SchemaGenerator) -> Schema {
+    network_list::<NodePortAddress>(generator, [])
+}
+
+const PRIMARY_ALONE: &str = "primary stands alone: remove it or the networks";
+const LOOPBACK_V4: &str =
+    "loopback addresses serve node ports with localhost: true only: set it, or remove the network";
+const LOOPBACK_V6: &str = "node ports are not served on ::1: remove it";
+const LOCALHOST_NEEDS_V4: &str = "node ports on 127.0.0.1 need IPv4, and addresses has IPv6 networks only: add an IPv4 network, or set it to false";
+
 impl NodePorts {
+    fn rules() -> [Rule; 4] {
+        let loopback = |family: u8| {
+            format!(
+                "self.addresses.exists(a, isCIDR(a) && cidr(a).ip().isLoopback() && cidr(a).ip().family() == {family})"
+            )
+        };
+        [
+            rule(
+                ".addresses",
+                "self.addresses.size() < 2 || !('primary' in self.addresses)",
+                says(PRIMARY_ALONE),
+            ),
+            rule(
+                ".addresses",
+                &format!("self.localhost || !{}", loopback(4)),
+                says(LOOPBACK_V4),
+            ),
+            rule(
+                ".addresses",
+                &format!("!{}", loopback(6)),
+                says(LOOPBACK_V6),
+            ),
+            rule(
+                ".localhost",
+                "!self.localhost || self.addresses.size() == 0 || self.addresses.exists(a, !isCIDR(a) || cidr(a).ip().family() == 4)",
+                says(LOCALHOST_NEEDS_V4),
+            ),
+        ]
+    }
+
     pub(super) fn check(&self, c: &mut Checker) {
         c.no_duplicates("addresses", &self.addresses);
         c.items("addresses", &self.addresses, |c, address| match address {
             NodePortAddress::Primary if self.addresses.len() > 1 => {
-                c.wrong("primary stands alone: remove it or the networks");
+                c.wrong(PRIMARY_ALONE);
             }
             NodePortAddress::Cidr(cidr) => self.check_network(*cidr, c),
             NodePortAddress::Primary => {}
         });
         if self.localhost && !self.addresses.is_empty() && self.addresses.iter().all(is_ipv6) {
             c.field("localhost", |c| {
-                c.wrong("node ports on 127.0.0.1 need IPv4, and addresses has IPv6 networks only: add an IPv4 network, or set it to false");
+                c.wrong(LOCALHOST_NEEDS_V4);
             });
         }
     }
@@ -87,9 +147,9 @@ impl NodePorts {
             return;
         }
         if cidr.net().addr().is_ipv6() {
-            c.wrong("node ports are not served on ::1: remove it");
+            c.wrong(LOOPBACK_V6);
         } else if !self.localhost {
-            c.wrong("loopback addresses serve node ports with localhost: true only: set it, or remove the network");
+            c.wrong(LOOPBACK_V4);
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Source NAT of service traffic.
 
+use kube::core::Rule;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cidr::{Cidr, check_networks};
+use super::cidr::{Cidr, NO_NETWORK, check_networks, narrow_networks, some_networks};
 use super::invalid::Checker;
+use super::schema::{forbidden, literal, required, rule, says, says_with};
 
 /// Source NAT of service traffic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SourceNat {
     /// How traffic of the node's own pods is told from other traffic. Default: `mode: Auto`.
@@ -15,10 +18,12 @@ pub struct SourceNat {
     pub masquerade_all: bool,
     /// Service traffic to endpoints in these networks keeps its source address. Default: none.
     #[serde(rename = "excludeDestinationCIDRs")]
+    #[schemars(schema_with = "narrow_networks")]
     pub exclude_destination_cidrs: Vec<Cidr>,
     /// Which of the node's addresses become the source.
     pub snat: Snat,
     /// Number of the bit of the packet mark that means "masquerade", 0 to 31. Default: 14.
+    #[schemars(range(min = 0, max = 31))]
     pub mark_bit: u32,
     /// Source ports of masqueraded connections. Default: the kernel's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,44 +33,49 @@ pub struct SourceNat {
 }
 
 /// Which of the node's addresses become the source of masqueraded connections.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Snat {
     /// The node's own addresses inside these networks; several share the connections. A node without any masquerades as if the list were empty.
     /// Default: none, the address of the interface that a packet leaves by.
     #[serde(rename = "addressCIDRs")]
+    #[schemars(schema_with = "narrow_networks")]
     pub address_cidrs: Vec<Cidr>,
 }
 
 /// Source ports, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = PortRange::rules()))]
 pub struct PortRange {
     /// First port, 1 to 65535.
+    #[schemars(range(min = 1, max = u16::MAX))]
     pub from: u32,
     /// Last port, 1 to 65535.
+    #[schemars(range(min = 1, max = u16::MAX))]
     pub to: u32,
 }
 
 /// How traffic of the node's own pods is told from other traffic: a mode, and the member that belongs to it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = DetectLocal::rules()))]
 pub struct DetectLocal {
-    /// Default: `Auto`.
+    /// Which way, and which member is given. Default: `Auto`.
     pub mode: DetectLocalMode,
-    /// With `mode: ClusterCIDR`.
+    /// The cluster's pod networks; with `mode: ClusterCIDR` and no other.
     #[serde(rename = "clusterCIDR", skip_serializing_if = "Option::is_none")]
     pub cluster_cidr: Option<ClusterCidr>,
-    /// With `mode: BridgeInterface`.
+    /// The bridge of the node's pods; with `mode: BridgeInterface` and no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge_interface: Option<BridgeInterface>,
-    /// With `mode: InterfaceNamePrefix`.
+    /// The interfaces of the node's pods; with `mode: InterfaceNamePrefix` and no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface_name_prefix: Option<InterfaceNamePrefix>,
 }
 
 /// How traffic of the node's own pods is told from other traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum DetectLocalMode {
     /// `NodeCIDR` if the node's pods really have addresses from its `spec.podCIDRs`, else `None`.
     #[default]
@@ -83,26 +93,29 @@ pub enum DetectLocalMode {
 }
 
 /// The cluster's pod networks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClusterCidr {
-    /// Networks, at least one.
+    /// Networks, at least one, such as `10.244.0.0/16`.
+    #[schemars(schema_with = "some_networks")]
     pub cidrs: Vec<Cidr>,
 }
 
 /// The bridge that the node's pods are attached to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BridgeInterface {
-    /// Interface name.
+    /// Its name, such as `cni0`.
+    #[schemars(length(max = 63), extend("x-kubernetes-validations" = interface_name_rules()))]
     pub name: String,
 }
 
 /// Interfaces that the node's pods are attached to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InterfaceNamePrefix {
-    /// How their names start.
+    /// How their names start, such as `veth`.
+    #[schemars(length(max = 63), extend("x-kubernetes-validations" = interface_name_rules()))]
     pub prefix: String,
 }
 
@@ -141,6 +154,17 @@ impl SourceNat {
 }
 
 impl PortRange {
+    fn rules() -> [Rule; 1] {
+        [rule(
+            "",
+            "self.from <= self.to",
+            says_with(
+                "from (%d) is greater than to (%d): swap them",
+                &["self.from", "self.to"],
+            ),
+        )]
+    }
+
     fn check(self, c: &mut Checker) {
         let ports = 1..=u32::from(u16::MAX);
         c.field("from", |c| c.within(self.from, ports.clone()));
@@ -155,6 +179,36 @@ impl PortRange {
 }
 
 impl DetectLocal {
+    fn rules() -> Vec<Rule> {
+        use DetectLocalMode as M;
+        let member = |name: &str, owner: M| {
+            let (path, mode) = (format!(".{name}"), literal(format_args!("{owner:?}")));
+            [
+                required(
+                    &path,
+                    &format!("self.mode != {mode} || has(self{path})"),
+                    says(format_args!("mode {owner:?} needs it: add it")),
+                ),
+                forbidden(
+                    &path,
+                    &format!("self.mode == {mode} || !has(self{path})"),
+                    says_with(
+                        format_args!(
+                            "it belongs to mode {owner:?}, and mode is %s: remove it, or change mode"
+                        ),
+                        &["self.mode"],
+                    ),
+                ),
+            ]
+        };
+        [
+            member("clusterCIDR", M::ClusterCIDR),
+            member("bridgeInterface", M::BridgeInterface),
+            member("interfaceNamePrefix", M::InterfaceNamePrefix),
+        ]
+        .concat()
+    }
+
     fn check(&self, c: &mut Checker) {
         use DetectLocalMode as M;
         for (name, owner, present) in [
@@ -185,7 +239,7 @@ impl DetectLocal {
             if let Some(cluster) = &self.cluster_cidr {
                 if cluster.cidrs.is_empty() {
                     c.field("cidrs", |c| {
-                        c.wrong("the list is empty: add the cluster's pod networks");
+                        c.wrong(NO_NETWORK);
                     });
                 }
                 check_networks("cidrs", &cluster.cidrs, c);
@@ -211,6 +265,22 @@ fn check_interface_name(name: &str, c: &mut Checker) {
             && !matches!(b, b'/' | b':' | b'+' | b'"' | b'\'' | b'!' | b'\\' | b'#')
     };
     if name.is_empty() || name.len() > 15 || !name.bytes().all(acceptable) {
-        c.wrong(format!("{name:?} is not an interface name: use 1 to 15 letters, digits, dots, dashes or underscores"));
+        c.wrong(format!("{name:?} {NO_INTERFACE_NAME}"));
     }
+}
+
+const NO_INTERFACE_NAME: &str =
+    "is not an interface name: use 1 to 15 letters, digits, dots, dashes or underscores";
+
+/// The same as [`check_interface_name`].
+fn interface_name_rules() -> [Rule; 1] {
+    let acceptable = literal(r"^[$-&(-*,-.0-9;-\[\]-~]{1,15}$");
+    [rule(
+        "",
+        &format!("self.matches({acceptable})"),
+        says_with(
+            format_args!("%s {NO_INTERFACE_NAME}"),
+            &["strings.quote(self)"],
+        ),
+    )]
 }

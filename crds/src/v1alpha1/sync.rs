@@ -1,16 +1,22 @@
 //! How often the kernel is written.
 
+use kube::core::Rule;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::Checker;
+use super::schema::{rule, says_with};
 
 /// How often the kernel is written and compared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = SyncIntervals::rules()))]
 pub struct SyncIntervals {
-    /// Time from the end of one write to the start of the next, in milliseconds: changes in between become one write. Default: 50.
+    /// Time from the end of one write to the start of the next, in milliseconds: changes in between become one write.
+    /// At most `fullIntervalSeconds`. Default: 50.
     pub min_interval_milliseconds: u32,
-    /// Time between full comparisons with the kernel, in seconds. Default: 3600.
+    /// Time between full comparisons with the kernel, in seconds, 1 to 86400. Default: 3600.
+    #[schemars(range(min = 1, max = 86_400))]
     pub full_interval_seconds: u32,
 }
 
@@ -24,6 +30,17 @@ impl Default for SyncIntervals {
 }
 
 impl SyncIntervals {
+    fn rules() -> [Rule; 1] {
+        [rule(
+            ".minIntervalMilliseconds",
+            "self.minIntervalMilliseconds <= self.fullIntervalSeconds * 1000",
+            says_with(
+                "%d ms is longer than fullIntervalSeconds (%d s): make it shorter",
+                &["self.minIntervalMilliseconds", "self.fullIntervalSeconds"],
+            ),
+        )]
+    }
+
     pub(super) fn check(&self, c: &mut Checker) {
         c.field("fullIntervalSeconds", |c| {
             c.within(self.full_interval_seconds, 1..=86_400);

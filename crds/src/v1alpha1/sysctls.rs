@@ -2,17 +2,23 @@
 
 use std::fmt;
 
+use kube::core::Rule;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::Checker;
+use super::schema::{list, literal, rule, says_with};
 
 /// A node tunable. The old value comes back when the agent's cleanup runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sysctl {
-    /// Dotted name, such as `net.ipv4.ip_local_port_range`.
+    /// Dotted name, such as `net.ipv4.ip_local_port_range`. Tunables of capacity, buffers and timeouts only: `net.core.somaxconn`, `net.ipv4.tcp_*`
+    /// and the like. A refusal lists them all.
+    #[schemars(length(max = 253), extend("x-kubernetes-validations" = Sysctl::name_rules()))]
     pub name: String,
     /// Value as the kernel shows it, such as `"1024 65535"`.
+    #[schemars(length(max = 1024), extend("x-kubernetes-validations" = Sysctl::value_rules()))]
     pub value: String,
 }
 
@@ -80,7 +86,49 @@ const MANAGED: [(&str, &str); 8] = [
     ),
 ];
 
+const NO_VALUE: &str = "is not a value: write numbers or words, separated by blanks";
+
 impl Sysctl {
+    fn name_rules() -> [Rule; 2] {
+        let managed = list(&MANAGED.map(|(name, _)| name));
+        let instead = MANAGED
+            .map(|(name, instead)| format!("{}: {}", literal(name), literal(instead)))
+            .join(", ");
+        let (allowed, prefixes) = (list(&ALLOWED), list(&ALLOWED_PREFIXES));
+        let listed = format!(
+            "self in {allowed} || {prefixes}.exists(start, self.startsWith(start) && self != start)"
+        );
+        [
+            rule(
+                "",
+                &format!("!(self in {managed})"),
+                says_with(
+                    "%s is set by the agent: remove it and use %s",
+                    &["self", &format!("{{{instead}}}[self]")],
+                ),
+            ),
+            rule(
+                "",
+                &format!(
+                    "self in {managed} || self.matches('^[a-z0-9_.]+$') && !self.contains('..') && ({listed})"
+                ),
+                says_with(
+                    format_args!("%s may not be set by a policy: use one of {Allowed}"),
+                    &["strings.quote(self)"],
+                ),
+            ),
+        ]
+    }
+
+    fn value_rules() -> [Rule; 1] {
+        let printable = literal(r"^[\t -~]*[!-~][\t -~]*$");
+        [rule(
+            "",
+            &format!("self.matches({printable})"),
+            says_with(format_args!("%s {NO_VALUE}"), &["strings.quote(self)"]),
+        )]
+    }
+
     pub(super) fn check(&self, c: &mut Checker) {
         c.field("name", |c| {
             if let Some((_, instead)) = MANAGED.iter().find(|(name, _)| *name == self.name) {
@@ -101,10 +149,7 @@ impl Sysctl {
                 .bytes()
                 .all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t');
             if self.value.trim().is_empty() || !printable {
-                c.wrong(format!(
-                    "{:?} is not a value: write numbers or words, separated by blanks",
-                    self.value
-                ));
+                c.wrong(format!("{:?} {NO_VALUE}", self.value));
             }
         });
     }

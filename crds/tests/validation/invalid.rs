@@ -219,6 +219,21 @@ const INVALID: &[Row] = &[
             "spec.nodeSelector.matchExpressions[1].values: operator Exists takes no values: remove them",
         ],
     ),
+    (
+        r#"{"rollout": {"maxUnavailable": 0, "minReadySeconds": 86401, "progressDeadlineSeconds": 86400}}"#,
+        &[
+            "spec.rollout.maxUnavailable: 0 is not between 1 and 2147483647",
+            "spec.rollout.minReadySeconds: 86401 is not between 0 and 86400",
+            "spec.rollout.progressDeadlineSeconds: 86400 s are over before a node has been healthy for minReadySeconds (86401 s), so none could be ready in time: make it longer",
+        ],
+    ),
+    (
+        r#"{"rollout": {"minReadySeconds": 0, "progressDeadlineSeconds": 0}}"#,
+        &[
+            "spec.rollout.progressDeadlineSeconds: 0 is not between 1 and 86400",
+            "spec.rollout.progressDeadlineSeconds: 0 s are over before a node has been healthy for minReadySeconds (0 s), so none could be ready in time: make it longer",
+        ],
+    ),
 ];
 
 #[test]

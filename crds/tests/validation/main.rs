@@ -6,7 +6,7 @@ mod invalid;
 
 use sluice_crds::v1alpha1::{
     AutoMode, ConnectionReuse, Conntrack, DetectLocalMode, IptablesVariant, IpvsTimeouts, Mode,
-    NodePortAddress, ServiceProxyPolicySpec, SyncIntervals, VipBinding,
+    NodePortAddress, OnFailure, Rollout, ServiceProxyPolicySpec, SyncIntervals, VipBinding,
 };
 
 fn spec(json: &str) -> ServiceProxyPolicySpec {
@@ -57,6 +57,16 @@ fn an_empty_spec_means_the_documented_defaults() {
     assert_eq!(spec.ipvs.connection_table_bits, None);
     assert_eq!(spec.mode_switch.drain_timeout_seconds, None);
     assert!(spec.service_overrides.is_empty());
+    assert_eq!(
+        spec.rollout,
+        Rollout {
+            paused: false,
+            max_unavailable: 1,
+            min_ready_seconds: 10,
+            progress_deadline_seconds: 300,
+            on_failure: OnFailure::Rollback
+        }
+    );
     assert_eq!(spec.validate(), []);
 }
 
@@ -83,7 +93,8 @@ const FULL: &str = r#"{
   "endpointWeights": [{"zones": ["a"], "weight": 3}, {"nodes": ["n1", "n2"], "weight": 65535}, {"weight": 2}],
   "serviceOverrides": [
     {"selector": {"matchLabels": {"app": "db"}, "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["test"]}]}, "ipvsScheduler": "lc"},
-    {"namespaces": ["a", "b"], "ipvsScheduler": "sh"}, {"ipvsScheduler": "wrr"}]
+    {"namespaces": ["a", "b"], "ipvsScheduler": "sh"}, {"ipvsScheduler": "wrr"}],
+  "rollout": {"paused": true, "maxUnavailable": 2147483647, "minReadySeconds": 0, "progressDeadlineSeconds": 86400, "onFailure": "Pause"}
 }"#;
 
 #[test]
@@ -147,7 +158,7 @@ fn types_and_fields_that_do_not_exist_are_refused_with_those_that_do() {
         ),
         (
             r#"{"nftables": {}}"#,
-            "unknown field `nftables`, expected one of `nodeSelector`, `priority`, `mode`, `auto`, `iptables`, `ipvs`, `sourceNAT`, `conntrack`, `modeSwitch`, `nodePorts`, `sync`, `sysctls`, `endpointWeights`, `serviceOverrides`",
+            "unknown field `nftables`, expected one of `nodeSelector`, `priority`, `mode`, `auto`, `iptables`, `ipvs`, `sourceNAT`, `conntrack`, `modeSwitch`, `nodePorts`, `sync`, `sysctls`, `endpointWeights`, `serviceOverrides`, `rollout`",
         ),
         (
             r#"{"ipvs": {"vipBinding": "Route"}}"#,

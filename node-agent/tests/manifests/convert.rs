@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use sluice_agent::source::ManifestSource;
-use sluice_crds::v1alpha1::{Mode, ServiceProxyPolicySpec};
+use sluice_crds::v1alpha1::{Mode, OnFailure, ServiceProxyPolicySpec};
 use sluice_service_plan::model::{AddressType, Protocol, Service, ServiceType, TrafficPolicy};
 
 use crate::lab::{Lab, ip, refusals, slice};
@@ -52,6 +52,37 @@ fn every_example_of_a_policy_is_read_without_refusal() {
         assert_eq!(refusals(&update), [""; 0], "{}", file.display());
         assert!(update.policy.is_some(), "{}", file.display());
     }
+}
+
+#[test]
+fn a_policy_as_an_api_server_gives_it_out_is_read() {
+    let mut lab = Lab::new();
+    lab.write(
+        "policy.yaml",
+        r#"apiVersion: sluice.dev/v1alpha1
+kind: ServiceProxyPolicy
+metadata:
+  name: edge
+  uid: 6f0c1f0e-0000-4000-8000-000000000000
+  generation: 3
+  creationTimestamp: "2026-11-01T00:00:00Z"
+  managedFields: [{manager: kubectl, operation: Update, apiVersion: sluice.dev/v1alpha1, fieldsType: FieldsV1, fieldsV1: {"f:spec": {}}}]
+spec:
+  nodeSelector: {}
+  priority: 0
+  mode: IPVS
+  auto: {ipvsAboveServices: 1000, iptablesBelowServices: 800}
+  rollout: {paused: false, maxUnavailable: 1, minReadySeconds: 10, progressDeadlineSeconds: 300, onFailure: Pause}
+status:
+  observedGeneration: 3
+  conditions: [{type: Ready, status: "True", reason: Done, message: "", lastTransitionTime: "2026-11-01T00:00:00Z"}]
+"#,
+    );
+    let update = lab.load();
+    assert_eq!(refusals(&update), [""; 0]);
+    let policy = update.policy.unwrap();
+    assert_eq!(policy.mode, Mode::IPVS);
+    assert_eq!(policy.rollout.on_failure, OnFailure::Pause);
 }
 
 #[test]
