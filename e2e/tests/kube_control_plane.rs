@@ -299,7 +299,10 @@ fn nothing_is_left_after_its_end_nor_after_a_panic() {
     assert!(servers.into_iter().all(is_there));
     // Guards, what watches for their end, servers.
     assert!(processes_of(&files).len() >= 4);
-    drop(control_plane);
+    let api = control_plane.api().unwrap();
+    let reply = api.get("/api/v1/namespaces/none").unwrap();
+    assert_eq!((reply.code, &reply.body["kind"]), (404, &json!("Status")));
+    drop((api, control_plane));
     assert!(!servers.into_iter().any(is_there));
     wait_until("guards are gone", || processes_of(&files).is_empty());
     assert!(!files.exists());
@@ -308,6 +311,7 @@ fn nothing_is_left_after_its_end_nor_after_a_panic() {
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let control_plane = ControlPlane::start(&options).unwrap();
         files = directory(&control_plane);
+        let _api = control_plane.api().unwrap();
         panic!("on purpose");
     }));
     assert!(panicked.is_err());

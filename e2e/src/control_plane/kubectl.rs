@@ -1,9 +1,11 @@
 //! `kubectl`, with somebody's rights.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
+use super::api::Api;
 use super::error::{ControlPlaneError, failed};
 
 /// Runs `kubectl` against one control plane. It knows nothing of the user who runs the tests: no `~/.kube`, no `KUBECONFIG`.
@@ -40,14 +42,27 @@ impl Kubectl {
         Self::new(self.program.clone(), kubeconfig, &self.home)
     }
 
+    /// Runs as a proxy on the socket.
+    pub(super) fn proxy(&self, socket: PathBuf, log: &Path) -> Result<Api, ControlPlaneError> {
+        let variable = |(name, value): (&str, &OsStr)| format!("{name}={}", value.display());
+        let environment: Vec<String> = self.environment().into_iter().map(variable).collect();
+        Api::start(&self.program, &environment, socket, log)
+    }
+
+    fn environment(&self) -> [(&'static str, &OsStr); 3] {
+        [
+            ("KUBECONFIG", self.kubeconfig.as_os_str()),
+            ("HOME", self.home.as_os_str()),
+            ("KUBERC", OsStr::new("off")),
+        ]
+    }
+
     /// Runs it with `input` on its standard input, and tells how that went, whichever way.
     pub fn answer(&self, arguments: &[&str], input: &str) -> Result<Answer, ControlPlaneError> {
         let cannot = || failed(format!("run {}", self.program.display()));
         let mut child = Command::new(&self.program)
             .args(arguments)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("HOME", &self.home)
-            .env("KUBERC", "off")
+            .envs(self.environment())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+mod api;
 mod credentials;
 mod error;
 mod flags;
@@ -33,6 +34,7 @@ mod kubectl;
 mod programs;
 mod server;
 
+pub use api::{Api, Reply};
 use credentials::Tokens;
 pub use credentials::User;
 pub use error::ControlPlaneError;
@@ -194,6 +196,12 @@ impl ControlPlane {
         let program = self.programs.kubectl()?;
         let home = self.files.path("home");
         Ok(Kubectl::new(program, &self.files.kubeconfig(), &home))
+    }
+
+    /// The API server with the administrator's rights, for requests that `kubectl` does not make or whose answers it sums up.
+    pub fn api(&self) -> Result<Api, ControlPlaneError> {
+        let log = self.files.path("kubectl-proxy.log");
+        self.kubectl()?.proxy(self.files.path("api.sock"), &log)
     }
 
     /// Kills the API server, as the kernel does when memory runs out. What was written is in etcd.
