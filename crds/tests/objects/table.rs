@@ -1,6 +1,6 @@
-//! The table: objects, and what an API server says of each. It is data, so that the same rows can be put to a real one:
-//! there a refusal's field and words are those of a cause in the answer (`details.causes`; causes without a field are about the check itself),
-//! those without a field are in its message, and a status goes to the subresource.
+//! The table: objects, and what an API server says of each. It is data, and `e2e/tests/kube_definitions.rs` puts the same rows
+//! to a real one: there a refusal's field and words are those of a cause in the answer (`details.causes`; causes without a
+//! field are about the check itself), those without a field are in its message, and a status goes to the subresource.
 
 use std::collections::BTreeMap;
 use std::path::Path;
