@@ -61,9 +61,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         control_plane.ready_after().as_secs_f64(),
         control_plane.programs().directory().display()
     );
-    println!("{}", control_plane.kubeconfig().display());
+    // Before the line on which somebody may wait, to end it then.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    println!("{}", control_plane.kubeconfig().display());
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
