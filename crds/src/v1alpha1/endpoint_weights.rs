@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::Checker;
-use super::schema::{names, rule, says};
+use super::schema::{catch_all_last, names, says};
 
 /// The weight of the endpoints in some zones, on some nodes. The first row that matches an endpoint counts; one that no row matches has weight 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,13 +43,8 @@ impl EndpointWeight {
     /// Rules for the list.
     pub(super) fn list_rules() -> [Rule; 1] {
         let all = |row: &str| format!("{row}.zones.size() + {row}.nodes.size() == 0");
-        [rule(
-            "",
-            &format!(
-                "self.size() < 2 || self.filter(row, {}).size() == ({} ? 1 : 0)",
-                all("row"),
-                all("self[self.size() - 1]")
-            ),
+        [catch_all_last(
+            all,
             says(format_args!("a row without zones and nodes {NEVER_COUNT}")),
         )]
     }

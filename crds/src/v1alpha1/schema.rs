@@ -38,6 +38,16 @@ pub(super) fn forbidden(field: &str, text: &str, message: Message) -> Rule {
     rule(field, text, message).reason(Reason::FieldValueForbidden)
 }
 
+/// A rule for a list: of its rows, only the last may be one that matches everything, as `matches_all` says of a row.
+pub(super) fn catch_all_last(matches_all: impl Fn(&str) -> String, message: Message) -> Rule {
+    let condition = format!(
+        "self.size() < 2 || self.filter(row, {}).size() == ({} ? 1 : 0)",
+        matches_all("row"),
+        matches_all("self[self.size() - 1]")
+    );
+    rule("", &condition, message)
+}
+
 /// Always the same sentence.
 pub(super) fn says(sentence: impl Display) -> Message {
     Message::Message(sentence.to_string())

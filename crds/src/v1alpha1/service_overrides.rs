@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::invalid::Checker;
 use super::ipvs::{SCHEDULERS, check_scheduler};
 use super::label_selector::LabelSelector;
-use super::schema::{names, rule, says};
+use super::schema::{catch_all_last, names, says};
 
 /// What some services want else than the others. The first row that matches a service counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,13 +53,8 @@ impl ServiceOverride {
                 none(&format!("{row}.selector.matchExpressions"))
             )
         };
-        [rule(
-            "",
-            &format!(
-                "self.size() < 2 || self.filter(row, {}).size() == ({} ? 1 : 0)",
-                all("row"),
-                all("self[self.size() - 1]")
-            ),
+        [catch_all_last(
+            all,
             says(format_args!(
                 "a row without selector and namespaces {NEVER_COUNT}"
             )),
