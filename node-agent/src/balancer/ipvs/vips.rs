@@ -206,8 +206,8 @@ impl Vips {
             ) {
                 return Err(error);
             }
-            let vip = self.known.entry(ip).or_default();
-            (vip.route, vip.on_device) = (None, false);
+            // Of the two the other may be there: an address stays noted, so that it goes when nobody needs it.
+            self.known.entry(ip).or_default().route = None;
             self.refused.insert(ip, error.to_string());
         }
         Ok(addresses.len() as u64)
