@@ -1,6 +1,7 @@
 //! Version `v1alpha1`.
 
 mod cidr;
+pub mod conditions;
 mod conntrack;
 mod definitions;
 mod endpoint_weights;
@@ -51,3 +52,6 @@ pub const API_VERSION: &str = "sluice.dev/v1alpha1";
 
 /// `kind` of the policy object.
 pub const SERVICE_PROXY_POLICY: &str = "ServiceProxyPolicy";
+
+/// `kind` of the object of one node.
+pub const NODE_SERVICE_PROXY: &str = "NodeServiceProxy";

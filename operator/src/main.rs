@@ -1,0 +1,3 @@
+//! `sluice-operator`.
+
+fn main() {}
