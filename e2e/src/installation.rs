@@ -19,24 +19,25 @@ const ADMISSION: &str = include_str!("../../charts/sluice/files/agent-admission.
 
 /// See the module.
 #[derive(Debug)]
-pub struct Installation<'a> {
-    control_plane: &'a ControlPlane,
+pub struct Installation {
+    /// Where it is installed.
+    pub control_plane: ControlPlane,
     kubectl: Kubectl,
 }
 
-impl<'a> Installation<'a> {
+impl Installation {
     /// Installs all of it and waits until the API server serves the definitions.
-    pub fn new(control_plane: &'a ControlPlane) -> Result<Self, ControlPlaneError> {
+    pub fn new(control_plane: ControlPlane) -> Result<Self, ControlPlaneError> {
         let installation = Self::without_definitions(control_plane)?;
         installation.define()?;
         Ok(installation)
     }
 
     /// Installs all but the definitions.
-    pub fn without_definitions(control_plane: &'a ControlPlane) -> Result<Self, ControlPlaneError> {
+    pub fn without_definitions(control_plane: ControlPlane) -> Result<Self, ControlPlaneError> {
         let installation = Self {
-            control_plane,
             kubectl: control_plane.kubectl()?,
+            control_plane,
         };
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},

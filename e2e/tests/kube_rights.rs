@@ -64,7 +64,7 @@ fn an_agent_writes_the_status_of_its_own_node_and_of_no_other() {
     let Some(control_plane) = start("rights of an agent") else {
         return;
     };
-    let installation = Installation::new(&control_plane).unwrap();
+    let installation = Installation::new(control_plane).unwrap();
     for node in ["node-a", "node-b"] {
         installation.add_node(node, &[]).unwrap();
         installation.apply(&[node_service_proxy(node)]).unwrap();
@@ -97,7 +97,8 @@ fn an_agent_writes_the_status_of_its_own_node_and_of_no_other() {
     // A token that is not a pod's, as an intruder makes one who has found a way to ask for tokens.
     let create = ["create", "token", "sluice-agent", "--namespace", NAMESPACE];
     let token = admin.run(&create).unwrap();
-    let loose = control_plane
+    let loose = installation
+        .control_plane
         .kubeconfig_with_token("loose", token.trim())
         .unwrap();
     let refused = write_status(&agent(&loose), "node-a", "p-4");
@@ -147,7 +148,7 @@ fn agents_and_operators_have_the_rights_that_they_need_and_no_others() {
     let Some(control_plane) = start("rights in a list") else {
         return;
     };
-    let installation = Installation::new(&control_plane).unwrap();
+    let installation = Installation::new(control_plane).unwrap();
     installation.add_node("node-a", &[]).unwrap();
     let of = |kubeconfig: &Path| rights(&installation.kubectl().with_kubeconfig(kubeconfig));
     let expected = |lines: &[&str]| -> BTreeSet<String> {
