@@ -21,6 +21,14 @@ pub(crate) const fn plan_family(family: address_set::Family) -> Family {
     }
 }
 
+/// The family as people write it.
+pub(crate) const fn family_words(family: address_set::Family) -> &'static str {
+    match family {
+        address_set::Family::V4 => "IPv4",
+        address_set::Family::V6 => "IPv6",
+    }
+}
+
 /// The protocol's number.
 pub(crate) const fn kernel_protocol(protocol: Protocol) -> IpProtocol {
     match protocol {

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod balancer;
+mod capabilities;
 pub mod cli;
 pub mod data_plane;
 mod family;
@@ -22,3 +23,4 @@ pub mod settings;
 pub mod source;
 mod stale_flows;
 pub mod tally;
+mod trials;

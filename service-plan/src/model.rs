@@ -93,7 +93,7 @@ impl fmt::Display for ObjectName {
 }
 
 /// `spec.type` of a Service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum ServiceType {
     /// Reached by its cluster IPs (and external IPs).
     #[default]
@@ -107,7 +107,7 @@ pub enum ServiceType {
 }
 
 /// `internalTrafficPolicy` and `externalTrafficPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum TrafficPolicy {
     /// All endpoints.
     #[default]
@@ -117,7 +117,7 @@ pub enum TrafficPolicy {
 }
 
 /// A Service, as far as its packets depend on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Service {
     /// Namespace and name.
     pub name: ObjectName,
@@ -170,7 +170,7 @@ impl Service {
 }
 
 /// One entry of `spec.ports`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServicePort {
     /// Port name, empty when the service has one unnamed port.
     pub name: Arc<str>,
@@ -183,7 +183,7 @@ pub struct ServicePort {
 }
 
 /// `addressType` of an `EndpointSlice`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AddressType {
     /// IPv4 addresses.
     Ipv4,
@@ -194,7 +194,7 @@ pub enum AddressType {
 }
 
 /// An `EndpointSlice`, as far as packets depend on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EndpointSlice {
     /// Namespace and name of the slice.
     pub name: ObjectName,
@@ -222,7 +222,7 @@ pub struct SlicePort {
 }
 
 /// One endpoint of a slice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SliceEndpoint {
     /// The first address of the endpoint.
     pub address: IpAddr,
@@ -256,7 +256,7 @@ impl SliceEndpoint {
 }
 
 /// `hints` of an endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Hints {
     /// Zones that should use the endpoint.
     pub zones: Vec<Arc<str>>,

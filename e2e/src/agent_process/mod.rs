@@ -39,6 +39,8 @@ pub struct AgentProcess {
     program: PathBuf,
     directory: TempDir,
     node_name: String,
+    /// The kubeconfig that it goes by; absent: its manifests.
+    kubeconfig: Option<PathBuf>,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     child: Option<Child>,
@@ -54,9 +56,22 @@ impl AgentProcess {
             program: program.to_owned(),
             directory,
             node_name: node_name.to_owned(),
+            kubeconfig: None,
             flags: Vec::new(),
             environment: Vec::new(),
             child: None,
+        })
+    }
+
+    /// The same for an agent that serves the cluster of a kubeconfig.
+    pub fn with_kubeconfig(
+        program: &Path,
+        node_name: &str,
+        kubeconfig: &Path,
+    ) -> Result<Self, AgentProcessError> {
+        Ok(Self {
+            kubeconfig: Some(kubeconfig.to_owned()),
+            ..Self::new(program, node_name)?
         })
     }
 
@@ -149,9 +164,12 @@ impl AgentProcess {
 
     fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.program);
+        command.args([subcommand, "--node-name", &self.node_name]);
+        match &self.kubeconfig {
+            Some(kubeconfig) => command.arg("--kubeconfig").arg(kubeconfig),
+            None => command.arg("--manifests").arg(self.manifests()),
+        };
         command
-            .args([subcommand, "--node-name", &self.node_name, "--manifests"])
-            .arg(self.manifests())
             .args(&self.flags)
             .env_remove("RUST_LOG")
             .envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -32,6 +32,7 @@ mod error;
 mod flags;
 mod kubectl;
 mod programs;
+mod relay;
 mod server;
 
 pub use api::{Api, Reply};
@@ -42,6 +43,7 @@ use error::failed;
 use flags::Files;
 pub use kubectl::{Answer, Kubectl};
 pub use programs::{ASSETS_VARIABLE, CACHE_VARIABLE, Programs};
+pub use relay::Relay;
 use server::Server;
 
 /// How long a server may take to be ready; it takes seconds where nothing else is done.
@@ -155,6 +157,11 @@ impl ControlPlane {
     /// Where the API server is.
     pub fn url(&self) -> String {
         format!("https://{}:{}", Ipv4Addr::LOCALHOST, self.port)
+    }
+
+    /// Its port on the loopback address.
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     /// The administrator's kubeconfig: a file that needs no other and lives as long as this value.

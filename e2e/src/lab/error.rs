@@ -68,4 +68,13 @@ pub enum LabError {
         #[source]
         source: std::io::Error,
     },
+    /// Sockets.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
 }

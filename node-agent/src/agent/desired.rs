@@ -8,6 +8,7 @@ use sluice_service_plan::plan::{Plan, PlanChange};
 use super::inbox::Batch;
 use super::node_network::NodeNetwork;
 use crate::settings::{NodeNetworks, NodeSettings};
+use crate::source::Revision;
 
 /// Objects, node and policy, and the plan made of them.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub struct Desired {
     node: NodeFacts,
     network: NodeNetwork,
     policy: ServiceProxyPolicySpec,
+    revision: Option<Revision>,
     settings: NodeSettings,
 }
 
@@ -28,6 +30,7 @@ impl Default for Desired {
             node,
             network: NodeNetwork::default(),
             policy,
+            revision: None,
             settings,
         }
     }
@@ -52,6 +55,7 @@ impl Desired {
         self.node = batch.node.unwrap_or(std::mem::take(&mut self.node));
         self.network = batch.network.unwrap_or(std::mem::take(&mut self.network));
         self.policy = batch.policy.unwrap_or(std::mem::take(&mut self.policy));
+        self.revision = batch.revision.or(self.revision.take());
         if touched {
             self.resolve();
         }
@@ -89,6 +93,11 @@ impl Desired {
     /// The settings in force.
     pub fn settings(&self) -> &NodeSettings {
         &self.settings
+    }
+
+    /// Whose settings are in force.
+    pub fn revision(&self) -> Option<&Revision> {
+        self.revision.as_ref()
     }
 
     /// What of the settings this node cannot do as asked, in sentences.

@@ -10,6 +10,7 @@ use sluice_kernel::links::RouteNotice;
 use sluice_service_plan::model::{EndpointSlice, Family, NodeFacts, ObjectName, Service};
 
 use super::node_network::NodeNetwork;
+use crate::source::Revision;
 
 /// Changes taken out of the [`Inbox`] together. An object that is absent here did not change; one that is `None` was removed.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Batch {
     pub network: Option<NodeNetwork>,
     /// The policy in force.
     pub policy: Option<ServiceProxyPolicySpec>,
+    /// Whose settings the policy in force is made of.
+    pub revision: Option<Revision>,
     /// What caused changes of slices, where they tell it: the oldest of each slice.
     pub causes: BTreeMap<ObjectName, Cause>,
 }
@@ -45,6 +48,7 @@ impl Batch {
             && self.node.is_none()
             && self.network.is_none()
             && self.policy.is_none()
+            && self.revision.is_none()
     }
 
     /// Later changes win.
@@ -54,6 +58,7 @@ impl Batch {
         self.node = later.node.or(self.node.take());
         self.network = later.network.or(self.network.take());
         self.policy = later.policy.or(self.policy.take());
+        self.revision = later.revision.or(self.revision.take());
         for (slice, cause) in later.causes {
             self.causes.entry(slice).or_insert(cause);
         }

@@ -68,6 +68,7 @@ impl Intake {
             node: update.node,
             network: None,
             policy: update.policy,
+            revision: update.revision,
             causes,
         };
         if batch.is_empty() {

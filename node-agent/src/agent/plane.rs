@@ -35,9 +35,11 @@ pub enum PlaneError {
 
 /// A mode that could not be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct RefusedMode {
-    mode: ActiveMode,
-    reason: String,
+pub struct RefusedMode {
+    /// Which.
+    pub mode: ActiveMode,
+    /// Why not.
+    pub reason: String,
 }
 
 /// The data plane in use.
@@ -331,8 +333,8 @@ impl Plane {
     }
 
     /// The mode that was tried last and that this node cannot run.
-    pub fn refused_mode(&self) -> Option<ActiveMode> {
-        self.refused_mode.as_ref().map(|refused| refused.mode)
+    pub fn refused_mode(&self) -> Option<&RefusedMode> {
+        self.refused_mode.as_ref()
     }
 
     /// Sizes of what was programmed.

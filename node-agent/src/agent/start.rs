@@ -21,6 +21,7 @@ use super::ipvs_host::IpvsHost;
 use super::node_network::NetworkWatch;
 use super::plane::{Plane, Planes};
 use super::plane_ledger::{LedgerError, PlaneLedger};
+use super::report::Report;
 use super::route_notices;
 use super::rule_notices::RuleNotices;
 use super::sync_loop::{Shared, SyncLoop};
@@ -31,7 +32,7 @@ use crate::health::{
 use crate::http::{self, BindError};
 use crate::lock::{AgentLock, LockError};
 use crate::metrics::{Metrics, metrics_router};
-use crate::source::Source;
+use crate::source::{AgentState, Source};
 
 /// What an agent is started with.
 pub struct AgentOptions {
@@ -105,7 +106,9 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
             (Arc::default(), None)
         }
     };
+    let (report, reports) = watch::channel(Report::default());
     let shared = Shared {
+        report,
         notices: Arc::clone(&notices),
         inbox: Arc::clone(&inbox),
         health: Arc::clone(&health),
@@ -137,6 +140,11 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     }
     let intake = Intake::new(Arc::clone(&inbox), Arc::clone(&metrics));
     let mut source = options.source;
+    source.listen(AgentState {
+        health: Arc::clone(&health),
+        report: reports,
+        metrics: Arc::clone(&metrics),
+    });
     start("source", Box::new(move || intake.follow(source.as_mut())))?;
     start(
         "data plane",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant};
+use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant, ServiceProxyPolicySpec};
 use sluice_kernel::iptables::{Variant, detect_variant};
 use sluice_kernel::links::NetlinkLinks;
 
@@ -34,11 +34,6 @@ pub(super) struct NodeArgs {
 }
 
 impl ManifestArgs {
-    /// The source of everything that is served.
-    pub(super) fn source(&self) -> Result<ManifestSource, CliError> {
-        self.node.source(&self.manifests)
-    }
-
     /// What an agent would want this node to do now.
     pub(super) fn desired(&self) -> Result<Desired, CliError> {
         self.node.desired(Some(&self.manifests))
@@ -46,15 +41,25 @@ impl ManifestArgs {
 }
 
 impl NodeArgs {
-    fn source(&self, manifests: &Path) -> Result<ManifestSource, CliError> {
-        let node_name = match &self.node_name {
-            Some(name) => name.clone(),
-            None => host_name().ok_or(CliError::NoNodeName)?,
-        };
+    /// Name of the node.
+    pub(super) fn name(&self) -> Result<String, CliError> {
+        match &self.node_name {
+            Some(name) => Ok(name.clone()),
+            None => host_name().ok_or(CliError::NoNodeName),
+        }
+    }
+
+    /// The policy that the flags say.
+    pub(super) fn policy(&self) -> Result<ServiceProxyPolicySpec, CliError> {
+        Ok(self.settings.policy()?)
+    }
+
+    /// The source of everything that is served.
+    pub(super) fn source(&self, manifests: &Path) -> Result<ManifestSource, CliError> {
         Ok(ManifestSource::new(
             manifests,
-            &node_name,
-            self.settings.policy()?,
+            &self.name()?,
+            self.policy()?,
         ))
     }
 
@@ -63,7 +68,7 @@ impl NodeArgs {
         let update = match manifests {
             Some(directory) => self.source(directory)?.load()?,
             None => Update {
-                policy: Some(self.settings.policy()?),
+                policy: Some(self.policy()?),
                 ..Update::default()
             },
         };

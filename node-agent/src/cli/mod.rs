@@ -15,6 +15,7 @@ mod run;
 mod show;
 mod snapshot;
 mod snapshot_diff;
+mod source;
 
 use std::fmt::Write;
 use std::io;
@@ -31,6 +32,7 @@ use crate::data_plane::DataPlaneError;
 use crate::lock::LockError;
 use crate::settings::FlagsError;
 use crate::source::ManifestError;
+use crate::source::cluster::AccessError;
 
 /// What the exit codes mean.
 pub mod exit_code {
@@ -101,6 +103,12 @@ pub enum CliError {
     /// Manifests.
     #[error(transparent)]
     Manifests(#[from] ManifestError),
+    /// How to reach an API server.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// Nothing says where Services come from.
+    #[error("say where Services come from: --kubeconfig FILE, --in-cluster, or --manifests DIR")]
+    NoSource,
     /// The agent.
     #[error(transparent)]
     Agent(#[from] AgentError),

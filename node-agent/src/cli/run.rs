@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::manifests::ManifestArgs;
+use super::source::SourceArgs;
 use super::{CliError, Outcome, exit_code};
 use crate::agent::{self, AgentOptions, NodePlanes};
 
@@ -13,7 +13,7 @@ use crate::agent::{self, AgentOptions, NodePlanes};
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     #[command(flatten)]
     directories: Directories,
     /// Where /healthz and /livez answer; `0.0.0.0` means all addresses of both families, `off` nowhere
@@ -30,7 +30,7 @@ pub(super) struct RunArgs {
 /// Where an agent keeps things.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Directories {
-    /// What must outlive a reboot: old sysctl values, iptables variants in use, last good manifests
+    /// What must outlive a reboot: old sysctl values, iptables variants in use, last settings, last good manifests
     #[arg(long, default_value = "/var/lib/sluice", value_name = "DIR")]
     pub(super) state_dir: PathBuf,
     /// What must not: the lock that lets one agent run
@@ -52,10 +52,8 @@ fn address(text: &str) -> Result<OptionalAddress, String> {
 }
 
 pub(super) fn run(args: RunArgs) -> Result<Outcome, CliError> {
-    let source = args.manifests.source()?;
-    let last_good = args.directories.state_dir.join("manifests");
     let options = AgentOptions {
-        source: Box::new(source.with_last_good(last_good).watch()),
+        source: args.source.source(&args.directories.state_dir)?,
         planes: Box::new(NodePlanes::new(&args.directories.run_dir)),
         state_dir: args.directories.state_dir,
         run_dir: args.directories.run_dir,

@@ -20,6 +20,7 @@ use super::CliError;
 use super::ipvs_words::{binding_lines, restore_lines};
 use crate::balancer::ipvs::readback::{Readback, ServerKey};
 use crate::data_plane::DataPlane;
+use crate::family::family_words;
 use crate::node_plane::{Doors, MemoryIpvsDoor, NodePlane};
 
 /// All chains and sets of ours start so.
@@ -267,14 +268,6 @@ impl fmt::Display for Object {
                 write!(f, "chain {name} of {} {table}", family_words(*family))
             }
         }
-    }
-}
-
-/// The family in words.
-pub(super) fn family_words(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "IPv4",
-        Family::V6 => "IPv6",
     }
 }
 

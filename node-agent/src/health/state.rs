@@ -86,6 +86,11 @@ impl Health {
         self.proxy_reasons(Instant::now()).is_empty()
     }
 
+    /// Why the proxy is not healthy, in sentences; empty when it is.
+    pub fn reasons(&self) -> Vec<String> {
+        self.proxy_reasons(Instant::now())
+    }
+
     /// The report of `/healthz`, where a node that is being deleted counts.
     pub fn healthz(&self) -> Report {
         self.report(true)

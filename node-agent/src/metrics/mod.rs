@@ -1,5 +1,6 @@
 //! What the agent counts: kube-proxy's names where the meaning is the same, ours prefixed `sluice_`.
 
+mod api;
 mod conntrack;
 mod http;
 mod ipvs;
@@ -21,6 +22,7 @@ use std::fmt;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
+pub use api::ApiMetrics;
 pub use http::HttpMetrics;
 pub use ipvs_services::IpvsServiceMetrics;
 pub use kernel::KernelMetrics;
@@ -48,6 +50,8 @@ pub struct Metrics {
     pub network_programming: NetworkProgrammingMetrics,
     /// What data planes count beside their reports.
     pub tally: TallyMetrics,
+    /// The API server.
+    pub api: ApiMetrics,
     /// What IPVS counts of services, where that is asked for.
     pub ipvs_services: IpvsServiceMetrics,
     registry: Registry,
@@ -72,6 +76,7 @@ impl Metrics {
             mode: ModeMetrics::register(&mut registry),
             network_programming: NetworkProgrammingMetrics::register(&mut registry),
             tally: TallyMetrics::register(&mut registry),
+            api: ApiMetrics::register(&mut registry),
             ipvs_services: IpvsServiceMetrics::register(&mut registry, most),
             registry: Registry::default(),
         };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sluice_crds::v1alpha1::{API_VERSION, SERVICE_PROXY_POLICY};
+use sluice_crds::v1alpha1::{API_VERSION, NODE_SERVICE_PROXY, SERVICE_PROXY_POLICY};
 
 /// A kind of object that a source reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,11 +15,13 @@ pub enum Kind {
     Node,
     /// `sluice.dev/v1alpha1` `ServiceProxyPolicy`.
     ServiceProxyPolicy,
+    /// `sluice.dev/v1alpha1` `NodeServiceProxy`.
+    NodeServiceProxy,
 }
 
 impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 4] = [
+    /// Those that manifests may have.
+    pub const OF_MANIFESTS: [Self; 4] = [
         Self::Service,
         Self::EndpointSlice,
         Self::Node,
@@ -33,6 +35,7 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Node => "Node",
             Self::ServiceProxyPolicy => SERVICE_PROXY_POLICY,
+            Self::NodeServiceProxy => NODE_SERVICE_PROXY,
         }
     }
 
@@ -41,7 +44,7 @@ impl Kind {
         match self {
             Self::Service | Self::Node => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
-            Self::ServiceProxyPolicy => API_VERSION,
+            Self::ServiceProxyPolicy | Self::NodeServiceProxy => API_VERSION,
         }
     }
 

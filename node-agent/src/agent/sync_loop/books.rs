@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_service_plan::model::ObjectName;
@@ -14,9 +15,11 @@ use crate::agent::drift_log::DriftLog;
 use crate::agent::failure::{category, refused_restore};
 use crate::agent::inbox::Cause;
 use crate::agent::plane::{Plane, PlaneError};
+use crate::agent::report::Report;
 use crate::data_plane::{Drift, SyncReport};
 use crate::health::{Health, Trouble};
 use crate::metrics::{Metrics, SyncKind};
+use crate::source::Revision;
 use crate::tally::Tally;
 
 /// See the module.
@@ -26,7 +29,7 @@ pub(super) struct Books {
     in_work: InWork,
     drift_log: DriftLog,
     last_error: String,
-    pub(super) conditions: Vec<String>,
+    pub(super) report: watch::Sender<Report>,
 }
 
 /// What was taken in and is not programmed yet.
@@ -38,14 +41,18 @@ struct InWork {
 }
 
 impl Books {
-    pub(super) fn new(health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+        report: watch::Sender<Report>,
+    ) -> Self {
         Self {
             health,
             metrics,
             in_work: InWork::default(),
             drift_log: DriftLog::default(),
             last_error: String::new(),
-            conditions: Vec::new(),
+            report,
         }
     }
 
@@ -66,6 +73,24 @@ impl Books {
 
     pub(super) fn node_is_being_deleted(&self, being_deleted: bool) {
         self.health.set_node_being_deleted(being_deleted);
+    }
+
+    /// These settings are to be programmed from now on.
+    pub(super) fn took_settings(&self, revision: Option<&Revision>) {
+        self.tell(|report| {
+            if report.revision.as_ref() != revision {
+                report.revision = revision.cloned();
+                report.programmed = false;
+            }
+        });
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Report)) {
+        self.report.send_if_modified(|report| {
+            let before = report.clone();
+            change(report);
+            *report != before
+        });
     }
 
     pub(super) fn planned(&self, change: &PlanChange, mark_bit: u8) {
@@ -120,18 +145,25 @@ impl Books {
         }
     }
 
-    /// What is done otherwise than the settings ask; what is new of it is logged.
-    pub(super) fn tell_conditions(
-        &mut self,
-        conditions: Vec<String>,
-        refused_mode: Option<ActiveMode>,
-    ) {
-        for condition in conditions.iter().filter(|c| !self.conditions.contains(c)) {
+    /// All is programmed, but for what is done otherwise than the settings ask; what is new of it is logged.
+    pub(super) fn tell_conditions(&self, conditions: Vec<String>, plane: &Plane, services: usize) {
+        let told = self.report.borrow().conditions.clone();
+        for condition in conditions.iter().filter(|c| !told.contains(c)) {
             tracing::warn!(condition, "the settings need attention");
         }
+        let refused = plane.refused_mode();
         self.metrics.objects.set_conditions(conditions.len());
-        self.metrics.mode.set_refused(refused_mode);
-        self.conditions = conditions;
+        self.metrics
+            .mode
+            .set_refused(refused.map(|refused| refused.mode));
+        self.tell(|report| {
+            report.programmed = true;
+            report.failure = None;
+            report.mode = plane.mode();
+            report.refused = refused.cloned();
+            report.conditions = conditions;
+            report.service_ports = u32::try_from(services).unwrap_or(u32::MAX);
+        });
     }
 
     pub(super) fn failed(&mut self, kind: SyncKind, error: &PlaneError) {
@@ -149,6 +181,7 @@ impl Books {
             self.metrics.sync.restore_failed(kind, ipv6);
         }
         self.health.troubled(Trouble::SyncFailed(words.clone()));
+        self.tell(|report| report.failure = Some(words.clone()));
         self.last_error = words;
     }
 

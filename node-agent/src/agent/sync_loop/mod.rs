@@ -23,6 +23,7 @@ use super::desired::Desired;
 use super::inbox::Inbox;
 use super::ipvs_host::IpvsHost;
 use super::plane::Plane;
+use super::report::Report;
 use super::rule_notices::RuleNotices;
 use super::tunables::Tunables;
 use crate::health::{Health, HealthCheckTable};
@@ -39,6 +40,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// What tells our own writes from those of others.
     pub notices: Arc<RuleNotices>,
+    /// Where it is told what became of the settings.
+    pub report: watch::Sender<Report>,
     /// Where the wanted health-check servers are told.
     pub health_checks: watch::Sender<HealthCheckTable>,
 }
@@ -75,7 +78,7 @@ impl SyncLoop {
             desired,
             plane,
             tuning: Tuning::new(tunables, ipvs_host),
-            books: Books::new(shared.health, shared.metrics),
+            books: Books::new(shared.health, shared.metrics, shared.report),
         }
     }
 

@@ -117,7 +117,8 @@ impl SyncLoop {
         conditions.extend(self.plane.conditions());
         let of_node = self.tuning.conditions(settings, self.plane.uses_ipvs());
         conditions.extend(of_node);
+        let services = self.desired.plan().services.len();
         self.books
-            .tell_conditions(conditions, self.plane.refused_mode());
+            .tell_conditions(conditions, &self.plane, services);
     }
 }

@@ -26,7 +26,9 @@ impl SyncLoop {
         };
         let causes = std::mem::take(&mut batch.causes);
         self.books.took_in(waiting, causes, oldest);
-        if !self.desired.absorb(batch) {
+        let touched = self.desired.absorb(batch);
+        self.books.took_settings(self.desired.revision());
+        if !touched {
             return;
         }
         let being_deleted = self.desired.node().being_deleted;

@@ -1,11 +1,9 @@
 //! `sluice-agent check`
 
 mod conflicts;
-mod ipvs;
 mod mode;
 mod node_ports;
 mod report;
-mod trials;
 
 use std::path::PathBuf;
 
@@ -13,13 +11,14 @@ use clap::Args;
 
 use sluice_kernel::iptables::detect_variant;
 
-use self::report::{NodeReport, SysctlReport};
+use self::report::NodeReport;
 use super::manifests::{NodeArgs, variant_of};
 use super::output::{Output, json};
 use super::show::mode_in_force;
 use super::{CliError, Outcome, exit_code};
 use crate::agent::Desired;
 use crate::settings::wanted_sysctls;
+use crate::trials::{self, SysctlTrial};
 
 /// What to check.
 #[derive(Debug, Args)]
@@ -64,7 +63,7 @@ fn look(desired: &Desired) -> Result<NodeReport, CliError> {
         operation: "list the node's sockets",
         source,
     })?;
-    let ipvs = ipvs::look(desired.settings(), variant);
+    let ipvs = trials::ipvs(desired.settings(), variant);
     let mode = mode::mode(
         &desired.settings().mode,
         desired.plan().services.len(),
@@ -90,7 +89,7 @@ fn look(desired: &Desired) -> Result<NodeReport, CliError> {
     Ok(report.judged())
 }
 
-fn sysctls(desired: &Desired) -> Vec<SysctlReport> {
+fn sysctls(desired: &Desired) -> Vec<SysctlTrial> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let wanted = wanted_sysctls(desired.settings(), u32::try_from(cores).unwrap_or(u32::MAX));
     wanted

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::ipvs::IpvsReport;
 use super::mode::ModeReport;
 use super::node_ports::NodePortConflict;
+use crate::trials::{IptablesTrial, IpvsTrials, SysctlTrial, Trial};
 
 /// The report of `check`.
 #[derive(Debug, Serialize)]
@@ -17,14 +17,14 @@ pub(super) struct NodeReport {
     pub(super) variant_in_use: String,
     /// Why the node's variant was detected so; absent when nothing was found.
     pub(super) variant_reason: Option<String>,
-    pub(super) iptables: Vec<IptablesReport>,
+    pub(super) iptables: Vec<IptablesTrial>,
     pub(super) address_sets: Vec<Trial>,
     pub(super) conntrack: Trial,
     /// Which mode the policy means here.
     pub(super) mode: ModeReport,
     /// What it takes to run mode IPVS; without it a node serves in mode `IPTables`.
-    pub(super) ipvs: IpvsReport,
-    pub(super) sysctls: Vec<SysctlReport>,
+    pub(super) ipvs: IpvsTrials,
+    pub(super) sysctls: Vec<SysctlTrial>,
     /// Settings that this node cannot follow as asked.
     pub(super) conditions: Vec<String>,
     /// What does not fit together, in sentences.
@@ -33,41 +33,6 @@ pub(super) struct NodeReport {
     pub(super) can_run: bool,
     /// Why it cannot run.
     pub(super) problems: Vec<String>,
-}
-
-/// Something that was tried.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Trial {
-    pub(super) name: String,
-    pub(super) works: bool,
-    /// Why not, or a remark.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) remark: Option<String>,
-}
-
-/// One variant for one family.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct IptablesReport {
-    pub(super) variant: String,
-    pub(super) family: &'static str,
-    #[serde(flatten)]
-    pub(super) trial: Trial,
-}
-
-/// A sysctl that the settings ask for.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SysctlReport {
-    pub(super) name: String,
-    pub(super) wanted: String,
-    /// Its value; absent when it cannot be read.
-    pub(super) present: Option<String>,
-    /// An agent could set it, or it has the value already.
-    pub(super) works: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) remark: Option<String>,
 }
 
 impl NodeReport {
@@ -136,21 +101,6 @@ impl fmt::Display for NodeReport {
                 writeln!(f, "problem: {problem}")?;
             }
             writeln!(f, "this node cannot run Sluice with these settings")
-        }
-    }
-}
-
-impl fmt::Display for Trial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}{}",
-            if self.works { "ok  " } else { "no  " },
-            self.name
-        )?;
-        match &self.remark {
-            Some(remark) => write!(f, ": {remark}"),
-            None => Ok(()),
         }
     }
 }

@@ -8,7 +8,8 @@ use sluice_kernel::iptables::{
 use super::report::RulesReport;
 use crate::balancer::iptables::names::SERVICES;
 use crate::cli::legacy_tables;
-use crate::cli::snapshot::{OURS, family_words};
+use crate::cli::snapshot::OURS;
+use crate::family::family_words;
 use crate::family::node_families;
 use crate::glue::iptables::rules::{IPVS, IPVS_REFUSE};
 

@@ -105,6 +105,11 @@ pub(super) fn object(kind: Kind, body: &Body<'_>) -> Result<Object, Vec<Fault>> 
             .map(Object::Node)
             .map_err(one),
         Kind::ServiceProxyPolicy => policy(typed(body)?).map(Box::new).map(Object::Policy),
+        Kind::NodeServiceProxy => Err(vec![Fault {
+            field: "kind".to_owned(),
+            reason: "only an API server has objects of this kind: write a ServiceProxyPolicy"
+                .to_owned(),
+        }]),
     }
 }
 

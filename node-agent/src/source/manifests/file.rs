@@ -271,11 +271,11 @@ fn kind_of(head: &Head<'_>) -> Result<Kind, Fault> {
     if head.kind.is_empty() {
         return fault("kind", "it is missing: add it".to_owned());
     }
-    let Some(kind) = Kind::ALL
+    let Some(kind) = Kind::OF_MANIFESTS
         .into_iter()
         .find(|kind| kind.as_str() == head.kind)
     else {
-        let known = Kind::ALL.map(Kind::as_str).join(", ");
+        let known = Kind::OF_MANIFESTS.map(Kind::as_str).join(", ");
         return fault(
             "kind",
             format!(

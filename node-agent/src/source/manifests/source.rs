@@ -271,6 +271,7 @@ impl ManifestSource {
             Kind::ServiceProxyPolicy => {
                 self.policies.remove(&key.name.name);
             }
+            Kind::NodeServiceProxy => {}
         }
     }
 

@@ -241,6 +241,7 @@ impl Bench {
             health: health.clone(),
             metrics: metrics.clone(),
             notices: Arc::default(),
+            report: watch::Sender::default(),
             health_checks: sender,
         };
         let ledger = PlaneLedger::open(state_dir.path()).unwrap();
@@ -303,7 +304,8 @@ impl Bench {
 
     /// One of the conditions says so.
     fn is_told(&self, words: &str) -> bool {
-        let mut conditions = self.sync_loop.books.conditions.iter();
+        let told = self.sync_loop.books.report.borrow();
+        let mut conditions = told.conditions.iter();
         conditions.any(|condition| condition.contains(words))
     }
 

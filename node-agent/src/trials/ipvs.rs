@@ -12,8 +12,8 @@ use sluice_kernel::ipvs::{
 use sluice_kernel::links::{Links, NetlinkLinks};
 use sluice_kernel::modules::{ModprobeModules, ModuleState, Modules};
 
-use super::report::Trial;
-use super::trials::{in_trial_namespace, trial};
+use super::trial::Trial;
+use super::{in_trial_namespace, trial};
 use crate::agent::IpvsHost;
 use crate::settings::NodeSettings;
 
@@ -24,25 +24,25 @@ const MARKS: &str = "*mangle\n-A OUTPUT -j SET --map-set SLUICE-TRIAL dst,dst --
 /// What `check` says of IPVS.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct IpvsReport {
-    pub(super) can_run: bool,
+pub(crate) struct IpvsTrials {
+    pub(crate) can_run: bool,
     /// What IPVS cannot do without.
-    pub(super) parts: Vec<Trial>,
+    pub(crate) parts: Vec<Trial>,
     /// Those that the policy names, and what stands in for them.
-    pub(super) schedulers: Vec<Trial>,
+    pub(crate) schedulers: Vec<Trial>,
     /// All others that the kernel has or can load.
-    pub(super) other_schedulers: Vec<&'static str>,
+    pub(crate) other_schedulers: Vec<&'static str>,
     /// Buckets of the connection table in force; absent while IPVS is not there.
-    pub(super) connection_table_buckets: Option<u32>,
+    pub(crate) connection_table_buckets: Option<u32>,
     /// What is not as the settings ask, in sentences.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Looks at this node.
-pub(super) fn look(settings: &NodeSettings, variant: Variant) -> IpvsReport {
+pub(crate) fn ipvs(settings: &NodeSettings, variant: Variant) -> IpvsTrials {
     let mut modules = ModprobeModules::new();
     let mut state = |name: &str| modules.state(name).unwrap_or(ModuleState::Missing);
-    let mut report = IpvsReport::default();
+    let mut report = IpvsTrials::default();
     let info = IpvsNetlink::open().and_then(|mut door| door.info());
     let there = info.is_ok();
     report.connection_table_buckets = info.as_ref().ok().map(|info| info.connection_table_size);
@@ -173,7 +173,7 @@ fn marks(variant: Variant) -> Result<(), String> {
     tried.unwrap_or_else(|error| Err(error.to_string()))
 }
 
-impl fmt::Display for IpvsReport {
+impl fmt::Display for IpvsTrials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in self.parts.iter().chain(&self.schedulers) {
             writeln!(f, "{part}")?;

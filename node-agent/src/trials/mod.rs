@@ -1,4 +1,7 @@
-//! Tries what the data plane needs, in a network namespace made for it, so that nothing is left on the node.
+//! Tries what data planes need, in a network namespace made for it, so that nothing is left on the node.
+
+mod ipvs;
+mod trial;
 
 use std::io;
 use std::thread;
@@ -10,8 +13,10 @@ use sluice_kernel::conntrack::ConntrackNetlink;
 use sluice_kernel::iptables::{Family, Variant, try_variant};
 use sluice_kernel::sysctl::{ProcSysctls, Sysctls};
 
-use super::report::{IptablesReport, SysctlReport, Trial};
-use crate::cli::snapshot::family_words;
+use crate::family::family_words;
+
+pub(crate) use ipvs::{IpvsTrials, ipvs};
+pub(crate) use trial::{IptablesTrial, SysctlTrial, Trial};
 
 /// Every extension that our rules use, but for those that need a set.
 const SAMPLE: &str = "\
@@ -27,13 +32,13 @@ COMMIT
 ";
 
 /// Both variants for both families.
-pub(super) fn iptables() -> Vec<IptablesReport> {
+pub(crate) fn iptables() -> Vec<IptablesTrial> {
     let mut reports = Vec::new();
     for variant in [Variant::Legacy, Variant::Nft] {
         for family in [Family::V4, Family::V6] {
             let tried = try_variant(variant, family, SAMPLE);
             let name = format!("iptables {variant} for {}", family_words(family));
-            reports.push(IptablesReport {
+            reports.push(IptablesTrial {
                 variant: variant.to_string(),
                 family: family_words(family),
                 trial: trial(name, tried),
@@ -44,7 +49,7 @@ pub(super) fn iptables() -> Vec<IptablesReport> {
 }
 
 /// Every type of address set.
-pub(super) fn address_sets() -> Vec<Trial> {
+pub(crate) fn address_sets() -> Vec<Trial> {
     let tried = in_trial_namespace(|| {
         let mut sets = IpsetNetlink::open()?;
         Ok(SetKind::ALL.map(|kind| {
@@ -75,7 +80,7 @@ pub(super) fn address_sets() -> Vec<Trial> {
 }
 
 /// Connection tracking.
-pub(super) fn conntrack() -> Trial {
+pub(crate) fn conntrack() -> Trial {
     let name = "connection tracking".to_owned();
     match ConntrackNetlink::open().and_then(|mut door| door.statistics()) {
         Ok(now) => {
@@ -94,13 +99,13 @@ pub(super) fn conntrack() -> Trial {
 }
 
 /// A sysctl that is asked for. Nothing is written: whether it can be is read from the file's permissions.
-pub(super) fn sysctl(name: String, wanted: String) -> SysctlReport {
+pub(crate) fn sysctl(name: String, wanted: String) -> SysctlTrial {
     match ProcSysctls::new().read(&name) {
         Ok(present) => {
             let same = present.split_whitespace().eq(wanted.split_whitespace());
             let works = same || is_writable(&name);
             let remark = (!works).then(|| "cannot be written here".to_owned());
-            SysctlReport {
+            SysctlTrial {
                 name,
                 wanted,
                 present: Some(present),
@@ -108,7 +113,7 @@ pub(super) fn sysctl(name: String, wanted: String) -> SysctlReport {
                 remark,
             }
         }
-        Err(error) => SysctlReport {
+        Err(error) => SysctlTrial {
             name,
             wanted,
             present: None,
@@ -134,7 +139,7 @@ fn is_writable(name: &str) -> bool {
         .is_ok()
 }
 
-pub(super) fn trial<T, E: std::fmt::Display>(name: String, result: Result<T, E>) -> Trial {
+fn trial<T, E: std::fmt::Display>(name: String, result: Result<T, E>) -> Trial {
     Trial {
         name,
         works: result.is_ok(),
@@ -143,7 +148,7 @@ pub(super) fn trial<T, E: std::fmt::Display>(name: String, result: Result<T, E>)
 }
 
 /// Namespaces are a thread's own, and this one ends with the thread.
-pub(super) fn in_trial_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+fn in_trial_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;

@@ -1,0 +1,55 @@
+//! The flags that say where Services come from.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::CliError;
+use super::manifests::NodeArgs;
+use crate::source::cluster::{Access, SettingsFile};
+use crate::source::{ClusterSource, Source};
+
+/// In a pod the kubelet sets it.
+const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
+
+/// One of them, or none in a pod of a cluster.
+#[derive(Debug, Args)]
+pub(super) struct SourceArgs {
+    /// Directory of manifests: YAML or JSON files with Services, `EndpointSlices`, the Node and a `ServiceProxyPolicy`
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "in_cluster", "api_server"])]
+    manifests: Option<PathBuf>,
+    /// Serve the cluster of this kubeconfig
+    #[arg(long, value_name = "FILE", conflicts_with = "in_cluster")]
+    kubeconfig: Option<PathBuf>,
+    /// Serve the cluster that this is a pod of, by the pod's service account [default where KUBERNETES_SERVICE_HOST is set]
+    #[arg(long)]
+    in_cluster: bool,
+    /// Address of the API server, instead of the one that kubeconfig or pod name: a Service's is not there before the agent has programmed it
+    #[arg(long, value_name = "URL", env = "SLUICE_API_SERVER")]
+    api_server: Option<String>,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+impl SourceArgs {
+    /// The source, which keeps its last good state in `state_dir`.
+    pub(super) fn source(&self, state_dir: &std::path::Path) -> Result<Box<dyn Source>, CliError> {
+        if let Some(directory) = &self.manifests {
+            let source = self.node.source(directory)?;
+            let last_good = state_dir.join("manifests");
+            return Ok(Box::new(source.with_last_good(last_good).watch()));
+        }
+        let is_in_cluster = self.in_cluster || std::env::var_os(IN_CLUSTER).is_some();
+        if self.kubeconfig.is_none() && !is_in_cluster {
+            return Err(CliError::NoSource);
+        }
+        let access = Access {
+            kubeconfig: self.kubeconfig.clone(),
+            server: self.api_server.clone(),
+        };
+        let file = SettingsFile::new(state_dir);
+        let name = self.node.name()?;
+        let source = ClusterSource::open(&access, &name, self.node.policy()?, Some(file))?;
+        Ok(Box::new(source))
+    }
+}

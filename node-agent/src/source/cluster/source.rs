@@ -1,0 +1,204 @@
+//! The source itself: a thread with the watches, and what they leave for who asks.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Client;
+use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicySpec};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::super::{AgentState, Kind, Source, SourceError, Update};
+use super::access::{Access, AccessError, with_causes};
+use super::follow::follow;
+use super::settings::{Settings, SettingsFile};
+use super::status::StatusWriter;
+use super::view::{Own, View};
+use crate::metrics::Metrics;
+
+/// Between two words on what is still waited for.
+const STILL_WAITING: Duration = Duration::from_secs(30);
+
+/// Between the tasks that watch and the thread that asks: the view of the cluster, and who waits for it to change.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    view: Mutex<View>,
+    arrived: Condvar,
+    own: watch::Sender<Option<Own>>,
+}
+
+impl Mailbox {
+    fn new(settings: Settings) -> Self {
+        Self {
+            view: Mutex::new(View::new(settings)),
+            arrived: Condvar::new(),
+            own: watch::Sender::new(None),
+        }
+    }
+
+    /// Changes the view, and tells those who wait.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut View) -> T) -> T {
+        let mut view = self.lock();
+        let result = change(&mut view);
+        self.own.send_if_modified(|own| {
+            let is_new = own.as_ref() != view.own();
+            if is_new {
+                *own = view.own().cloned();
+            }
+            is_new
+        });
+        self.arrived.notify_all();
+        result
+    }
+
+    /// Waits until there is something to tell, at most so long.
+    fn wait(&self, wait: Duration) -> Option<Update> {
+        let start = Instant::now();
+        let mut view = self.lock();
+        loop {
+            if let Some(update) = view.take() {
+                return Some(update);
+            }
+            let left = wait.checked_sub(start.elapsed())?;
+            view = self
+                .arrived
+                .wait_timeout(view, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn missing(&self) -> Vec<Kind> {
+        self.lock().missing()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [the module](super). Nothing is asked for before the first [`next_update`](Source::next_update).
+pub struct ClusterSource {
+    node_name: Arc<str>,
+    mailbox: Arc<Mailbox>,
+    client: Client,
+    /// Until the thread has it.
+    runtime: Option<Runtime>,
+    state: Option<AgentState>,
+    is_complete: bool,
+}
+
+impl ClusterSource {
+    /// Reads how to reach the API server, which need not be there yet. `own_policy` counts while the node has never been given settings.
+    pub fn open(
+        access: &Access,
+        node_name: &str,
+        own_policy: ServiceProxyPolicySpec,
+        file: Option<SettingsFile>,
+    ) -> Result<Self, AccessError> {
+        let credentials =
+            |error: &dyn std::error::Error| AccessError::Credentials(with_causes(error));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| credentials(&error))?;
+        let client = runtime.block_on(async {
+            let config = access.config().await?;
+            Client::try_from(config).map_err(|error| credentials(&error))
+        })?;
+        Ok(Self {
+            node_name: Arc::from(node_name),
+            mailbox: Arc::new(Mailbox::new(Settings::new(own_policy, file))),
+            client,
+            runtime: Some(runtime),
+            state: None,
+            is_complete: false,
+        })
+    }
+
+    /// Starts the watches, in a thread of their own.
+    fn start(&mut self) -> io::Result<()> {
+        let Some(runtime) = self.runtime.take() else {
+            return Ok(());
+        };
+        let metrics = match &self.state {
+            Some(state) => Arc::clone(&state.metrics),
+            None => Arc::new(Metrics::default()),
+        };
+        let (client, node, mailbox) = (&self.client, &self.node_name, &self.mailbox);
+        let arguments = || {
+            let (node, mailbox) = (Arc::clone(node), Arc::clone(mailbox));
+            (client.clone(), node, mailbox, Arc::clone(&metrics))
+        };
+        macro_rules! spawn {
+            ($($kind:ty),*) => {$(
+                let (client, node, mailbox, metrics) = arguments();
+                runtime.spawn(follow::<$kind>(client, node, mailbox, metrics));
+            )*};
+        }
+        spawn!(Service, EndpointSlice, Node, NodeServiceProxy);
+        let writer = self.state.take().map(|state| {
+            StatusWriter::new(
+                self.client.clone(),
+                &self.node_name,
+                self.mailbox.own.subscribe(),
+                state,
+            )
+        });
+        thread::Builder::new()
+            .name("api server".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    match writer {
+                        Some(writer) => writer.run().await,
+                        None => std::future::pending().await,
+                    }
+                });
+            })
+            .map(drop)
+    }
+
+    /// What was listed is complete once, and until then it is said what is not.
+    fn wait_for_all(&mut self, wait: Duration) -> Option<Update> {
+        let start = Instant::now();
+        loop {
+            let left = wait.saturating_sub(start.elapsed());
+            if let Some(update) = self.mailbox.wait(left.min(STILL_WAITING)) {
+                self.is_complete = true;
+                return Some(update);
+            }
+            if left.is_zero() {
+                return None;
+            }
+            let missing: Vec<&str> = self
+                .mailbox
+                .missing()
+                .into_iter()
+                .map(Kind::as_str)
+                .collect();
+            tracing::warn!(
+                missing = missing.join(", "),
+                "nothing is programmed before these were listed; until then the kernel keeps what it has"
+            );
+        }
+    }
+}
+
+impl Source for ClusterSource {
+    fn next_update(&mut self, wait: Duration) -> Result<Option<Update>, SourceError> {
+        self.start().map_err(SourceError::Thread)?;
+        if self.is_complete {
+            Ok(self.mailbox.wait(wait))
+        } else {
+            Ok(self.wait_for_all(wait))
+        }
+    }
+
+    fn listen(&mut self, state: AgentState) {
+        self.state = Some(state);
+    }
+}

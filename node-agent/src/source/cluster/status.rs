@@ -1,0 +1,339 @@
+//! The status of this node's object: what it says (pure), and who writes it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
+use sluice_crds::v1alpha1::{
+    API_VERSION, ActiveMode, Capabilities, NODE_SERVICE_PROXY, NodeServiceProxy,
+    NodeServiceProxyStatus,
+};
+use tokio::sync::watch;
+
+use super::super::AgentState;
+use super::access::with_causes;
+use super::view::Own;
+use crate::agent::Report;
+use crate::capabilities::capabilities;
+use crate::settings::{NodeNetworks, NodeSettings};
+
+const FIELD_MANAGER: &str = "sluice-agent";
+/// Between two writes, and two looks at health.
+const REST: Duration = Duration::from_secs(1);
+/// Rest after a write was refused, at first; it doubles up to [`LONGEST_REST`].
+const RETRY: Duration = Duration::from_secs(2);
+const LONGEST_REST: Duration = Duration::from_secs(60);
+/// What does not last this long is not told: a sync that fails once, a new revision that is programmed soon.
+const SETTLED: Duration = Duration::from_secs(2);
+/// An API server takes conditions with messages of at most so many bytes.
+const LONGEST_MESSAGE: usize = 32_768;
+
+/// What the status is made of.
+struct Facts<'a> {
+    own: &'a Own,
+    report: &'a Report,
+    /// Why the agent is not healthy.
+    reasons: &'a [String],
+    capabilities: &'a Capabilities,
+}
+
+/// What a condition says.
+struct Said {
+    kind: &'static str,
+    is_so: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Facts<'_> {
+    /// The status; what stays the same as in `own.status` keeps its time.
+    fn status(&self, now: Timestamp) -> NodeServiceProxyStatus {
+        let conditions = [self.supported(), self.programmed(), self.healthy()];
+        NodeServiceProxyStatus {
+            observed_revision: self
+                .report
+                .revision
+                .as_ref()
+                .map(|revision| revision.name.to_string()),
+            active_mode: self.report.mode,
+            service_ports: Some(self.report.service_ports),
+            capabilities: Some(self.capabilities.clone()),
+            conditions: conditions
+                .into_iter()
+                .map(|said| self.condition(said, now))
+                .collect(),
+        }
+    }
+
+    fn asked_mode(&self) -> Option<ActiveMode> {
+        self.own.asked.as_ref().map(|(_, mode)| *mode)
+    }
+
+    /// Why the mode that is asked for is not taken.
+    fn lack(&self) -> Option<String> {
+        let refused = self.report.refused.as_ref();
+        let refused = refused.filter(|refused| Some(refused.mode) == self.asked_mode())?;
+        let serving = self
+            .report
+            .mode
+            .map_or("nothing".to_owned(), |m| m.to_string());
+        Some(format!(
+            "the node cannot run mode {}, {serving} serves: {}; install what is missing, or choose another mode for this node",
+            refused.mode, refused.reason
+        ))
+    }
+
+    fn supported(&self) -> Said {
+        let (is_so, reason, message) = if let Some(problem) = &self.own.problem {
+            let message = format!("{problem}; the last settings stay in force");
+            (false, "Invalid", message)
+        } else if let Some(lack) = self.lack() {
+            (false, "ModeNotAvailable", lack)
+        } else if self.report.conditions.is_empty() {
+            let message = "the node can run these settings".to_owned();
+            (true, "Supported", message)
+        } else {
+            (
+                true,
+                "SettingsNotInForce",
+                self.report.conditions.join("; "),
+            )
+        };
+        Said {
+            kind: SUPPORTED,
+            is_so,
+            reason,
+            message,
+        }
+    }
+
+    fn programmed(&self) -> Said {
+        let asked = self.own.asked.as_ref().map(|(revision, _)| revision);
+        let has_it = asked.is_some() && asked == self.report.revision.as_ref();
+        let (is_so, reason, message) = if let Some(problem) = &self.own.problem {
+            (false, "Invalid", problem.clone())
+        } else if let Some(lack) = self.lack() {
+            (false, "ModeNotAvailable", lack)
+        } else if let Some(failure) = &self.report.failure {
+            (false, "SyncFailed", format!("{failure}; it is tried again"))
+        } else if has_it && self.report.programmed && self.report.mode == self.asked_mode() {
+            let message = "the kernel holds what the revision asks for".to_owned();
+            (true, "Programmed", message)
+        } else {
+            let message = "the kernel is being programmed".to_owned();
+            (false, "Pending", message)
+        };
+        Said {
+            kind: PROGRAMMED,
+            is_so,
+            reason,
+            message,
+        }
+    }
+
+    fn healthy(&self) -> Said {
+        let is_so = self.reasons.is_empty();
+        Said {
+            kind: HEALTHY,
+            is_so,
+            reason: if is_so { "Healthy" } else { "Unhealthy" },
+            message: if is_so {
+                "the agent keeps up with changes".to_owned()
+            } else {
+                self.reasons.join("; ")
+            },
+        }
+    }
+
+    fn condition(&self, said: Said, now: Timestamp) -> Condition {
+        let status = if said.is_so { "True" } else { "False" };
+        let mut written = self.own.status.conditions.iter();
+        let before = written.find(|c| c.type_ == said.kind && c.status == status);
+        Condition {
+            type_: said.kind.to_owned(),
+            status: status.to_owned(),
+            reason: said.reason.to_owned(),
+            message: shortened(said.message),
+            observed_generation: Some(self.own.generation),
+            last_transition_time: before.map_or(Time(now), |c| c.last_transition_time.clone()),
+        }
+    }
+}
+
+fn shortened(mut message: String) -> String {
+    if message.len() > LONGEST_MESSAGE {
+        let mut end = LONGEST_MESSAGE - 3;
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+        message.push_str("...");
+    }
+    message
+}
+
+/// The new status says something else, not only another number.
+fn is_news(new: &NodeServiceProxyStatus, old: &NodeServiceProxyStatus) -> bool {
+    let without_count = |status: &NodeServiceProxyStatus| NodeServiceProxyStatus {
+        service_ports: None,
+        ..status.clone()
+    };
+    without_count(new) != without_count(old)
+}
+
+/// Something is not as it should be, and that may pass.
+fn may_pass(status: &NodeServiceProxyStatus) -> bool {
+    let is_passing = |c: &Condition| {
+        c.status == "False" && matches!(c.reason.as_str(), "Pending" | "SyncFailed" | "Unhealthy")
+    };
+    status.conditions.iter().any(is_passing)
+}
+
+/// Writes the status whenever it says something new.
+pub(super) struct StatusWriter {
+    api: Api<NodeServiceProxy>,
+    node_name: Arc<str>,
+    own: watch::Receiver<Option<Own>>,
+    state: AgentState,
+    capabilities: Capabilities,
+    /// What was refused last, so that it is said once.
+    refused: Option<String>,
+}
+
+impl StatusWriter {
+    pub(super) fn new(
+        client: Client,
+        node_name: &Arc<str>,
+        own: watch::Receiver<Option<Own>>,
+        state: AgentState,
+    ) -> Self {
+        Self {
+            api: Api::all(client),
+            node_name: Arc::clone(node_name),
+            own,
+            state,
+            capabilities: Capabilities::default(),
+            refused: None,
+        }
+    }
+
+    /// Goes on as long as the process does.
+    pub(super) async fn run(mut self) -> ! {
+        self.try_capabilities().await;
+        let mut written: Option<NodeServiceProxyStatus> = None;
+        let mut passing_since = None;
+        let mut rest = Duration::ZERO;
+        loop {
+            self.wait(std::mem::take(&mut rest)).await;
+            let Some(mut own) = self.own.borrow_and_update().clone() else {
+                written = None;
+                continue;
+            };
+            // What was written last may not have come back yet.
+            if let Some(written) = &written {
+                own.status.clone_from(written);
+            }
+            let status = self.status(&own);
+            if !is_news(&status, &own.status) {
+                passing_since = None;
+                continue;
+            }
+            if may_pass(&status) {
+                let since = *passing_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < SETTLED {
+                    continue;
+                }
+            }
+            passing_since = None;
+            match self.write(&status).await {
+                Ok(()) => {
+                    written = Some(status);
+                    rest = REST;
+                }
+                Err(error) => {
+                    written = None;
+                    rest = self.refused(&error);
+                }
+            }
+        }
+    }
+
+    /// Until something may be new; health has to be looked at. After a write or its refusal, first a rest.
+    async fn wait(&mut self, rest: Duration) {
+        tokio::time::sleep(rest).await;
+        tokio::select! {
+            Ok(()) = self.own.changed() => {}
+            Ok(()) = self.state.report.changed() => {}
+            () = tokio::time::sleep(REST) => {}
+        }
+    }
+
+    /// Trials take a moment, in which nothing else of this thread should wait.
+    async fn try_capabilities(&mut self) {
+        let tried = tokio::task::spawn_blocking(|| {
+            let policy = sluice_crds::v1alpha1::ServiceProxyPolicySpec::default();
+            capabilities(&NodeSettings::resolve(&policy, NodeNetworks::default()))
+        });
+        match tried.await {
+            Ok(capabilities) => self.capabilities = capabilities,
+            Err(error) => tracing::warn!(%error, "what the node can run could not be tried"),
+        }
+    }
+
+    fn status(&mut self, own: &Own) -> NodeServiceProxyStatus {
+        let report = self.state.report.borrow_and_update().clone();
+        let refused = report.refused.as_ref().map(|refused| refused.mode);
+        if refused == Some(ActiveMode::IPVS) {
+            // It was tried for real. For the life of this agent the operator need not try again.
+            self.capabilities.ipvs = false;
+        }
+        let facts = Facts {
+            own,
+            report: &report,
+            reasons: &self.state.health.reasons(),
+            capabilities: &self.capabilities,
+        };
+        facts.status(Timestamp::now())
+    }
+
+    async fn write(&mut self, status: &NodeServiceProxyStatus) -> Result<(), kube::Error> {
+        let object = json!({
+            "apiVersion": API_VERSION,
+            "kind": NODE_SERVICE_PROXY,
+            "metadata": {"name": &*self.node_name},
+            "status": status,
+        });
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        self.api
+            .patch_status(&self.node_name, &parameters, &Patch::Apply(object))
+            .await?;
+        self.state.metrics.api.count_status_write();
+        if self.refused.take().is_some() {
+            tracing::info!("the status of this node is written again");
+        }
+        Ok(())
+    }
+
+    /// Says it, if it is new; returns how long to rest.
+    fn refused(&mut self, error: &kube::Error) -> Duration {
+        let words = with_causes(error);
+        self.state.metrics.api.count_status_refusal();
+        if self.refused.as_ref() == Some(&words) {
+            return LONGEST_REST;
+        }
+        tracing::warn!(
+            error = words,
+            "the status of this node cannot be written; the node serves on, and it is tried again"
+        );
+        self.refused = Some(words);
+        RETRY
+    }
+}
+
+#[cfg(test)]
+mod tests;
