@@ -12,6 +12,7 @@ pub mod control_plane;
 pub mod demo;
 pub mod installation;
 pub mod lab;
+pub mod operator_process;
 pub mod packets;
 pub mod skip;
 pub mod source_nat;

@@ -14,6 +14,7 @@ mod node_ports;
 mod node_service_proxy;
 mod policy;
 mod policy_status;
+mod precedence;
 mod resolved_settings;
 mod rollout;
 mod schema;
@@ -37,6 +38,7 @@ pub use node_service_proxy::{
 };
 pub use policy::{ServiceProxyPolicy, ServiceProxyPolicySpec};
 pub use policy_status::{ModeCount, ServiceProxyPolicyStatus};
+pub use precedence::{Precedence, why_not};
 pub use resolved_settings::ResolvedSettings;
 pub use rollout::{OnFailure, Rollout};
 pub use service_overrides::ServiceOverride;

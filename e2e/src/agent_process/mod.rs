@@ -69,10 +69,9 @@ impl AgentProcess {
         node_name: &str,
         kubeconfig: &Path,
     ) -> Result<Self, AgentProcessError> {
-        Ok(Self {
-            kubeconfig: Some(kubeconfig.to_owned()),
-            ..Self::new(program, node_name)?
-        })
+        let mut agent = Self::new(program, node_name)?;
+        agent.kubeconfig = Some(kubeconfig.to_owned());
+        Ok(agent)
     }
 
     /// Adds flags that every subcommand of it takes, from the next start on.

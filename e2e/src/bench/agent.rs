@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::plane::Plane;
+use super::process::{cpu_ticks, memory};
 use super::{BenchError, Size, cluster};
 use crate::agent_process::AgentProcess;
 use crate::lab::Namespace;
@@ -91,31 +92,4 @@ fn documents(size: Size) -> String {
         );
     }
     out
-}
-
-fn memory(pid: u32, field: &str) -> Result<u64, BenchError> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .map_err(BenchError::io("read the agent's status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .ok_or_else(|| BenchError::NotSo(format!("/proc tells no {field}")))
-}
-
-fn cpu_ticks(pid: u32) -> Result<u64, BenchError> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .map_err(BenchError::io("read the agent's stat"))?;
-    // Fields 14 and 15 of proc_pid_stat(5), counted after the program name, which may hold blanks.
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    let tick = |index: usize| {
-        fields
-            .get(index)
-            .and_then(|field| field.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
-    Ok(tick(11) + tick(12))
 }

@@ -12,6 +12,7 @@ use sluice_kernel::address_set::AddressSetError;
 use sluice_kernel::iptables::IptablesError;
 
 use crate::agent_process::AgentProcessError;
+use crate::control_plane::ControlPlaneError;
 use crate::lab::LabError;
 use crate::packets::ipvs;
 use plane::{MODES, Plane, VARIANTS};
@@ -23,6 +24,7 @@ pub mod bare;
 pub mod cluster;
 pub mod plane;
 pub mod plot;
+mod process;
 pub mod programming;
 pub mod report;
 pub mod traffic;
@@ -37,6 +39,9 @@ pub enum BenchError {
     /// The agent.
     #[error(transparent)]
     Agent(#[from] AgentProcessError),
+    /// The API server.
+    #[error(transparent)]
+    ControlPlane(#[from] ControlPlaneError),
     /// The data plane.
     #[error(transparent)]
     DataPlane(#[from] DataPlaneError),

@@ -17,7 +17,7 @@ pub(super) fn is_promised() -> bool {
 }
 
 /// What of it this machine's kernel lacks.
-pub(crate) fn missing() -> Option<String> {
+pub fn missing() -> Option<String> {
     load_modules();
     match IpvsNetlink::open() {
         Err(error @ IpvsError::Absent) => Some(error.to_string()),

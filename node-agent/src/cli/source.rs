@@ -21,7 +21,7 @@ pub(super) struct SourceArgs {
     /// Serve the cluster of this kubeconfig
     #[arg(long, value_name = "FILE", conflicts_with = "in_cluster")]
     kubeconfig: Option<PathBuf>,
-    /// Serve the cluster that this is a pod of, by the pod's service account [default where KUBERNETES_SERVICE_HOST is set]
+    /// Serve the cluster that this is a pod of, by the pod's service account [default where `KUBERNETES_SERVICE_HOST` is set]
     #[arg(long)]
     in_cluster: bool,
     /// Address of the API server, instead of the one that kubeconfig or pod name: a Service's is not there before the agent has programmed it

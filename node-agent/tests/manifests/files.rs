@@ -284,7 +284,7 @@ fn a_policy_that_selects_the_node_and_does_not_count_is_told_once() {
         "low.yaml",
         "ServiceProxyPolicy low",
         "spec.priority",
-        "high selects this node too",
+        "high selects the same nodes",
     ] {
         assert!(told[0].contains(word), "{word}: {told:?}");
     }

@@ -215,7 +215,7 @@ impl Report {
 }
 
 /// This percentile of sorted times.
-pub(super) fn at(times: &[Duration], percent: usize) -> Duration {
+pub(crate) fn at(times: &[Duration], percent: usize) -> Duration {
     times
         .get(times.len() * percent / 100)
         .copied()
@@ -232,6 +232,6 @@ fn compared(timed: &Timed) -> String {
     }
 }
 
-pub(super) fn ms(time: Duration) -> f64 {
+pub(crate) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }

@@ -10,7 +10,6 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::core::error_boundary::InvalidObject;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Client, Resource};
@@ -20,7 +19,7 @@ use sluice_crds::v1alpha1::NodeServiceProxy;
 use super::super::Kind;
 use super::access::with_causes;
 use super::source::Mailbox;
-use super::view::View;
+use super::view::{Read, View};
 use crate::metrics::Metrics;
 
 /// A list that lost nearly everything is read again after so long, and then believed.
@@ -36,7 +35,7 @@ pub(super) trait Followed:
     const KIND: Kind;
     /// Of all of them, those that matter to the node of this name.
     fn selection(node: &str) -> watcher::Config;
-    fn take(view: &mut View, object: Result<Self, InvalidObject>);
+    fn take(view: &mut View, object: Read<Self>);
 }
 
 impl Followed for Service {
@@ -46,7 +45,7 @@ impl Followed for Service {
         watcher::Config::default().labels(PROXIED)
     }
 
-    fn take(view: &mut View, object: Result<Self, InvalidObject>) {
+    fn take(view: &mut View, object: Read<Self>) {
         view.service(object);
     }
 }
@@ -58,7 +57,7 @@ impl Followed for EndpointSlice {
         watcher::Config::default().labels(PROXIED)
     }
 
-    fn take(view: &mut View, object: Result<Self, InvalidObject>) {
+    fn take(view: &mut View, object: Read<Self>) {
         view.slice(object);
     }
 }
@@ -70,7 +69,7 @@ impl Followed for Node {
         of_name(node)
     }
 
-    fn take(view: &mut View, object: Result<Self, InvalidObject>) {
+    fn take(view: &mut View, object: Read<Self>) {
         view.node(object);
     }
 }
@@ -82,7 +81,7 @@ impl Followed for NodeServiceProxy {
         of_name(node)
     }
 
-    fn take(view: &mut View, object: Result<Self, InvalidObject>) {
+    fn take(view: &mut View, object: Read<Self>) {
         view.node_service_proxy(object);
     }
 }
@@ -149,7 +148,7 @@ impl Follower {
                 None
             }
             Event::InitApply(object) | Event::Apply(object) => {
-                K::take(view, object.0);
+                K::take(view, object.0.map_err(Box::new));
                 None
             }
             Event::Delete(object) => {

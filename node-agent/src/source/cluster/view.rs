@@ -37,6 +37,9 @@ pub(super) struct Own {
     pub(super) status: NodeServiceProxyStatus,
 }
 
+/// An object, or why it cannot be read.
+pub(super) type Read<K> = Result<K, Box<InvalidObject>>;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct View {
@@ -126,7 +129,7 @@ impl View {
     }
 
     /// A Service is there.
-    pub(super) fn service(&mut self, object: Result<core::Service, InvalidObject>) {
+    pub(super) fn service(&mut self, object: Read<core::Service>) {
         let Some((name, object)) = self.readable(Kind::Service, object, |o| &o.metadata) else {
             return;
         };
@@ -142,7 +145,7 @@ impl View {
     }
 
     /// A slice is there.
-    pub(super) fn slice(&mut self, object: Result<discovery::EndpointSlice, InvalidObject>) {
+    pub(super) fn slice(&mut self, object: Read<discovery::EndpointSlice>) {
         let kind = Kind::EndpointSlice;
         let Some((name, object)) = self.readable(kind, object, |o| &o.metadata) else {
             return;
@@ -163,7 +166,7 @@ impl View {
     }
 
     /// The node is there.
-    pub(super) fn node(&mut self, object: Result<core::Node, InvalidObject>) {
+    pub(super) fn node(&mut self, object: Read<core::Node>) {
         let Some((name, object)) = self.readable(Kind::Node, object, |o| &o.metadata) else {
             return;
         };
@@ -180,7 +183,7 @@ impl View {
     }
 
     /// The node's own object is there.
-    pub(super) fn node_service_proxy(&mut self, object: Result<NodeServiceProxy, InvalidObject>) {
+    pub(super) fn node_service_proxy(&mut self, object: Read<NodeServiceProxy>) {
         let mut own = Own {
             generation: 0,
             asked: None,
@@ -277,7 +280,7 @@ impl View {
     fn readable<K>(
         &mut self,
         kind: Kind,
-        object: Result<K, InvalidObject>,
+        object: Read<K>,
         metadata: fn(&K) -> &ObjectMeta,
     ) -> Option<(ObjectName, K)> {
         let name = |metadata: &ObjectMeta| {

@@ -1,8 +1,9 @@
 //! Which of several policies counts for a node, and which do not.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use sluice_crds::v1alpha1::{Precedence, why_not};
 
 use super::object::Policy;
 
@@ -16,7 +17,8 @@ pub(super) fn selecting<'a>(
         .values()
         .filter(|policy| policy.spec.node_selector.matches(labels))
         .collect();
-    selecting.sort_by_key(|policy| (Reverse(policy.spec.priority), policy.created, &policy.name));
+    selecting
+        .sort_by_key(|policy| Precedence::new(policy.spec.priority, policy.created, &policy.name));
     selecting
 }
 
@@ -26,16 +28,8 @@ pub(super) fn losers<'a>(selecting: &[&'a Policy]) -> Vec<(&'a Policy, String)> 
         return Vec::new();
     };
     let told = losers.iter().map(|loser| {
-        let why = if winner.spec.priority == loser.spec.priority {
-            "has the same priority and is older, or comes first by name"
-        } else {
-            "has a higher priority"
-        };
-        let reason = format!(
-            "{} selects this node too and counts, because it {why}: raise this policy's priority, or let it select other nodes",
-            winner.name
-        );
-        (*loser, reason)
+        let priority = winner.spec.priority;
+        (*loser, why_not(loser.spec.priority, &winner.name, priority))
     });
     told.collect()
 }

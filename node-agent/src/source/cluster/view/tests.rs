@@ -1,19 +1,22 @@
+// As a watch has them.
+#![allow(clippy::unnecessary_wraps)]
+
 use super::*;
 use serde_json::{Value, json};
 use sluice_crds::v1alpha1::Mode;
 
-fn read<K: serde::de::DeserializeOwned>(value: Value) -> Result<K, InvalidObject> {
+fn read<K: serde::de::DeserializeOwned>(value: Value) -> Read<K> {
     Ok(serde_json::from_value(value).unwrap())
 }
 
-fn service(name: &str, ip: &str) -> Result<core::Service, InvalidObject> {
+fn service(name: &str, ip: &str) -> Read<core::Service> {
     read(json!({
         "metadata": {"namespace": "ns", "name": name, "uid": "u", "managedFields": []},
         "spec": {"clusterIP": ip, "clusterIPs": [ip], "ports": [{"port": 80}]},
     }))
 }
 
-fn slice(cause: &str, address: &str) -> Result<discovery::EndpointSlice, InvalidObject> {
+fn slice(cause: &str, address: &str) -> Read<discovery::EndpointSlice> {
     read(json!({
         "metadata": {
             "namespace": "ns", "name": "a-1", "labels": {"kubernetes.io/service-name": "a"},
@@ -24,11 +27,11 @@ fn slice(cause: &str, address: &str) -> Result<discovery::EndpointSlice, Invalid
     }))
 }
 
-fn node() -> Result<core::Node, InvalidObject> {
+fn node() -> Read<core::Node> {
     read(json!({"metadata": {"name": "n"}, "spec": {"podCIDRs": ["10.244.0.0/24"]}}))
 }
 
-fn own(generation: i64, mode: &str) -> Result<NodeServiceProxy, InvalidObject> {
+fn own(generation: i64, mode: &str) -> Read<NodeServiceProxy> {
     let spec = json!({"policy": "p", "policyGeneration": 1, "revision": format!("p-{generation}"), "mode": mode, "settings": {}});
     read(
         json!({"apiVersion": "sluice.dev/v1alpha1", "kind": "NodeServiceProxy", "metadata": {"name": "n", "generation": generation}, "spec": spec}),
@@ -138,7 +141,7 @@ fn what_is_refused_and_mended_before_anybody_asks_is_no_news() {
         error: "no".to_owned(),
         metadata: service("a", "10.96.0.1").unwrap().metadata,
     };
-    view.service(Err(unreadable));
+    view.service(Err(Box::new(unreadable)));
     view.service(service("a", "10.96.0.1"));
     assert_eq!(view.take(), None);
 }
@@ -172,7 +175,7 @@ fn settings_are_those_of_the_nodes_object_and_the_last_ones_when_it_goes_or_is_w
     );
     let metadata = own(4, "IPVS").unwrap().metadata;
     let error = "unknown variant `Quantum`".to_owned();
-    view.node_service_proxy(Err(InvalidObject { error, metadata }));
+    view.node_service_proxy(Err(Box::new(InvalidObject { error, metadata })));
     let own_now = view.own().unwrap();
     assert_eq!(own_now.generation, 4);
     assert!(own_now.problem.as_ref().unwrap().contains("Quantum"));

@@ -1,0 +1,136 @@
+//! The command line.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::run::{OperatorError, Options, run};
+
+/// Tells each node of a cluster how to serve Services, as ServiceProxyPolicies say, step by step.
+#[derive(Debug, Parser)]
+#[command(name = "sluice-operator", version, about, long_about = None)]
+pub struct Cli {
+    /// Operate the cluster of this kubeconfig [default: the one that this is a pod of]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Namespace of the lease and of kept revisions [default: the pod's, else sluice-system]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Who this is among several replicas [default: host name and process]
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    identity: Option<String>,
+    /// Let one of several replicas write
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    leader_election: bool,
+    /// Where /healthz, /readyz and /metrics answer; `off` nowhere
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT", value_parser = address)]
+    bind_address: OptionalAddress,
+    /// Remove the taint node.sluice.dev/agent-not-ready from nodes whose agent has programmed everything
+    #[arg(long)]
+    remove_node_taint: bool,
+    /// Form of log lines
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORM")]
+    log_format: LogFormat,
+    /// What to log: error, warn, info, debug, trace, or a filter such as `info,sluice_operator=debug`
+    #[arg(
+        long,
+        env = "RUST_LOG",
+        default_value = "info,kube=error",
+        value_name = "FILTER"
+    )]
+    log_level: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct OptionalAddress(Option<SocketAddr>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+fn address(text: &str) -> Result<OptionalAddress, String> {
+    if text == "off" {
+        return Ok(OptionalAddress(None));
+    }
+    let address = text.parse();
+    let address =
+        address.map_err(|_| "is not ADDRESS:PORT: write 0.0.0.0:8080, [::]:8080 or `off`")?;
+    Ok(OptionalAddress(Some(address)))
+}
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// Log filter.
+    #[error("RUST_LOG or --log-level cannot be understood: {0}")]
+    LogFilter(String),
+    /// Threads.
+    #[error("the runtime cannot be started")]
+    Runtime(#[source] std::io::Error),
+    /// The operator.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+}
+
+impl Cli {
+    /// Runs until a signal.
+    pub fn run(self) -> Result<(), CliError> {
+        self.log()?;
+        let identity = self.identity.unwrap_or_else(|| {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            format!("{}-{}", host.trim(), std::process::id())
+        });
+        let options = Options {
+            kubeconfig: self.kubeconfig,
+            namespace: self.namespace,
+            identity,
+            leader_election: self.leader_election,
+            bind_address: self.bind_address.0,
+            remove_node_taint: self.remove_node_taint,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(CliError::Runtime)?;
+        let result = runtime.block_on(run(options));
+        runtime.shutdown_background();
+        Ok(result?)
+    }
+
+    fn log(&self) -> Result<(), CliError> {
+        let filter = EnvFilter::try_new(&self.log_level)
+            .map_err(|error| CliError::LogFilter(error.to_string()))?;
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => {
+                let colours = std::io::stderr().is_terminal();
+                logs.with_ansi(colours).with_target(false).init();
+            }
+            LogFormat::Json => logs.json().flatten_event(true).with_target(false).init(),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,142 @@
+//! The API server: what it holds, kept up to date, and what is written to it.
+
+mod access;
+mod kept_revision;
+mod watch;
+mod write;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use kube::Resource;
+use kube::ResourceExt as _;
+use sluice_crds::v1alpha1::NodeServiceProxy;
+use tokio::sync::Notify;
+
+use crate::objects::Proxy;
+use crate::plan::{Plan, plan};
+use crate::snapshot::Snapshot;
+
+pub(crate) use access::{Access, AccessError};
+pub(crate) use watch::watch_all;
+pub(crate) use write::Writer;
+
+/// A kind that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    Policy,
+    Node,
+    Proxy,
+    Revision,
+    Service,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [
+        Self::Policy,
+        Self::Node,
+        Self::Proxy,
+        Self::Revision,
+        Self::Service,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "ServiceProxyPolicy",
+            Self::Node => "Node",
+            Self::Proxy => "NodeServiceProxy",
+            Self::Revision => "ControllerRevision",
+            Self::Service => "Service",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    snapshot: Snapshot,
+    /// Hashes of the names of those that are proxied.
+    services: HashSet<u64>,
+    listed: BTreeSet<Kind>,
+    /// Versions of objects of nodes. What a watch tells of an earlier one came later only.
+    versions: HashMap<Arc<str>, u64>,
+}
+
+impl Held {
+    /// Takes the object of a node, unless a later state of it is known. A list is believed in any case: versions begin anew with a new etcd.
+    fn take_proxy(&mut self, object: NodeServiceProxy, is_listed: bool) {
+        let Some(name) = object.metadata.name.as_deref().map(Arc::<str>::from) else {
+            return;
+        };
+        let version = object
+            .resource_version()
+            .and_then(|version| version.parse().ok());
+        let version: u64 = version.unwrap_or_default();
+        let known = self.versions.get(&name).copied().unwrap_or_default();
+        if !is_listed && version < known {
+            return;
+        }
+        self.versions.insert(Arc::clone(&name), version);
+        self.snapshot
+            .set_proxy(&name, Proxy::of(object), Timestamp::now());
+    }
+
+    fn forget_proxy(&mut self, name: &str) {
+        self.versions.remove(name);
+        self.snapshot.proxies.remove(name);
+    }
+}
+
+/// What the API server holds.
+#[derive(Debug, Default)]
+pub(crate) struct Cluster {
+    held: Mutex<Held>,
+    changed: Notify,
+}
+
+impl Cluster {
+    fn change(&self, change: impl FnOnce(&mut Held)) {
+        change(&mut self.lock());
+        self.changed.notify_one();
+    }
+
+    /// Waits until something has changed since the last call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Kinds that were not listed yet.
+    pub(crate) fn missing(&self) -> Vec<Kind> {
+        let held = self.lock();
+        let is_missing = |kind: &Kind| !held.listed.contains(kind);
+        Kind::ALL.into_iter().filter(is_missing).collect()
+    }
+
+    /// What is to be written now.
+    pub(crate) fn plan(&self, remove_taint: bool) -> Plan {
+        plan(&self.lock().snapshot, remove_taint, Timestamp::now())
+    }
+
+    /// Policies, nodes and services.
+    pub(crate) fn counts(&self) -> [usize; 3] {
+        let snapshot = &self.lock().snapshot;
+        [
+            snapshot.policies.len(),
+            snapshot.nodes.len(),
+            snapshot.services,
+        ]
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `uid` of the Node that an object belongs to.
+fn owner_of(object: &impl Resource) -> Option<String> {
+    let owners = object.owner_references().iter();
+    owners
+        .filter(|owner| owner.kind == "Node")
+        .map(|owner| owner.uid.clone())
+        .next()
+}

@@ -1,0 +1,288 @@
+//! Watches, and what of their objects is kept.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{Node as NodeObject, Service};
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use siphasher::sip::SipHasher13;
+use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicy};
+
+use super::access::with_causes;
+use super::{Cluster, Held, Kind, kept_revision, owner_of};
+use crate::metrics::Metrics;
+use crate::objects::{Node, Policy, Proxy};
+
+/// Starts all watches. They go on for ever.
+pub(crate) fn watch_all(
+    client: &Client,
+    namespace: &str,
+    cluster: &Arc<Cluster>,
+    metrics: &Arc<Metrics>,
+) {
+    let kept = Api::namespaced(client.clone(), namespace);
+    spawn::<ControllerRevision>(kept, cluster, metrics);
+    spawn::<ServiceProxyPolicy>(Api::all(client.clone()), cluster, metrics);
+    spawn::<NodeObject>(Api::all(client.clone()), cluster, metrics);
+    spawn::<NodeServiceProxy>(Api::all(client.clone()), cluster, metrics);
+    spawn::<Service>(Api::all(client.clone()), cluster, metrics);
+}
+
+/// A kind that is watched.
+trait Watched:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
+{
+    const KIND: Kind;
+    fn selection() -> watcher::Config {
+        watcher::Config::default()
+    }
+    /// Takes an object; what is listed is believed whatever was known before.
+    fn take(held: &mut Held, object: DeserializeGuard<Self>, is_listed: bool);
+    fn remove(held: &mut Held, name: &str);
+    /// Names of all that are held.
+    fn names(held: &Held) -> Vec<Arc<str>>;
+}
+
+impl Watched for ServiceProxyPolicy {
+    const KIND: Kind = Kind::Policy;
+
+    fn take(held: &mut Held, object: DeserializeGuard<Self>, _: bool) {
+        let policies = &mut held.snapshot.policies;
+        let policy = match object.0 {
+            Ok(object) => Policy::of(object),
+            Err(invalid) => {
+                // What is written there is not known either; where it was read before, that counts.
+                let name = invalid.metadata.name.as_deref().unwrap_or_default();
+                let status = policies.get(name).map(|policy| policy.status.clone());
+                Policy::unreadable(invalid.metadata, &invalid.error, status.unwrap_or_default())
+            }
+        };
+        if let Some(policy) = policy {
+            policies.insert(Arc::clone(&policy.name), policy);
+        }
+    }
+
+    fn remove(held: &mut Held, name: &str) {
+        held.snapshot.policies.remove(name);
+    }
+
+    fn names(held: &Held) -> Vec<Arc<str>> {
+        held.snapshot.policies.keys().cloned().collect()
+    }
+}
+
+impl Watched for NodeObject {
+    const KIND: Kind = Kind::Node;
+
+    fn take(held: &mut Held, object: DeserializeGuard<Self>, _: bool) {
+        let name = object.meta().name.clone().unwrap_or_default();
+        match object.0.map(Node::of) {
+            Ok(Some(node)) => {
+                held.snapshot.nodes.insert(Arc::clone(&node.name), node);
+            }
+            Ok(None) => Self::remove(held, &name),
+            // Its last good state stays.
+            Err(_) => {}
+        }
+    }
+
+    fn remove(held: &mut Held, name: &str) {
+        held.snapshot.nodes.remove(name);
+    }
+
+    fn names(held: &Held) -> Vec<Arc<str>> {
+        held.snapshot.nodes.keys().cloned().collect()
+    }
+}
+
+impl Watched for NodeServiceProxy {
+    const KIND: Kind = Kind::Proxy;
+
+    fn take(held: &mut Held, object: DeserializeGuard<Self>, is_listed: bool) {
+        let owner = owner_of(&object);
+        match object.0 {
+            Ok(object) => held.take_proxy(object, is_listed),
+            Err(invalid) => {
+                if let Some(name) = invalid.metadata.name {
+                    let proxy = Proxy::unreadable(owner);
+                    held.snapshot.proxies.insert(Arc::from(name), proxy);
+                }
+            }
+        }
+    }
+
+    fn remove(held: &mut Held, name: &str) {
+        held.forget_proxy(name);
+    }
+
+    fn names(held: &Held) -> Vec<Arc<str>> {
+        held.snapshot.proxies.keys().cloned().collect()
+    }
+}
+
+impl Watched for ControllerRevision {
+    const KIND: Kind = Kind::Revision;
+
+    fn selection() -> watcher::Config {
+        watcher::Config::default().labels(kept_revision::SELECTOR)
+    }
+
+    fn take(held: &mut Held, object: DeserializeGuard<Self>, _: bool) {
+        let revision = object
+            .0
+            .ok()
+            .and_then(|object| kept_revision::read(&object));
+        if let Some(revision) = revision {
+            let revisions = &mut held.snapshot.revisions;
+            revisions.insert(Arc::clone(&revision.name), revision);
+        }
+    }
+
+    fn remove(held: &mut Held, name: &str) {
+        held.snapshot.revisions.remove(name);
+    }
+
+    fn names(held: &Held) -> Vec<Arc<str>> {
+        held.snapshot.revisions.keys().cloned().collect()
+    }
+}
+
+/// Only how many there are matters: of each nothing is kept but a hash of its name.
+impl Watched for Service {
+    const KIND: Kind = Kind::Service;
+
+    fn selection() -> watcher::Config {
+        // As the agents choose them.
+        watcher::Config::default()
+            .labels("!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name")
+    }
+
+    fn take(held: &mut Held, object: DeserializeGuard<Self>, _: bool) {
+        let hash = name_hash(object.meta());
+        let is_proxied = object.0.is_ok_and(|object| {
+            object.spec.is_some_and(|spec| {
+                let has_address = spec
+                    .cluster_ip
+                    .is_some_and(|ip| !ip.is_empty() && ip != "None");
+                has_address && spec.type_.as_deref() != Some("ExternalName")
+            })
+        });
+        if is_proxied {
+            held.services.insert(hash);
+        } else {
+            held.services.remove(&hash);
+        }
+        held.snapshot.services = held.services.len();
+    }
+
+    fn remove(held: &mut Held, name: &str) {
+        if let Ok(hash) = name.parse() {
+            held.services.remove(&hash);
+        }
+        held.snapshot.services = held.services.len();
+    }
+
+    fn names(held: &Held) -> Vec<Arc<str>> {
+        held.services
+            .iter()
+            .map(|hash| Arc::from(hash.to_string()))
+            .collect()
+    }
+}
+
+fn name_hash(metadata: &kube::api::ObjectMeta) -> u64 {
+    let mut hasher = SipHasher13::new();
+    (&metadata.namespace, &metadata.name).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The name that an object is held by.
+fn held_name<K: Watched>(object: &DeserializeGuard<K>) -> Arc<str> {
+    match K::KIND {
+        Kind::Service => Arc::from(name_hash(object.meta()).to_string()),
+        _ => Arc::from(object.meta().name.clone().unwrap_or_default()),
+    }
+}
+
+fn spawn<K: Watched>(
+    api: Api<DeserializeGuard<K>>,
+    cluster: &Arc<Cluster>,
+    metrics: &Arc<Metrics>,
+) {
+    let (cluster, metrics) = (Arc::clone(cluster), Arc::clone(metrics));
+    tokio::spawn(async move { follow(api, &cluster, &metrics).await });
+}
+
+async fn follow<K: Watched>(api: Api<DeserializeGuard<K>>, cluster: &Cluster, metrics: &Metrics) {
+    let mut config = K::selection().streaming_lists();
+    let mut trouble = String::new();
+    loop {
+        let mut listed: BTreeSet<Arc<str>> = BTreeSet::new();
+        let mut events = pin!(watcher(api.clone(), config.clone()).default_backoff());
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    let is_streaming =
+                        config.initial_list_strategy == InitialListStrategy::StreamingList;
+                    if is_streaming && streams_no_lists(&error) {
+                        config = K::selection();
+                        break;
+                    }
+                    metrics.count_watch_error(K::KIND.as_str());
+                    let words = with_causes(&error);
+                    if trouble != words {
+                        tracing::warn!(
+                            kind = K::KIND.as_str(),
+                            error = words,
+                            "the API server cannot be asked, and nothing is written before it can: check that it is there, that the definitions \
+                             of sluice.dev are installed, and what the operator's service account may do"
+                        );
+                        trouble = words;
+                    }
+                    continue;
+                }
+            };
+            if !trouble.is_empty() {
+                trouble.clear();
+                tracing::info!(kind = K::KIND.as_str(), "the API server answers again");
+            }
+            match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(object) => {
+                    listed.insert(held_name(&object));
+                    cluster.change(|held| K::take(held, object, true));
+                }
+                Event::InitDone => cluster.change(|held| {
+                    for name in K::names(held) {
+                        if !listed.contains(&name) {
+                            K::remove(held, &name);
+                        }
+                    }
+                    listed = BTreeSet::new();
+                    held.listed.insert(K::KIND);
+                }),
+                Event::Apply(object) => cluster.change(|held| K::take(held, object, false)),
+                Event::Delete(object) => {
+                    let name = held_name(&object);
+                    cluster.change(|held| K::remove(held, &name));
+                }
+            }
+        }
+    }
+}
+
+/// A server whose gate `WatchList` is off calls the request invalid (KEP-3157).
+fn streams_no_lists(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if matches!(status.code, 400 | 422))
+}

@@ -1,0 +1,255 @@
+//! Objects of the API server, reduced to what decisions depend on.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1 as core;
+use siphasher::sip::SipHasher13;
+use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
+use sluice_crds::v1alpha1::{
+    ActiveMode, NodeServiceProxy, NodeServiceProxySpec, ResolvedSettings, ServiceProxyPolicy,
+    ServiceProxyPolicySpec, ServiceProxyPolicyStatus,
+};
+
+/// On an object of a node: when the operator moved it to what it has now, by the operator's clock. Survives the operator.
+pub const MOVED_AT: &str = "sluice.dev/moved-at";
+
+/// Keeps pods off a node that is not served yet. Whoever makes the node puts it on.
+pub const NOT_READY_TAINT: &str = "node.sluice.dev/agent-not-ready";
+
+/// A policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Name.
+    pub name: Arc<str>,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Seconds since the epoch.
+    pub created: i64,
+    /// What it asks for, or why that cannot be used.
+    pub spec: Result<Arc<ServiceProxyPolicySpec>, String>,
+    /// What is written there.
+    pub status: ServiceProxyPolicyStatus,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Name.
+    pub name: Arc<str>,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// Labels, by which policies select it.
+    pub labels: BTreeMap<String, String>,
+    /// Its kubelet says that it is ready, or nobody says that it is not.
+    pub is_reachable: bool,
+    /// Since when that is so.
+    pub reachable_since: Option<Timestamp>,
+    /// Position of [`NOT_READY_TAINT`] among its taints.
+    pub not_ready_taint: Option<usize>,
+}
+
+/// What a node was told to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Whose it is.
+    pub policy: Arc<str>,
+    /// Name of the revision.
+    pub revision: Arc<str>,
+    /// The data plane.
+    pub mode: ActiveMode,
+    /// Hash of the settings, by which a change by hand shows.
+    pub settings: u64,
+}
+
+/// What a node says of what it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing yet, or of something earlier.
+    None,
+    /// It serves, and is healthy.
+    Ready,
+    /// It is not there yet, or not any more.
+    NotReady,
+    /// It never will.
+    Unsupported,
+}
+
+/// The object of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// `metadata.uid` of the Node that it belongs to.
+    pub owner: Option<String>,
+    /// What it was told; absent where that cannot be read.
+    pub told: Option<Told>,
+    /// When.
+    pub moved_at: Option<Timestamp>,
+    /// What it says of that.
+    pub answer: Answer,
+    /// Why it is not ready, in its agent's words.
+    pub message: String,
+    /// The kernel holds what it was told.
+    pub is_programmed: bool,
+    /// It can run IPVS; absent where its agent has not said yet.
+    pub can_run_ipvs: Option<bool>,
+    /// What serves there.
+    pub active_mode: Option<ActiveMode>,
+    /// By the operator's clock, since when it has been ready without a break; absent while it is not.
+    pub ready_since: Option<Timestamp>,
+}
+
+/// A hash by which settings are compared.
+pub fn settings_hash(settings: &ResolvedSettings) -> u64 {
+    let mut hasher = SipHasher13::new();
+    // Fields come in the order of the type. A type that cannot be written would be a bug; all such are the same then.
+    serde_json::to_vec(settings)
+        .unwrap_or_default()
+        .hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Told {
+    /// Of an object.
+    pub fn of(spec: &NodeServiceProxySpec) -> Self {
+        Self {
+            policy: Arc::from(spec.policy.as_str()),
+            revision: Arc::from(spec.revision.as_str()),
+            mode: spec.mode,
+            settings: settings_hash(&spec.settings),
+        }
+    }
+}
+
+impl Policy {
+    /// Of an object; `None` for one without a name.
+    pub fn of(object: ServiceProxyPolicy) -> Option<Self> {
+        let invalid = object.spec.validate();
+        let spec = match invalid.first() {
+            None => Ok(Arc::new(object.spec)),
+            Some(invalid) => Err(format!("{}: {}", invalid.field, invalid.message)),
+        };
+        Self::with(object.metadata, spec, object.status.unwrap_or_default())
+    }
+
+    /// Of an object that cannot be read.
+    pub fn unreadable(
+        metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+        error: &str,
+        status: ServiceProxyPolicyStatus,
+    ) -> Option<Self> {
+        Self::with(metadata, Err(format!("it cannot be read: {error}")), status)
+    }
+
+    fn with(
+        metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+        spec: Result<Arc<ServiceProxyPolicySpec>, String>,
+        status: ServiceProxyPolicyStatus,
+    ) -> Option<Self> {
+        Some(Self {
+            name: Arc::from(metadata.name?),
+            uid: metadata.uid.unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            created: metadata
+                .creation_timestamp
+                .map_or(0, |time| time.0.as_second()),
+            spec,
+            status,
+        })
+    }
+}
+
+impl Node {
+    /// Of an object; `None` for one without a name, or that is being deleted.
+    pub fn of(object: core::Node) -> Option<Self> {
+        if object.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let conditions = object.status.and_then(|status| status.conditions);
+        let ready = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == "Ready");
+        let taints = object.spec.and_then(|spec| spec.taints).unwrap_or_default();
+        Some(Self {
+            name: Arc::from(object.metadata.name?),
+            uid: object.metadata.uid.unwrap_or_default(),
+            labels: object.metadata.labels.unwrap_or_default(),
+            is_reachable: ready.as_ref().is_none_or(|ready| ready.status == "True"),
+            reachable_since: ready.and_then(|ready| Some(ready.last_transition_time?.0)),
+            not_ready_taint: taints.iter().position(|taint| taint.key == NOT_READY_TAINT),
+        })
+    }
+}
+
+impl Proxy {
+    /// Of an object. `ready_since` is not known from it.
+    pub fn of(object: NodeServiceProxy) -> Self {
+        let status = object.status.unwrap_or_default();
+        let generation = object.metadata.generation;
+        let told = Told::of(&object.spec);
+        let condition = |kind: &str| {
+            let mut conditions = status.conditions.iter();
+            conditions.find(|c| c.type_ == kind && c.observed_generation == generation)
+        };
+        let is = |kind: &str, value: &str| condition(kind).is_some_and(|c| c.status == value);
+        let has_it = status.observed_revision.as_deref() == Some(&*told.revision)
+            && status.active_mode == Some(told.mode);
+        let answer = if is(SUPPORTED, "False") {
+            Answer::Unsupported
+        } else if has_it
+            && [SUPPORTED, PROGRAMMED, HEALTHY]
+                .iter()
+                .all(|kind| is(kind, "True"))
+        {
+            Answer::Ready
+        } else if condition(PROGRAMMED).is_some() {
+            Answer::NotReady
+        } else {
+            Answer::None
+        };
+        let why = [SUPPORTED, PROGRAMMED, HEALTHY];
+        let why = why
+            .into_iter()
+            .filter_map(condition)
+            .find(|c| c.status == "False");
+        Self {
+            owner: object
+                .metadata
+                .owner_references
+                .into_iter()
+                .flatten()
+                .find(|owner| owner.kind == "Node")
+                .map(|owner| owner.uid),
+            moved_at: object
+                .metadata
+                .annotations
+                .and_then(|annotations| annotations.get(MOVED_AT)?.parse().ok()),
+            answer,
+            message: why.map(|c| c.message.clone()).unwrap_or_default(),
+            is_programmed: is(PROGRAMMED, "True"),
+            can_run_ipvs: status.capabilities.as_ref().map(|can| can.ipvs),
+            active_mode: status.active_mode,
+            told: Some(told),
+            ready_since: None,
+        }
+    }
+
+    /// One that cannot be read: it is told anew.
+    pub fn unreadable(owner: Option<String>) -> Self {
+        Self {
+            owner,
+            told: None,
+            moved_at: None,
+            answer: Answer::None,
+            message: String::new(),
+            is_programmed: false,
+            can_run_ipvs: None,
+            active_mode: None,
+            ready_since: None,
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! What a policy's status says, and what of a change of it a person is told. Pure.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use sluice_crds::v1alpha1::conditions::{ACCEPTED, READY, RECONCILING, STALLED};
+use sluice_crds::v1alpha1::{ModeCount, ServiceProxyPolicyStatus};
+
+use crate::objects::Policy;
+use crate::resolve::Overridden;
+use crate::rollout::{Outcome, State};
+
+/// So many nodes are named; of the rest only how many.
+const NAMED: usize = 3;
+
+/// Something that a person would ask about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// It needs somebody.
+    pub is_warning: bool,
+    /// A word for it.
+    pub reason: &'static str,
+    /// What has happened.
+    pub note: String,
+}
+
+/// What a condition says.
+struct Said {
+    kind: &'static str,
+    is_so: bool,
+    reason: &'static str,
+    message: String,
+}
+
+fn said(kind: &'static str, is_so: bool, reason: &'static str, message: String) -> Said {
+    Said {
+        kind,
+        is_so,
+        reason,
+        message,
+    }
+}
+
+/// The status of a policy after a step.
+pub fn of(
+    policy: &Policy,
+    outcome: &Outcome,
+    overridden: Option<&Overridden>,
+    now: Timestamp,
+) -> ServiceProxyPolicyStatus {
+    let texts = Texts {
+        policy,
+        outcome,
+        overridden,
+    };
+    let conditions = [
+        texts.accepted(),
+        texts.ready(),
+        texts.reconciling(),
+        texts.stalled(),
+    ];
+    let text = |name: &Arc<str>| name.to_string();
+    ServiceProxyPolicyStatus {
+        observed_generation: Some(policy.generation),
+        matched_nodes: Some(number(outcome.matched)),
+        updated_nodes: Some(number(outcome.updated)),
+        ready_nodes: Some(number(outcome.ready)),
+        modes: outcome
+            .modes
+            .iter()
+            .map(|&(mode, nodes)| ModeCount {
+                mode,
+                nodes: number(nodes),
+            })
+            .collect(),
+        current_revision: outcome.current.as_ref().map(text),
+        update_revision: Some(outcome.update.to_string()),
+        rejected_revision: outcome.rejected.as_ref().map(text),
+        conditions: conditions
+            .into_iter()
+            .map(|said| condition(policy, said, now))
+            .collect(),
+    }
+}
+
+/// The status of a policy that cannot be used, with so many nodes that have an earlier state of it.
+pub fn of_invalid(
+    policy: &Policy,
+    problem: &str,
+    nodes: usize,
+    now: Timestamp,
+) -> ServiceProxyPolicyStatus {
+    let message = format!("{problem}; {nodes} nodes keep what they have of it until it is mended");
+    let conditions = [
+        said(ACCEPTED, false, "Invalid", message.clone()),
+        said(READY, false, "Invalid", message.clone()),
+        said(RECONCILING, false, "Invalid", "nothing is moved".to_owned()),
+        said(STALLED, true, "Invalid", message),
+    ];
+    ServiceProxyPolicyStatus {
+        observed_generation: Some(policy.generation),
+        matched_nodes: Some(number(nodes)),
+        conditions: conditions
+            .into_iter()
+            .map(|said| condition(policy, said, now))
+            .collect(),
+        ..policy.status.clone()
+    }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn condition(policy: &Policy, said: Said, now: Timestamp) -> Condition {
+    let status = if said.is_so { "True" } else { "False" };
+    let mut written = policy.status.conditions.iter();
+    let before = written.find(|c| c.type_ == said.kind && c.status == status);
+    Condition {
+        type_: said.kind.to_owned(),
+        status: status.to_owned(),
+        reason: said.reason.to_owned(),
+        message: said.message,
+        observed_generation: Some(policy.generation),
+        last_transition_time: before.map_or(Time(now), |c| c.last_transition_time.clone()),
+    }
+}
+
+struct Texts<'a> {
+    policy: &'a Policy,
+    outcome: &'a Outcome,
+    overridden: Option<&'a Overridden>,
+}
+
+impl Texts<'_> {
+    fn accepted(&self) -> Said {
+        match self.overridden {
+            Some(overridden) if self.outcome.matched == 0 => {
+                let message = format!(
+                    "it counts for none of the {} nodes that it selects: {}",
+                    overridden.lost, overridden.reason
+                );
+                said(ACCEPTED, false, "Overridden", message)
+            }
+            Some(overridden) => {
+                let message = format!(
+                    "it does not count for {} of the {} nodes that it selects: {}",
+                    overridden.lost, overridden.selected, overridden.reason
+                );
+                said(ACCEPTED, true, "PartlyOverridden", message)
+            }
+            None if self.outcome.matched == 0 => {
+                let message =
+                    "it selects no node: compare nodeSelector with the nodes' labels".to_owned();
+                said(ACCEPTED, true, "NoNodes", message)
+            }
+            None => {
+                let message = "it counts for every node that it selects".to_owned();
+                said(ACCEPTED, true, "Accepted", message)
+            }
+        }
+    }
+
+    /// How many nodes are where, in words.
+    fn counts(&self) -> String {
+        let outcome = self.outcome;
+        let mut words = format!(
+            "{} of {} nodes are ready, {} have {}",
+            outcome.ready, outcome.matched, outcome.updated, outcome.update
+        );
+        // Writing to a string does not fail.
+        if outcome.unreachable > 0 {
+            let _ = write!(
+                words,
+                "; {} cannot be reached and follow when they are back",
+                outcome.unreachable
+            );
+        }
+        if outcome.silent > 0 {
+            let _ = write!(words, "; on {} no agent has reported yet", outcome.silent);
+        }
+        words
+    }
+
+    fn ready(&self) -> Said {
+        let counts = self.counts();
+        match self.outcome.state {
+            State::Ready if self.outcome.matched == 0 => said(
+                READY,
+                true,
+                "NoNodes",
+                "there is no node to move".to_owned(),
+            ),
+            State::Ready => said(READY, true, "AllNodesReady", counts),
+            State::Moving { .. } => said(READY, false, "Reconciling", counts),
+            State::Paused { .. } => said(READY, false, "Paused", counts),
+            State::Stuck => said(READY, false, "NodesNotReady", counts),
+            State::RolledBack { .. } => said(READY, false, "RolledBack", counts),
+        }
+    }
+
+    fn reconciling(&self) -> Said {
+        let going = |behind: usize| {
+            let mut words = String::new();
+            let on_their_way = &self.outcome.on_their_way;
+            let named: Vec<&str> = on_their_way
+                .iter()
+                .take(NAMED)
+                .map(|name| &**name)
+                .collect();
+            if !named.is_empty() {
+                let _ = write!(words, "on their way: {}", named.join(", "));
+                if on_their_way.len() > NAMED {
+                    let _ = write!(words, " and {} more", on_their_way.len() - NAMED);
+                }
+                words.push_str("; ");
+            }
+            let _ = write!(words, "{behind} still to be told {}", self.outcome.update);
+            words
+        };
+        match self.outcome.state {
+            State::Moving { behind } => said(RECONCILING, true, "MovingNodes", going(behind)),
+            State::RolledBack { is_under_way: true } => said(
+                RECONCILING,
+                true,
+                "RollingBack",
+                format!("nodes go back to {}", self.outcome.update),
+            ),
+            State::Paused { behind } => {
+                let message = format!("spec.rollout.paused: {behind} nodes stay as they are");
+                said(RECONCILING, false, "Paused", message)
+            }
+            State::Ready | State::Stuck | State::RolledBack { .. } => said(
+                RECONCILING,
+                false,
+                "Settled",
+                "nothing is being moved".to_owned(),
+            ),
+        }
+    }
+
+    fn stalled(&self) -> Said {
+        let Some(failure) = &self.outcome.stalled else {
+            return said(
+                STALLED,
+                false,
+                "Progressing",
+                "nothing is in the way".to_owned(),
+            );
+        };
+        let Some(rejected) = &self.outcome.rejected else {
+            let message = format!("{}; mend the nodes, or change the policy", failure.message);
+            return said(STALLED, true, failure.reason, message);
+        };
+        if failure.message.is_empty() {
+            // Why it failed was said when it did, and the nodes that said it have gone back since.
+            let mut written = self.policy.status.conditions.iter();
+            let earlier = written.find(|c| c.type_ == STALLED && c.status == "True");
+            if let Some(earlier) = earlier.filter(|earlier| earlier.reason == "RolledBack") {
+                return said(STALLED, true, "RolledBack", earlier.message.clone());
+            }
+        }
+        let why = if failure.message.is_empty() {
+            "see the events".to_owned()
+        } else {
+            failure.message.clone()
+        };
+        let message = format!(
+            "{rejected} failed and nodes go back to {}: {why}. It is not tried again before the policy changes",
+            self.outcome.update
+        );
+        said(STALLED, true, "RolledBack", message)
+    }
+}
+
+/// The new status says something else.
+pub fn is_news(new: &ServiceProxyPolicyStatus, old: &ServiceProxyPolicyStatus) -> bool {
+    new != old
+}
+
+/// What of the change a person is told. Since it goes by what was written, nobody is told twice, whoever leads.
+pub fn events(old: &ServiceProxyPolicyStatus, new: &ServiceProxyPolicyStatus) -> Vec<Event> {
+    let mut events = Vec::new();
+    let find = |status: &ServiceProxyPolicyStatus, kind: &str| -> Option<Condition> {
+        status.conditions.iter().find(|c| c.type_ == kind).cloned()
+    };
+    let mut tell = |is_warning, reason, note: String| {
+        events.push(Event {
+            is_warning,
+            reason,
+            note,
+        });
+    };
+    if let Some(accepted) = find(new, ACCEPTED) {
+        let before = find(old, ACCEPTED);
+        let is_same = before
+            .as_ref()
+            .is_some_and(|before| before.reason == accepted.reason);
+        let reason = match accepted.reason.as_str() {
+            "Overridden" => Some("Overridden"),
+            "PartlyOverridden" => Some("PartlyOverridden"),
+            "NoNodes" => Some("NoNodes"),
+            "Invalid" => Some("Invalid"),
+            _ => None,
+        };
+        if let Some(reason) = reason.filter(|_| !is_same) {
+            tell(reason != "PartlyOverridden", reason, accepted.message);
+        }
+    }
+    let update = new.update_revision.clone().unwrap_or_default();
+    if let Some(rejected) = new
+        .rejected_revision
+        .as_ref()
+        .filter(|name| old.rejected_revision.as_ref() != Some(name))
+    {
+        let why = find(new, STALLED).map(|c| c.message).unwrap_or_default();
+        tell(
+            true,
+            "RolloutFailed",
+            format!("{rejected} is given up: {why}"),
+        );
+    } else if new.update_revision != old.update_revision
+        && new.update_revision != new.current_revision
+    {
+        let matched = new.matched_nodes.unwrap_or_default();
+        tell(
+            false,
+            "RolloutStarted",
+            format!("{matched} nodes are moved to {update}"),
+        );
+    } else if let Some(stalled) =
+        find(new, STALLED).filter(|c| c.status == "True" && c.reason != "Invalid")
+    {
+        let was = find(old, STALLED).is_some_and(|c| c.status == "True");
+        if !was {
+            tell(true, "RolloutStalled", stalled.message);
+        }
+    }
+    if let Some(ready) = find(new, READY) {
+        let before = find(old, READY);
+        let was = before.as_ref().map(|c| c.status.as_str()) == Some("True");
+        if ready.reason == "AllNodesReady" && (!was || old.current_revision != new.current_revision)
+        {
+            tell(false, "RolloutCompleted", ready.message.clone());
+        }
+        let was_paused = before.is_some_and(|c| c.reason == "Paused");
+        if ready.reason == "Paused" && !was_paused {
+            tell(false, "RolloutPaused", ready.message);
+        }
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests;
