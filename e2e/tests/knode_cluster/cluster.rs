@@ -57,7 +57,7 @@ impl Cluster {
         self.installation.kubectl()
     }
 
-    /// Service number `n`: TCP on 10.96.0.`n`:80 and on node port 30000 + `n`.
+    /// Service number `n`: TCP on 10.96.1.`n`:80 and on node port 30000 + `n`.
     pub(crate) fn serve(&self, n: u8, endpoints: &[Place]) {
         self.installation
             .apply(&[service(n), slice(n, endpoints)])
@@ -136,7 +136,7 @@ fn service(n: u8) -> Value {
         "metadata": {"name": format!("s{n}"), "namespace": "shop"},
         "spec": {
             "type": "NodePort",
-            "clusterIP": format!("10.96.0.{n}"),
+            "clusterIP": format!("10.96.1.{n}"),
             "ports": [{"name": "http", "port": 80, "nodePort": 30_000 + u32::from(n), "protocol": "TCP"}],
         },
     })

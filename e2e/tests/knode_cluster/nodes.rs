@@ -141,7 +141,7 @@ fn describe(cluster: &Cluster, name: &str) {
 }
 
 pub(crate) fn cluster_ip(n: u8) -> SocketAddr {
-    SocketAddr::from(([10, 96, 0, n], 80))
+    SocketAddr::from(([10, 96, 1, n], 80))
 }
 
 /// No connection failed, and none went past the node.
