@@ -88,3 +88,17 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, CliError> {
         code: exit_code::DONE,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_service_is_named_with_its_namespace() {
+        let named = service_name("shop/vault").map(|name| name.to_string());
+        assert_eq!(named.as_deref(), Ok("shop/vault"));
+        for wrong in ["vault", "/vault", "shop/", "shop/vault/x", ""] {
+            assert!(service_name(wrong).is_err(), "{wrong}");
+        }
+    }
+}
