@@ -260,6 +260,7 @@ mod tests {
             ipvs_scheduler: None,
             health_check: None,
             lost: Vec::new(),
+            is_cluster_dns: false,
         })
     }
 

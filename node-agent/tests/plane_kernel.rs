@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::sched::{CloneFlags, unshare};
 use sluice_agent::data_plane::DataPlane;
-use sluice_agent::node_plane::NodePlane;
+use sluice_agent::node_plane::{Doors, FirstServices, NodePlane};
 use sluice_crds::v1alpha1::ActiveMode;
-use sluice_kernel::iptables::Variant;
+use sluice_kernel::iptables::{
+    Family, Iptables, IptablesError, IptablesPrograms, Listed, Stamp, Table, Variant,
+};
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
     AddressType, EndpointSlice, EndpointWeight, LocalDetector, NodeFacts, NodePortAddresses,
@@ -405,4 +408,139 @@ fn a_restart_lists_no_rules_if_nobody_committed_since_and_lists_them_if_somebody
     );
     let report = open().reconcile(catalog.plan()).unwrap();
     assert_eq!(report.programs_started, 0, "{report:?}");
+}
+
+/// The node's iptables, until so many restores were made: then the agent is dead.
+struct DiesAfter {
+    door: IptablesPrograms,
+    restores: u64,
+}
+
+impl Iptables for DiesAfter {
+    fn variant(&self) -> Variant {
+        self.door.variant()
+    }
+
+    fn restore(&mut self, family: Family, input: &str) -> Result<(), IptablesError> {
+        let Some(left) = self.restores.checked_sub(1) else {
+            return Err(IptablesError::TimedOut {
+                program: "iptables-restore".to_owned(),
+                seconds: 1,
+            });
+        };
+        self.restores = left;
+        self.door.restore(family, input)
+    }
+
+    fn list(
+        &mut self,
+        family: Family,
+        table: Table,
+        on_item: &mut dyn FnMut(Listed<'_>),
+    ) -> Result<(), IptablesError> {
+        self.door.list(family, table, on_item)
+    }
+
+    fn stamp(&mut self) -> Option<Stamp> {
+        self.door.stamp()
+    }
+
+    fn programs_started(&self) -> u64 {
+        self.door.programs_started()
+    }
+
+    fn bytes_written(&self) -> u64 {
+        self.door.bytes_written()
+    }
+}
+
+/// So many services with one endpoint each, and cluster DNS.
+fn large(services: u16) -> Catalog {
+    let mut catalog = catalog();
+    let put = |catalog: &mut Catalog, name: ObjectName, ip: String, endpoint: String| {
+        let port: Arc<str> = Arc::from("p");
+        catalog.set_slice(EndpointSlice {
+            name: ObjectName::new(Arc::clone(&name.namespace), format!("{}-a", name.name)),
+            service: Arc::clone(&name.name),
+            headless: false,
+            address_type: AddressType::Ipv4,
+            ports: vec![SlicePort {
+                name: Arc::clone(&port),
+                protocol: Protocol::Udp,
+                port: 1053,
+            }],
+            endpoints: vec![SliceEndpoint::new(endpoint.parse().unwrap())],
+        });
+        catalog.set_service(Service {
+            cluster_ips: vec![ip.parse().unwrap()],
+            ports: vec![ServicePort {
+                name: port,
+                protocol: Protocol::Udp,
+                port: 53,
+                node_port: None,
+            }],
+            ..Service::new(name)
+        });
+    };
+    for n in 0..services {
+        let [high, low] = n.to_be_bytes();
+        put(
+            &mut catalog,
+            ObjectName::new("many", format!("m{n}")),
+            format!("10.100.{high}.{low}"),
+            format!("10.245.{high}.{low}"),
+        );
+    }
+    put(
+        &mut catalog,
+        ObjectName::new("kube-system", "kube-dns"),
+        "10.97.0.10".to_owned(),
+        "10.244.0.53".to_owned(),
+    );
+    catalog.take_changes();
+    catalog
+}
+
+#[test]
+fn at_a_cold_start_cluster_dns_is_in_the_kernel_before_any_other_of_5000_services() {
+    let catalog = large(5000);
+    let first = FirstServices::default().of(catalog.plan()).unwrap();
+    for variant in VARIANTS {
+        in_namespace();
+        let mut plane = NodePlane::open(variant, ActiveMode::IPTables).unwrap();
+        let transactions = plane.reconcile(&first).unwrap().transactions;
+
+        in_namespace();
+        let families = [Family::V4, Family::V6];
+        let door = DiesAfter {
+            door: IptablesPrograms::open(variant).unwrap(),
+            restores: transactions,
+        };
+        let doors = Doors::with(Box::new(door), &families).unwrap();
+        let start = Instant::now();
+        let died = NodePlane::new(doors, &families, ActiveMode::IPTables).reconcile(catalog.plan());
+        assert!(died.is_err(), "{variant}");
+        let until_dns = start.elapsed();
+        let rules = run(&format!("iptables-{variant}-save -t nat"));
+        assert!(
+            rules.contains("--to-destination 10.244.0.53:1053"),
+            "{variant}: cluster DNS is not served: {rules}"
+        );
+        assert!(!rules.contains("10.245."), "{variant}: others came with it");
+        run("ipset test SLUICE-4-CLUSTER-IP 10.97.0.10");
+
+        let start = Instant::now();
+        let mut plane = NodePlane::open(variant, ActiveMode::IPTables).unwrap();
+        plane.reconcile(catalog.plan()).unwrap();
+        eprintln!(
+            "{variant}: first {until_dns:.1?}, the rest {:.1?}",
+            start.elapsed()
+        );
+        assert_eq!(plane.verify().unwrap(), vec![], "{variant}");
+        let rules = run(&format!("iptables-{variant}-save -t nat"));
+        assert!(
+            rules.contains("--to-destination 10.245.19.135:1053"),
+            "{variant}"
+        );
+    }
 }

@@ -48,6 +48,8 @@ pub struct ServicePlan {
     pub health_check: Option<HealthCheck>,
     /// Frontends that an older service holds.
     pub lost: Vec<LostClaim>,
+    /// The cluster's names are resolved by it.
+    pub is_cluster_dns: bool,
 }
 
 /// Identity of a service port in one family.

@@ -7,12 +7,13 @@ use sluice_kernel::iptables::{Variant, detect_variant};
 
 use super::plane::Planes;
 use crate::data_plane::{DataPlane, DataPlaneError};
-use crate::node_plane::NodePlane;
+use crate::node_plane::{FirstServices, NodePlane};
 
 /// Opens planes on the kernel, in the network namespace of the thread that uses them.
 #[derive(Debug, Clone)]
 pub struct NodePlanes {
     run_dir: PathBuf,
+    first_services: FirstServices,
 }
 
 impl NodePlanes {
@@ -20,6 +21,16 @@ impl NodePlanes {
     pub fn new(run_dir: &Path) -> Self {
         Self {
             run_dir: run_dir.to_path_buf(),
+            first_services: FirstServices::default(),
+        }
+    }
+
+    /// Says which services a kernel that holds nothing of ours is given first.
+    #[must_use]
+    pub fn with_first_services(self, first_services: FirstServices) -> Self {
+        Self {
+            first_services,
+            ..self
         }
     }
 }
@@ -31,6 +42,7 @@ impl Planes for NodePlanes {
         mode: ActiveMode,
     ) -> Result<Box<dyn DataPlane>, DataPlaneError> {
         let plane = NodePlane::open(variant, mode)?;
+        let plane = plane.with_first_services(self.first_services.clone());
         Ok(Box::new(plane.remembering_in(&self.run_dir)))
     }
 

@@ -254,6 +254,16 @@ impl GlueSets {
         )
     }
 
+    /// The kernel holds a set of ours, those of the balancers included.
+    pub fn is_any_present(&mut self) -> Result<bool, AddressSetError> {
+        for &family in &self.families {
+            if !self.kernel.headers(prefix(family))?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn forget(&mut self) {
         self.owed.clear();
         self.sizes.clear();

@@ -22,9 +22,11 @@ use crate::tally::{CountedConntrack, FlowLooks, Tally};
 
 mod balanced_flows;
 mod doors;
+mod first_services;
 mod switch;
 
 pub use doors::{Doors, IpvsDoor, MemoryIpvsDoor};
+pub use first_services::FirstServices;
 
 /// See the module.
 pub struct NodePlane {
@@ -47,6 +49,17 @@ pub struct NodePlane {
     plan: Plan,
     /// Services whose stale flows were deleted since the last check.
     look_again: BTreeSet<ObjectName>,
+    /// What a kernel that holds nothing of ours is given before the rest.
+    first_services: FirstServices,
+}
+
+/// What the kernel was found to hold.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// IPVS holds something of ours from now on, and did not before.
+    is_ipvs_new: bool,
+    /// Neither a rule nor a set of ours.
+    is_nothing: bool,
 }
 
 impl NodePlane {
@@ -69,6 +82,16 @@ impl NodePlane {
             flows_moved: false,
             plan: Plan::default(),
             look_again: BTreeSet::new(),
+            first_services: FirstServices::default(),
+        }
+    }
+
+    /// Says which services a kernel that holds nothing of ours is given first.
+    #[must_use]
+    pub fn with_first_services(self, first_services: FirstServices) -> Self {
+        Self {
+            first_services,
+            ..self
         }
     }
 
@@ -87,8 +110,39 @@ impl NodePlane {
         switching: bool,
     ) -> Result<SyncReport, DataPlaneError> {
         let (_, programs, bytes) = self.rules.lock().counts();
+        let mut report = SyncReport::default();
+        let mut is_ipvs_new = false;
+        if matches!(scope, Scope::All) {
+            let found = self.adopt()?;
+            is_ipvs_new = found.is_ipvs_new;
+            // What this plane programmed once may serve still, though somebody took its rules and sets.
+            let is_cold = found.is_nothing && self.plan.services.is_empty() && !switching;
+            if is_cold && let Some(first) = self.first_services.of(plan) {
+                report += self.program(&first, scope, false, is_ipvs_new)?;
+                is_ipvs_new = false;
+                tracing::info!(
+                    services = first.services.len(),
+                    of = plan.services.len(),
+                    "the first services are served: the others follow"
+                );
+            }
+        }
+        report += self.program(plan, scope, switching, is_ipvs_new)?;
+        let (_, programs_now, bytes_now) = self.rules.lock().counts();
+        report.programs_started = programs_now - programs;
+        report.bytes_written = bytes_now - bytes;
+        Ok(report)
+    }
+
+    /// Brings what was found in the kernel to the plan.
+    fn program(
+        &mut self,
+        plan: &Plan,
+        scope: Scope<'_>,
+        switching: bool,
+        is_ipvs_new: bool,
+    ) -> Result<SyncReport, DataPlaneError> {
         let all = matches!(scope, Scope::All);
-        let is_ipvs_new = all && self.adopt()?;
         let prepared = self.glue.prepare(plan, scope);
         if prepared.is_err() && is_ipvs_new {
             // This kernel may lack what rules around IPVS need. Nothing led there yet.
@@ -106,31 +160,32 @@ impl NodePlane {
             report += self.retire_the_other()?;
         }
         report += self.glue.finish()?;
-        report.flows_deleted = self.delete_stale_flows(plan, scope)?;
+        report.flows_deleted += self.delete_stale_flows(plan, scope)?;
         if all || constants {
             self.glue.note_references()?;
         }
         self.rules.lock().remember();
-        let (_, programs_now, bytes_now) = self.rules.lock().counts();
-        report.programs_started = programs_now - programs;
-        report.bytes_written = bytes_now - bytes;
         self.remember(plan, scope);
         Ok(report)
     }
 
-    /// Reads what the kernel holds. The sets of IPVS come first: rules name them. Tells whether IPVS holds something of ours from now on.
-    fn adopt(&mut self) -> Result<bool, DataPlaneError> {
+    /// Reads what the kernel holds. The sets of IPVS come first: rules name them.
+    fn adopt(&mut self) -> Result<Found, DataPlaneError> {
         self.rules.lock().distrust();
-        let is_new = self.adopt_ipvs()?;
+        let has_sets = self.glue.is_any_set_present()?;
+        let is_ipvs_new = self.adopt_ipvs()?;
         self.glue.adopt()?;
         self.iptables.adopt()?;
         if self.ipvs.is_some() && self.glue.ipvs_part() == IpvsPart::None {
             self.glue.admit_ipvs();
         }
-        Ok(is_new)
+        Ok(Found {
+            is_ipvs_new,
+            is_nothing: !has_sets && self.rules.lock().size() == (0, 0),
+        })
     }
 
-    /// Where iptables rules balance, what an earlier run left in IPVS is no reason not to serve.
+    /// Tells whether IPVS holds something of ours from now on. Where iptables rules balance, what an earlier run left in IPVS is no reason not to serve.
     fn adopt_ipvs(&mut self) -> Result<bool, DataPlaneError> {
         if let Some(ipvs) = &mut self.ipvs {
             ipvs.adopt()?;

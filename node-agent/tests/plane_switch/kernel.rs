@@ -177,6 +177,38 @@ impl Kernel {
         references
     }
 
+    /// Somebody takes all rules and sets of ours, and leaves what IPVS holds.
+    pub(crate) fn lose_rules_and_sets(&self) {
+        let mut iptables = self.iptables.clone();
+        for family in [Family::V4, Family::V6] {
+            for table in Table::ALL {
+                let mut text = format!("*{table}\n");
+                let chains = self.iptables.chains(family, table);
+                let ours = |chain: &&String| chain.starts_with("SLUICE-");
+                for chain in chains.iter().filter(ours) {
+                    text += &format!(":{chain} - [0:0]\n");
+                }
+                for chain in chains.iter().filter(|chain| !ours(chain)) {
+                    for rule in self.iptables.rules(family, table, chain).unwrap() {
+                        if rule.contains("SLUICE-") {
+                            text += &format!("-D {chain} {rule}");
+                            text += "\n";
+                        }
+                    }
+                }
+                for chain in chains.iter().filter(ours) {
+                    text += &format!("-X {chain}\n");
+                }
+                text += "COMMIT\n";
+                iptables.restore(family, &text).unwrap();
+            }
+        }
+        let mut sets = self.sets.clone();
+        for header in sets.headers("SLUICE-").unwrap() {
+            sets.destroy(&header.spec.name).unwrap();
+        }
+    }
+
     pub(crate) fn state(&self) -> State {
         let mut chains = BTreeMap::new();
         for (family, name) in [(Family::V4, "4"), (Family::V6, "6")] {

@@ -14,6 +14,11 @@ use crate::plan::{
     ServicePlan,
 };
 
+/// Where cluster DNS runs, what it is named there, and the label that it has.
+const DNS_NAMESPACE: &str = "kube-system";
+const DNS_NAMES: [&str; 2] = ["kube-dns", "coredns"];
+const DNS_LABEL: (&str, &str) = ("k8s-app", "kube-dns");
+
 /// All that one service's plan is made from.
 pub(super) struct ServiceScope<'a> {
     pub(super) name: &'a ObjectName,
@@ -40,7 +45,15 @@ impl ServiceScope<'_> {
             ipvs_scheduler: self.ipvs_scheduler(),
             health_check,
             lost,
+            is_cluster_dns: self.is_cluster_dns(),
         })
+    }
+
+    /// By its name, or by the label that installers give it whatever they name it.
+    fn is_cluster_dns(&self) -> bool {
+        let is_named_so = || DNS_NAMES.contains(&&*self.name.name);
+        let is_labelled_so = || self.service.labels.get(DNS_LABEL.0) == Some(DNS_LABEL.1);
+        *self.name.namespace == *DNS_NAMESPACE && (is_named_so() || is_labelled_so())
     }
 
     /// What the first override that fits says.

@@ -7,6 +7,7 @@
 )]
 
 mod claims;
+mod cluster_dns;
 mod endpoints;
 mod frontends;
 mod health;

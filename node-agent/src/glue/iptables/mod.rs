@@ -51,6 +51,11 @@ impl IptablesGlue {
         self.sets.size()
     }
 
+    /// The kernel holds a set of ours, a balancer's included.
+    pub fn is_any_set_present(&mut self) -> Result<bool, DataPlaneError> {
+        Ok(self.sets.is_any_present()?)
+    }
+
     /// Remembers how many rules use each set; to be called when all rules are in.
     pub fn note_references(&mut self) -> Result<(), DataPlaneError> {
         Ok(self.sets.note_references()?)
