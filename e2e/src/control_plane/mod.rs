@@ -32,6 +32,7 @@ mod error;
 mod flags;
 mod kubectl;
 mod programs;
+mod relay;
 mod server;
 
 pub use api::{Api, Reply};
@@ -42,6 +43,7 @@ use error::failed;
 use flags::Files;
 pub use kubectl::{Answer, Kubectl};
 pub use programs::{ASSETS_VARIABLE, CACHE_VARIABLE, Programs};
+pub use relay::Relay;
 use server::Server;
 
 /// How long a server may take to be ready; it takes seconds where nothing else is done.
