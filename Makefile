@@ -30,13 +30,14 @@ test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 test-kernel: packages ## doors, data plane, agent and packet suite on the real kernel, in namespaces of their own (root)
 	$(CARGO) test --locked -p sluice-kernel --tests
 	$(CARGO) test --locked -p sluice-agent --tests
-	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!kv]*' # kube_* is for test-cluster, v* for test-vm
+	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!kv]*' # k* is for test-cluster, v* for test-vm
 
-# Processes on loopback ports: no root, so no sudo.
+# kube_*: processes on loopback ports, so no sudo.
 .PHONY: test-cluster
-test-cluster: kube-packages ## suites with a real API server, built once from Go modules (minutes; no root)
+test-cluster: packages kube-packages ## suites with a real API server, built once from Go modules (minutes; root for knode_*)
 	env -u CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER -u CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER \
 		$(CARGO) test --locked -p sluice-e2e --test 'kube_*' -- --nocapture
+	$(CARGO) test --locked -p sluice-e2e --test 'knode_*' -- --nocapture # nodes in namespaces beside it: root
 
 # Suites that need what the host's kernel may lack, as package/suite or package/suite/tests: each runs in a virtual machine of its own. The
 # long ones come first.

@@ -10,6 +10,7 @@ pub mod cache;
 pub mod changes;
 pub mod control_plane;
 pub mod demo;
+pub mod kube_proxy_process;
 pub mod lab;
 pub mod packets;
 pub mod skip;
