@@ -11,6 +11,7 @@ pub mod changes;
 pub mod control_plane;
 pub mod demo;
 pub mod installation;
+pub mod kube_proxy_process;
 pub mod lab;
 pub mod operator_process;
 pub mod packets;

@@ -14,6 +14,7 @@ mod family;
 pub mod glue;
 pub mod health;
 pub mod http;
+pub mod kube_proxy;
 pub mod lock;
 pub mod metrics;
 pub mod node_plane;

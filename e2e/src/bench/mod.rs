@@ -13,15 +13,20 @@ use sluice_kernel::iptables::IptablesError;
 
 use crate::agent_process::AgentProcessError;
 use crate::control_plane::ControlPlaneError;
+use crate::kube_proxy_process::KubeProxyError;
 use crate::lab::LabError;
+use crate::operator_process::OperatorProcessError;
 use crate::packets::ipvs;
 use plane::{MODES, Plane, VARIANTS};
 use traffic::Node;
 use traffic::{first_packet, rhythm, streams};
 
 pub mod agent;
+mod api;
 pub mod bare;
 pub mod cluster;
+pub mod operator;
+pub mod peer;
 pub mod plane;
 pub mod plot;
 mod process;
@@ -42,6 +47,12 @@ pub enum BenchError {
     /// The API server.
     #[error(transparent)]
     ControlPlane(#[from] ControlPlaneError),
+    /// kube-proxy.
+    #[error(transparent)]
+    KubeProxy(#[from] KubeProxyError),
+    /// The operator.
+    #[error(transparent)]
+    Operator(#[from] OperatorProcessError),
     /// The data plane.
     #[error(transparent)]
     DataPlane(#[from] DataPlaneError),

@@ -22,16 +22,28 @@ struct Args {
     /// Measure iptables and IPVS next to each other; needs a kernel with IPVS
     #[arg(long)]
     modes: bool,
+    /// Measure Sluice and kube-proxy by the same API server
+    #[arg(long, conflicts_with = "modes")]
+    kube_proxy: bool,
+    /// Measure this operator in a large cluster, and nothing else
+    #[arg(long, conflicts_with_all = ["modes", "kube_proxy"])]
+    operator: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let measure = if args.modes {
         bench::modes
+    } else if args.kube_proxy {
+        bench::peer::measure_all
     } else {
         bench::next_to_bare
     };
-    match measure(&args.agent, &args.out, args.most_services) {
+    let measured = match &args.operator {
+        Some(operator) => bench::operator::measure(operator),
+        None => measure(&args.agent, &args.out, args.most_services),
+    };
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = anyhow::Error::from(error);

@@ -10,7 +10,7 @@ use sluice_kernel::iptables::{IptablesError, Variant};
 use sluice_kernel::sysctl::{ProcSysctls, Restored, SysctlLedger};
 
 use super::run::Directories;
-use super::{CliError, Outcome, exit_code, legacy_tables};
+use super::{CliError, Outcome, cleanup_kube_proxy, exit_code, legacy_tables};
 use crate::agent::{PlaneLedger, ledger_path};
 use crate::balancer::ipvs::names::DEVICE;
 use crate::balancer::ipvs::readback::Readback;
@@ -28,9 +28,19 @@ pub(super) struct CleanupArgs {
     /// Also while an agent runs; it will put everything back
     #[arg(long)]
     force: bool,
+    /// Remove what kube-proxy left instead: rules, chains, address sets, nftables tables. Refused while kube-proxy runs or no rules
+    /// of Sluice serve, unless --force
+    #[arg(long)]
+    kube_proxy: bool,
+    /// With --kube-proxy: only list what would go
+    #[arg(long, requires = "kube_proxy")]
+    dry_run: bool,
 }
 
 pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
+    if args.kube_proxy {
+        return cleanup_kube_proxy::cleanup(args.dry_run, args.force);
+    }
     let _lock = match AgentLock::acquire(&args.directories.run_dir) {
         Ok(lock) => Some(lock),
         Err(error) if args.force => {

@@ -2,6 +2,7 @@
 
 mod check;
 mod cleanup;
+mod cleanup_kube_proxy;
 mod explain;
 mod ipvs_objects;
 mod ipvs_words;
@@ -29,6 +30,7 @@ use sluice_kernel::sysctl::LedgerError as SysctlLedgerError;
 
 use crate::agent::{AgentError, LedgerError};
 use crate::data_plane::DataPlaneError;
+use crate::kube_proxy::Running;
 use crate::lock::LockError;
 use crate::settings::FlagsError;
 use crate::source::ManifestError;
@@ -73,7 +75,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Print what of ours the kernel holds: frontends, servers, weights, connections. Needs no agent
     Show(show::ShowArgs),
-    /// Remove everything of ours from the kernel, and only that
+    /// Remove everything of ours from the kernel, and only that; or with --kube-proxy what kube-proxy left
     Cleanup(cleanup::CleanupArgs),
 }
 
@@ -139,6 +141,23 @@ pub enum CliError {
     /// Log filter.
     #[error("RUST_LOG or --log-level cannot be understood: {0}")]
     LogFilter(String),
+    /// What kube-proxy has programmed cannot go while it runs.
+    #[error(
+        "kube-proxy runs on this node ({0}) and would put everything back: stop it first, or add --force"
+    )]
+    KubeProxyRuns(Running),
+    /// Services would be cut.
+    #[error(
+        "no rules of Sluice are in the kernel, so what kube-proxy left is all that serves: start sluice-agent and wait until /healthz \
+         says 200, or add --force"
+    )]
+    NothingServes,
+    /// kube-proxy's IPVS mode.
+    #[error(
+        "kube-proxy ran in IPVS mode here, and {0} virtual servers in IPVS are not Sluice's: whose they are cannot be told, so remove \
+         kube-proxy's with `ipvsadm -D` (look with `ipvsadm -ln`) and run this again, or restart the node, or add --force"
+    )]
+    ForeignVirtualServers(usize),
     /// Something of the system.
     #[error("cannot {operation}")]
     System {

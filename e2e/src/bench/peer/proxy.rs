@@ -1,0 +1,150 @@
+//! Who is measured.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sluice_kernel::iptables::Variant;
+
+use crate::agent_process::AgentProcess;
+use crate::bench::{BenchError, Size, cluster};
+use crate::control_plane::ControlPlane;
+use crate::kube_proxy_process::{KubeProxyMode, KubeProxyProcess};
+use crate::lab::Lab;
+
+/// Sluice or its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Sluice,
+    KubeProxy,
+}
+
+/// What they write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plane {
+    Legacy,
+    Nft,
+}
+
+/// How many times less Sluice takes, at least, at a size.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Promised {
+    pub(super) services: u32,
+    pub(super) first: f64,
+    pub(super) change: Option<f64>,
+}
+
+/// One of those that are measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proxy {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) plane: Plane,
+    pub(super) promised: Option<Promised>,
+    most_services: u32,
+}
+
+/// How long a first program may take.
+const PATIENCE: Duration = Duration::from_secs(1800);
+
+pub(super) const PROXIES: [Proxy; 4] = [
+    Proxy {
+        name: "Sluice, legacy",
+        kind: Kind::Sluice,
+        plane: Plane::Legacy,
+        promised: Some(Promised {
+            services: 20_000,
+            first: 3.0,
+            change: Some(4.0),
+        }),
+        most_services: u32::MAX,
+    },
+    Proxy {
+        name: "kube-proxy, legacy",
+        kind: Kind::KubeProxy,
+        plane: Plane::Legacy,
+        promised: None,
+        most_services: u32::MAX,
+    },
+    Proxy {
+        name: "Sluice, nft",
+        kind: Kind::Sluice,
+        plane: Plane::Nft,
+        promised: Some(Promised {
+            services: 20_000,
+            first: 20.0,
+            change: None,
+        }),
+        most_services: u32::MAX,
+    },
+    Proxy {
+        name: "kube-proxy, nft",
+        kind: Kind::KubeProxy,
+        plane: Plane::Nft,
+        promised: None,
+        // Its first program grows with the square: beyond this it takes longer than anybody waits.
+        most_services: 20_000,
+    },
+];
+
+impl Proxy {
+    pub(super) fn is_measured_at(&self, size: Size) -> bool {
+        size.services <= self.most_services
+    }
+}
+
+/// One that runs on a node.
+pub(super) enum Running {
+    Sluice(AgentProcess),
+    KubeProxy(KubeProxyProcess),
+}
+
+impl Running {
+    pub(super) fn start(
+        proxy: Proxy,
+        agent: &Path,
+        control_plane: &ControlPlane,
+        lab: &Lab,
+    ) -> Result<Self, BenchError> {
+        match proxy.kind {
+            Kind::Sluice => {
+                let kubeconfig = control_plane.kubeconfig();
+                let mut agent =
+                    AgentProcess::with_kubeconfig(agent, cluster::NODE_NAME, &kubeconfig)?;
+                let variant = match proxy.plane {
+                    Plane::Legacy => "legacy",
+                    Plane::Nft => "nft",
+                };
+                agent.add_flags(&["--mode", "iptables", "--iptables-variant", variant]);
+                agent.start(lab.node())?;
+                Ok(Self::Sluice(agent))
+            }
+            Kind::KubeProxy => {
+                let variant = match proxy.plane {
+                    Plane::Legacy => Variant::Legacy,
+                    Plane::Nft => Variant::Nft,
+                };
+                let kubeconfig = control_plane.kubeconfig();
+                let mode = KubeProxyMode::Iptables(variant);
+                let started =
+                    KubeProxyProcess::start(lab.node(), cluster::NODE_NAME, &kubeconfig, mode);
+                Ok(Self::KubeProxy(started?))
+            }
+        }
+    }
+
+    pub(super) fn wait_until_healthy(&self, lab: &Lab) -> Result<(), BenchError> {
+        match self {
+            Self::Sluice(agent) => Ok(agent.wait_until_healthy(lab.node(), PATIENCE)?),
+            // Its rules are written at once: where one service is served, all are.
+            Self::KubeProxy(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn id(&self) -> Result<u32, BenchError> {
+        let id = match self {
+            Self::Sluice(agent) => agent.id(),
+            Self::KubeProxy(proxy) => Some(proxy.id()),
+        };
+        id.ok_or_else(|| BenchError::NotSo("the proxy has ended".to_owned()))
+    }
+}
