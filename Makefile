@@ -87,7 +87,7 @@ in-vm-at-first/%:
 	$(test-in-vm) || echo $* >> $(VM_AGAIN)
 
 .PHONY: bench bench-programs
-bench: bench-iptables bench-vm ## tables, CSV and SVG in bench-out/: both benchmarks
+bench: bench-iptables bench-vm bench-cluster ## tables, CSV and SVG in bench-out/: all benchmarks
 
 bench-programs:
 	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-bench
@@ -95,6 +95,12 @@ bench-programs:
 .PHONY: bench-iptables
 bench-iptables: packages bench-programs ## sizes up to 20,000 services, bare iptables-restore as the measure
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-bench --agent target/release/sluice-agent --out bench-out
+
+.PHONY: bench-cluster
+bench-cluster: packages kube-packages bench-programs ## Sluice and kube-proxy by the same API server, up to 20,000 services; the operator with 5,000 nodes
+	$(CARGO) build --locked --release -p sluice-operator
+	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-bench --kube-proxy --agent target/release/sluice-agent --out bench-out
+	target/release/sluice-bench --operator target/release/sluice-operator --agent target/release/sluice-agent
 
 .PHONY: bench-vm
 bench-vm: packages vm-packages bench-programs ## iptables and IPVS next to each other in a virtual machine, up to 50,000 services

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -39,6 +39,13 @@ impl Objects {
             let namespaces: Api<Namespace> = Api::all(self.client.clone());
             let namespace = api::object(json!({"metadata": {"name": NAMESPACE}}))?;
             api::done(namespaces.create(&PostParams::default(), &namespace).await)?;
+            let nodes: Api<Node> = Api::all(self.client.clone());
+            let node = json!({
+                "metadata": {"name": cluster::NODE_NAME},
+                "spec": {"podCIDRs": ["10.244.0.0/24"], "podCIDR": "10.244.0.0/24"},
+            });
+            let node = api::object(node)?;
+            api::done(nodes.create(&PostParams::default(), &node).await)?;
             let index = |index: u32| async move {
                 let name = format!("service-{index}");
                 self.create_service(&name, address(index)).await?;
