@@ -122,7 +122,9 @@ impl<'a> Stepper<'a> {
         if !holds {
             moves.extend(self.moves());
         }
-        let is_complete = self.members.iter().all(Member::is_done);
+        let had_one_before = self.pool.current.is_some();
+        let is_complete = self.members.iter().all(|m| m.is_done(had_one_before))
+            && (self.members.is_empty() || self.members.iter().any(Member::is_settled_there));
         let stalled = match (&rejected, failures.is_empty()) {
             (Some(failure), _) => Some(failure.clone()),
             (None, false) => Some(Failure::of(&failures)),
@@ -207,12 +209,18 @@ impl<'a> Stepper<'a> {
         let mut moves: Vec<Move> = behind
             .iter()
             .filter(has_nothing_to_lose)
-            .map(|m| self.move_of(m, None))
+            .map(|m| {
+                // One that is moved on takes the place that it had: nobody else is moved in its stead.
+                let is_between = m.is_between(deadline, self.now);
+                self.move_of(m, is_between.then_some(self.now))
+            })
             .collect();
-        let on_their_way =
-            self.count(|m| m.place == Place::There && m.node.is_reachable && m.is_moving());
+        let is_on_its_way = |m: &Member<'_>| {
+            (m.node.is_reachable && m.is_moving()) || m.is_between(deadline, self.now)
+        };
+        let on_their_way = self.count(|m| is_on_its_way(m));
         let broken =
-            self.count(|m| m.node.is_reachable && !m.is_moving() && m.answer() != Answer::Ready);
+            self.count(|m| m.node.is_reachable && !is_on_its_way(m) && m.answer() != Answer::Ready);
         let most = usize::try_from(self.pool.rollout.max_unavailable).unwrap_or(usize::MAX);
         let allowed = most.saturating_sub(broken).max(1);
         let free = allowed.saturating_sub(on_their_way);
