@@ -86,6 +86,8 @@ fn look(api: &Api, kubectl: &Kubectl, orders: &Orders) {
         "--force-conflicts",
         "--field-manager=sluice-agent",
         "--subresource=status",
+        // A status alone is no whole object.
+        "--validate=false",
         "-f",
         "-",
     ];
