@@ -64,14 +64,14 @@ pub fn step(pool: &Pool<'_>, now: Timestamp) -> Outcome {
     if rejected.is_some()
         && let Some(current) = back
     {
-        return Stepper::new(pool, current, now).finish(Some(Failure::earlier()));
+        return Stepper::new(pool, current, now).finish(Some(&Failure::earlier()));
     }
     let stepper = Stepper::new(pool, pool.newest, now);
     let failures = stepper.failures();
     match back {
         Some(current) if !failures.is_empty() && pool.rollout.on_failure == OnFailure::Rollback => {
             let failure = Failure::of(&failures);
-            Stepper::new(pool, current, now).finish(Some(failure))
+            Stepper::new(pool, current, now).finish(Some(&failure))
         }
         _ => stepper.finish(None),
     }
@@ -110,7 +110,7 @@ impl<'a> Stepper<'a> {
         self.pool.current.is_some_and(is_new)
     }
 
-    fn finish(self, rejected: Option<Failure>) -> Outcome {
+    fn finish(self, rejected: Option<&Failure>) -> Outcome {
         let failures = self.failures();
         let is_back = rejected.is_some();
         // Nothing to go back to, or nobody wants to: what has failed stays, and nothing follows it.
@@ -125,7 +125,7 @@ impl<'a> Stepper<'a> {
         let had_one_before = self.pool.current.is_some();
         let is_complete = self.members.iter().all(|m| m.is_done(had_one_before))
             && (self.members.is_empty() || self.members.iter().any(Member::is_settled_there));
-        let stalled = match (&rejected, failures.is_empty()) {
+        let stalled = match (rejected, failures.is_empty()) {
             (Some(failure), _) => Some(failure.clone()),
             (None, false) => Some(Failure::of(&failures)),
             (None, true) => None,
