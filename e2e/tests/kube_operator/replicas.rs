@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use sluice_e2e::operator_process::OperatorProcess;
+
 use crate::cluster::{Cluster, spec};
 
 #[test]
@@ -50,7 +52,7 @@ fn of_two_replicas_one_leads_and_the_other_takes_over() {
     cluster.wait_for("spp/edge", "Ready");
     let leads = |replica: usize| replicas[replica].metric("sluice_operator_leader") > 0.5;
     assert_ne!(leads(0), leads(1));
-    assert!(replicas.iter().all(|replica| replica.is_ready()));
+    assert!(replicas.iter().all(OperatorProcess::is_ready));
     let leader = usize::from(leads(1));
     replicas[leader].kill().unwrap();
     cluster.policy("edge", &spec("edge", "IPTables", 2));

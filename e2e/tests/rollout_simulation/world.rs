@@ -170,7 +170,7 @@ impl World {
             proxy.can_run_ipvs = Some(agent.can_run_ipvs);
             if told.mode == ActiveMode::IPVS && !agent.can_run_ipvs {
                 proxy.answer = Answer::Unsupported;
-                proxy.message = "the kernel has no IPVS".to_owned();
+                "the kernel has no IPVS".clone_into(&mut proxy.message);
             } else {
                 proxy.answer = Answer::Ready;
                 proxy.active_mode = Some(told.mode);
