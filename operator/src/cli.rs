@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::run::{OperatorError, Options, run};
 
-/// Tells each node of a cluster how to serve Services, as ServiceProxyPolicies say, step by step.
+/// Tells each node of a cluster how to serve Services, as policies say, step by step.
 #[derive(Debug, Parser)]
 #[command(name = "sluice-operator", version, about, long_about = None)]
 pub struct Cli {

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
+use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::cluster::{Access, AccessError, Cluster, Writer, watch_all};
+use crate::cluster::{Access, AccessError, Cluster, Writer, watch_all, with_causes};
 use crate::http;
 use crate::metrics::Metrics;
 
@@ -22,6 +21,8 @@ const LEASE: &str = "sluice-operator";
 const LEASE_SECONDS: u64 = 15;
 /// and it renews it so many before.
 const GRACE_SECONDS: u64 = 5;
+/// Rest before the lease is asked after again.
+const LEASE_RETRY: Duration = Duration::from_secs(1);
 /// Changes that come together are planned for together.
 const GATHER: Duration = Duration::from_millis(50);
 /// Rest after a write failed, at first; it doubles up to [`LONGEST_REST`].
@@ -71,15 +72,15 @@ pub enum OperatorError {
         #[source]
         source: std::io::Error,
     },
-    /// The lease.
-    #[error("who leads cannot be settled any more: this replica ends, and starts anew")]
-    Lease(#[source] Option<LeaseManagerError>),
 }
 
 /// Runs an operator until a signal.
 pub async fn run(options: Options) -> Result<(), OperatorError> {
-    let Access { client, namespace } =
-        Access::open(options.kubeconfig.as_deref(), options.namespace.clone()).await?;
+    let Access {
+        client,
+        lease_client,
+        namespace,
+    } = Access::open(options.kubeconfig.as_deref(), options.namespace.clone()).await?;
     let failed = |what| move |source| OperatorError::System { what, source };
     let mut terminate =
         signal(SignalKind::terminate()).map_err(failed("listen for the signal TERM"))?;
@@ -95,19 +96,21 @@ pub async fn run(options: Options) -> Result<(), OperatorError> {
         None => None,
     };
     watch_all(&client, &namespace, &cluster, &metrics);
-    let (mut leads, lease) = if options.leader_election {
-        let builder = LeaseManagerBuilder::new(client.clone(), LEASE)
-            .with_namespace(&namespace)
-            .with_identity(&options.identity)
-            .with_duration(LEASE_SECONDS)
-            .with_grace(GRACE_SECONDS)
-            .with_field_manager(LEASE);
-        lead(builder).await
+    let mut leads = if options.leader_election {
+        let (of, identity) = (namespace.clone(), options.identity.clone());
+        lead(move || {
+            LeaseManagerBuilder::new(lease_client.clone(), LEASE)
+                .with_namespace(&of)
+                .with_identity(&identity)
+                .with_duration(LEASE_SECONDS)
+                .with_grace(GRACE_SECONDS)
+                .with_field_manager(LEASE)
+        })
     } else {
         let (sender, receiver) = watch::channel(true);
         // Nobody takes it away.
         std::mem::forget(sender);
-        (receiver, tokio::spawn(pending()))
+        receiver
     };
     let writer = Writer::new(
         client,
@@ -136,35 +139,55 @@ pub async fn run(options: Options) -> Result<(), OperatorError> {
         _ = terminate.recv() => tracing::info!("told to end by TERM"),
         _ = interrupt.recv() => tracing::info!("told to end by INT"),
         result = answers => result.map_err(failed("serve health and metrics"))?,
-        ended = lease => return Err(OperatorError::Lease(ended.ok().and_then(Result::err))),
         () = work => {}
     }
     Ok(())
 }
 
-type Lease = JoinHandle<Result<LeaseManager, LeaseManagerError>>;
-
-/// Tries until there is an API server that knows of leases, then takes part in the election.
-async fn lead(builder: LeaseManagerBuilder) -> (watch::Receiver<bool>, Lease) {
-    // The builder is used up by a try, and an API server may come late: the manager is made in a task that tries again.
+/// Takes part in the election for ever. A lease that cannot be renewed, or asked after, is taken for lost: another replica may have it.
+fn lead(
+    builder: impl Fn() -> LeaseManagerBuilder + Send + Sync + 'static,
+) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
-    let task = tokio::spawn(async move {
-        let manager = builder.build().await?;
-        let (mut leads, task) = manager.watch().await;
+    tokio::spawn(async move {
+        let mut trouble = String::new();
         loop {
-            let now = *leads.borrow_and_update();
-            sender.send_replace(now);
-            if leads.changed().await.is_err() {
-                sender.send_replace(false);
-                break;
+            let error = follow(&builder, &sender, &mut trouble).await;
+            sender.send_replace(false);
+            let words = with_causes(&error);
+            if words != trouble {
+                tracing::warn!(
+                    error = words,
+                    "the lease cannot be asked after, so this replica does not lead: check that the API server is there, that the \
+                     namespace exists, and what the operator's service account may do with leases in it"
+                );
+                trouble = words;
             }
-        }
-        match task.await {
-            Ok(ended) => ended,
-            Err(_) => std::future::pending().await,
+            sleep(LEASE_RETRY).await;
         }
     });
-    (receiver, task)
+    receiver
+}
+
+/// Tells who leads until that is not known any more.
+async fn follow(
+    builder: &impl Fn() -> LeaseManagerBuilder,
+    sender: &watch::Sender<bool>,
+    trouble: &mut String,
+) -> LeaseManagerError {
+    let manager = match builder().build().await {
+        Ok(manager) => manager,
+        Err(error) => return error,
+    };
+    loop {
+        match manager.changed().await {
+            Ok(leads) => {
+                trouble.clear();
+                sender.send_replace(leads);
+            }
+            Err(error) => return error,
+        }
+    }
 }
 
 /// Plans whenever something has changed, and writes the plan.

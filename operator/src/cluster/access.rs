@@ -10,6 +10,8 @@ use kube::{Client, Config};
 const CONNECT: Duration = Duration::from_secs(10);
 /// Watches are told something every minute: one that is silent for longer is dead, and begun anew.
 const SILENCE: Duration = Duration::from_secs(150);
+/// The lease's holder knows before it expires that it cannot renew it.
+const LEASE_ANSWER: Duration = Duration::from_secs(4);
 /// Where the kubelet mounts the namespace of a pod's service account.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 /// Where nobody says which.
@@ -45,6 +47,8 @@ pub enum AccessError {
 /// A client, and the namespace that the operator runs in.
 pub(crate) struct Access {
     pub(crate) client: Client,
+    /// For the lease: it waits for no answer longer than a lease may wait.
+    pub(crate) lease_client: Client,
     pub(crate) namespace: String,
 }
 
@@ -70,13 +74,24 @@ impl Access {
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(SILENCE);
         config.reset_reader_on_write = true;
-        let client = Client::try_from(config);
-        let client = client.map_err(|error| AccessError::Credentials(with_causes(&error)))?;
+        let mut hasty = config.clone();
+        hasty.connect_timeout = Some(LEASE_ANSWER);
+        hasty.read_timeout = Some(LEASE_ANSWER);
+        hasty.write_timeout = Some(LEASE_ANSWER);
+        let client_of = |config: Config| {
+            let client = Client::try_from(config);
+            client.map_err(|error| AccessError::Credentials(with_causes(&error)))
+        };
+        let (client, lease_client) = (client_of(config)?, client_of(hasty)?);
         let mounted = || std::fs::read_to_string(NAMESPACE_FILE).ok();
         let namespace = namespace
             .or_else(mounted)
             .map_or_else(|| NAMESPACE.to_owned(), |name| name.trim().to_owned());
-        Ok(Self { client, namespace })
+        Ok(Self {
+            client,
+            lease_client,
+            namespace,
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Revisions as ControllerRevisions keep them.
+//! Revisions as `ControllerRevision`s keep them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -116,6 +116,11 @@ impl<'a> Member<'a> {
         self.settled
     }
 
+    /// It has the revision, and has been ready for long enough.
+    pub(super) fn is_settled_there(&self) -> bool {
+        self.place == Place::There && self.settled
+    }
+
     /// It was ready when it was moved, and is not settled yet.
     pub(super) fn is_moving(&self) -> bool {
         let was_moved = self.proxy.is_some_and(|proxy| proxy.moved_at.is_some());
@@ -129,10 +134,22 @@ impl<'a> Member<'a> {
         self.place == Place::There && self.node.is_reachable && (cannot || is_late)
     }
 
-    /// Nothing more is to be waited for.
-    pub(super) fn is_done(&self) -> bool {
-        let is_there = self.place == Place::There && self.settled;
-        is_there || !self.node.is_reachable || (self.place == Place::There && self.is_silent())
+    /// Nothing more is to be waited for. Where nothing was good before, a node whose agent says nothing proves nothing.
+    pub(super) fn is_done(&self, had_one_before: bool) -> bool {
+        let is_there = self.place == Place::There;
+        (is_there && self.settled)
+            || !self.node.is_reachable
+            || (is_there && had_one_before && self.is_silent())
+    }
+
+    /// It is on its way to something else than it should have by now.
+    pub(super) fn is_between(&self, deadline: SignedDuration, now: Timestamp) -> bool {
+        let moved_at = self.proxy.and_then(|proxy| proxy.moved_at);
+        self.place == Place::Behind
+            && self.node.is_reachable
+            && !self.is_silent()
+            && self.answer() != Answer::Ready
+            && moved_at.is_some_and(|at| now.duration_since(at) < deadline)
     }
 
     /// It serves nothing properly, so it may be moved at any time; but for one that was told just now what is known to work.

@@ -6,6 +6,7 @@
 //!   rollout goes on one node at a time, so that a broken node does not block a pool for ever.
 //! - Nodes that serve nothing properly now have nothing to lose, and are moved at once: those that are not ready, those that cannot be
 //!   reached, those whose agent has never said anything. They cannot make a rollout fail by being late, only by saying that they cannot run the revision.
+//!   But as long as no node has shown that a revision works, no more of the not ready ones try it than `maxUnavailable`.
 //! - Nodes that cannot be reached count for nothing until they are back.
 
 mod member;
@@ -64,14 +65,14 @@ pub fn step(pool: &Pool<'_>, now: Timestamp) -> Outcome {
     if rejected.is_some()
         && let Some(current) = back
     {
-        return Stepper::new(pool, current, now).finish(Some(Failure::earlier()));
+        return Stepper::new(pool, current, now).finish(Some(&Failure::earlier()));
     }
     let stepper = Stepper::new(pool, pool.newest, now);
     let failures = stepper.failures();
     match back {
         Some(current) if !failures.is_empty() && pool.rollout.on_failure == OnFailure::Rollback => {
             let failure = Failure::of(&failures);
-            Stepper::new(pool, current, now).finish(Some(failure))
+            Stepper::new(pool, current, now).finish(Some(&failure))
         }
         _ => stepper.finish(None),
     }
@@ -110,7 +111,7 @@ impl<'a> Stepper<'a> {
         self.pool.current.is_some_and(is_new)
     }
 
-    fn finish(self, rejected: Option<Failure>) -> Outcome {
+    fn finish(self, rejected: Option<&Failure>) -> Outcome {
         let failures = self.failures();
         let is_back = rejected.is_some();
         // Nothing to go back to, or nobody wants to: what has failed stays, and nothing follows it.
@@ -122,8 +123,10 @@ impl<'a> Stepper<'a> {
         if !holds {
             moves.extend(self.moves());
         }
-        let is_complete = self.members.iter().all(Member::is_done);
-        let stalled = match (&rejected, failures.is_empty()) {
+        let had_one_before = self.pool.current.is_some();
+        let is_complete = self.members.iter().all(|m| m.is_done(had_one_before))
+            && (self.members.is_empty() || self.members.iter().any(Member::is_settled_there));
+        let stalled = match (rejected, failures.is_empty()) {
             (Some(failure), _) => Some(failure.clone()),
             (None, false) => Some(Failure::of(&failures)),
             (None, true) => None,
@@ -202,17 +205,13 @@ impl<'a> Stepper<'a> {
             .iter()
             .filter(|m| m.place == Place::Behind)
             .collect();
-        let has_nothing_to_lose =
-            |m: &&&Member<'_>| m.has_nothing_to_lose(current, deadline, self.now);
-        let mut moves: Vec<Move> = behind
-            .iter()
-            .filter(has_nothing_to_lose)
-            .map(|m| self.move_of(m, None))
-            .collect();
-        let on_their_way =
-            self.count(|m| m.place == Place::There && m.node.is_reachable && m.is_moving());
+        let mut moves = self.moves_of_broken(&behind);
+        let is_on_its_way = |m: &Member<'_>| {
+            (m.node.is_reachable && m.is_moving()) || m.is_between(deadline, self.now)
+        };
+        let on_their_way = self.count(|m| is_on_its_way(m));
         let broken =
-            self.count(|m| m.node.is_reachable && !m.is_moving() && m.answer() != Answer::Ready);
+            self.count(|m| m.node.is_reachable && !is_on_its_way(m) && m.answer() != Answer::Ready);
         let most = usize::try_from(self.pool.rollout.max_unavailable).unwrap_or(usize::MAX);
         let allowed = most.saturating_sub(broken).max(1);
         let free = allowed.saturating_sub(on_their_way);
@@ -221,6 +220,39 @@ impl<'a> Stepper<'a> {
             .filter(|m| !m.has_nothing_to_lose(current, deadline, self.now));
         let ready = ready.filter(|m| m.answer() == Answer::Ready);
         moves.extend(ready.take(free).map(|m| self.move_of(m, Some(self.now))));
+        moves
+    }
+
+    /// Nodes that have nothing to lose. Where not one node has shown yet that the revision works, only as many try it as may be out at a time.
+    fn moves_of_broken(&self, behind: &[&Member<'a>]) -> Vec<Move> {
+        let current = self.pool.current.map(|current| &*current.name);
+        let deadline = self.deadline();
+        let is_known = current == Some(&*self.target.name)
+            || self.members.iter().any(Member::is_settled_there);
+        let nobody_works = !self.members.iter().any(|m| m.answer() == Answer::Ready);
+        let is_trying = |m: &Member<'_>| {
+            m.place == Place::There && m.node.is_reachable && !m.is_silent() && !m.is_settled()
+        };
+        let most = usize::try_from(self.pool.rollout.max_unavailable).unwrap_or(usize::MAX);
+        let mut tries = most.saturating_sub(self.count(|m| is_trying(m)));
+        let mut moves = Vec::new();
+        for member in behind {
+            if !member.has_nothing_to_lose(current, deadline, self.now) {
+                continue;
+            }
+            let is_between = member.is_between(deadline, self.now);
+            let serves_nobody = member.is_silent() || !member.node.is_reachable;
+            if !is_known && !serves_nobody && !is_between {
+                if tries == 0 {
+                    continue;
+                }
+                tries -= 1;
+            }
+            // One that is moved on takes the place that it had: nobody else is moved in its stead. And where nobody works, those that try are all
+            // there is to go by.
+            let may_be_late = is_between || (nobody_works && !serves_nobody && !is_known);
+            moves.push(self.move_of(member, may_be_late.then_some(self.now)));
+        }
         moves
     }
 

@@ -1,0 +1,13 @@
+//! The real operator on a real API server, with the rights that its chart gives it. Agents are those of the test: they say what
+//! the contract between both wants them to.
+
+// Helpers of tests may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod agents;
+mod cluster;
+mod nodes;
+mod replicas;
+mod rollouts;
+mod scale;
+mod start;

@@ -1,0 +1,174 @@
+//! What holds for every rollout.
+
+use proptest::prelude::*;
+use sluice_crds::v1alpha1::{Mode, Rollout};
+
+use crate::world::{Agent, POLICY, World, spec};
+
+fn agents(most: usize) -> impl Strategy<Value = Vec<Agent>> {
+    let agent = (0..40i64).prop_map(|takes| Agent {
+        takes,
+        can_run_ipvs: true,
+        runs: true,
+    });
+    prop::collection::vec(agent, 1..most)
+}
+
+fn rollout(max_unavailable: u32, min_ready_seconds: u32) -> Rollout {
+    Rollout {
+        max_unavailable,
+        min_ready_seconds,
+        ..Rollout::default()
+    }
+}
+
+/// What happens at a moment of a rollout.
+#[derive(Debug, Clone)]
+enum Happening {
+    Edit(u32),
+    Restart,
+    /// The operator dies after so many of the nodes that it was about to write.
+    Dies(usize),
+}
+
+/// What befalls the operator.
+fn deaths() -> impl Strategy<Value = Vec<(u32, Happening)>> {
+    let happening = prop_oneof![
+        Just(Happening::Restart),
+        (0..4usize).prop_map(Happening::Dies),
+    ];
+    prop::collection::vec((0..60u32, happening), 0..8)
+}
+
+/// And what people do meanwhile.
+fn happenings() -> impl Strategy<Value = Vec<(u32, Happening)>> {
+    let happening = prop_oneof![
+        2 => (0..4u32).prop_map(Happening::Edit),
+        1 => Just(Happening::Restart),
+        1 => (0..4usize).prop_map(Happening::Dies),
+    ];
+    prop::collection::vec((0..60u32, happening), 0..8)
+}
+
+/// A change of all nodes, and what happens in the course of it.
+fn change(agents: &[Agent], rollout: &Rollout, happenings: Vec<(u32, Happening)>) -> World {
+    let mut world = World::settled(agents, rollout.clone());
+    let apply = |world: &mut World, number| {
+        world.apply(POLICY, Ok(spec(number, Mode::IPTables, rollout.clone())));
+    };
+    apply(&mut world, 9);
+    for (after, happening) in happenings {
+        world.run(after);
+        match happening {
+            Happening::Edit(number) => apply(&mut world, number),
+            Happening::Restart => world.restart(),
+            Happening::Dies(nodes) => {
+                world.operate(nodes);
+                world.restart();
+            }
+        }
+    }
+    world.run(60 * 12);
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn agents_that_follow_end_ready_and_never_more_are_unavailable_than_may_be(
+        agents in agents(10),
+        max in 1..4u32,
+        min_ready in 0..15u32,
+        deaths in deaths(),
+    ) {
+        let world = change(&agents, &rollout(max, min_ready), deaths);
+        prop_assert_eq!(world.condition("Ready").0, "True");
+        prop_assert_eq!(world.revisions().len(), 1);
+        prop_assert!(world.most_unavailable <= max as usize, "{} at once", world.most_unavailable);
+        prop_assert!(world.plan().is_empty(), "{:?}", world.plan());
+    }
+
+    #[test]
+    fn agents_that_follow_end_ready_however_often_the_policy_changes_on_the_way(
+        agents in agents(10),
+        max in 1..4u32,
+        min_ready in 0..15u32,
+        happenings in happenings(),
+    ) {
+        let world = change(&agents, &rollout(max, min_ready), happenings);
+        prop_assert_eq!(world.condition("Ready").0, "True");
+        prop_assert_eq!(world.revisions().len(), 1);
+        prop_assert!(world.plan().is_empty(), "{:?}", world.plan());
+    }
+
+    #[test]
+    fn never_more_are_unavailable_than_may_be_however_often_the_policy_changes(
+        agents in agents(10),
+        max in 1..4u32,
+        happenings in happenings(),
+    ) {
+        let world = change(&agents, &rollout(max, 5), happenings);
+        prop_assert!(world.most_unavailable <= max as usize, "{} at once", world.most_unavailable);
+    }
+
+    #[test]
+    fn a_revision_that_a_node_cannot_run_never_reaches_all_and_is_taken_back(
+        agents in agents(10),
+        cannot in any::<prop::sample::Index>(),
+        max in 1..4u32,
+        restarts_after in prop::option::of(0..100u32),
+    ) {
+        let rollout = rollout(max, 5);
+        let mut agents = agents;
+        // The last one may be moved while the others are: then it can be one of all that have it.
+        let cannot = cannot.index(agents.len());
+        agents[cannot].can_run_ipvs = false;
+        let mut world = World::settled(&agents, rollout.clone());
+        let old = world.revision_of("n00");
+        world.apply(POLICY, Ok(spec(0, Mode::IPVS, rollout)));
+        if let Some(after) = restarts_after {
+            world.run(after);
+            world.restart();
+        }
+        world.run(60 * 15);
+        let status = world.held.policies[POLICY].status.clone();
+        prop_assert_eq!(world.revisions(), [old.clone()].into());
+        prop_assert_eq!(status.current_revision, Some(old));
+        let rejected = status.rejected_revision.unwrap();
+        let is_last = world.reached[&rejected] == agents.len();
+        // Or others get ready, and make way for the rest, before it says anything.
+        let is_slow = max > 1 && agents[cannot].takes >= 5;
+        prop_assert!(is_slow || !is_last || agents.len() <= cannot + max as usize, "reached all before node {cannot} said no");
+        let (stalled, _, message) = world.condition("Stalled");
+        prop_assert_eq!(stalled, "True");
+        let name = format!("n{cannot:02}");
+        prop_assert!(message.contains(&name) && message.contains("no IPVS"), "{}", message);
+        // Not tried again.
+        let writes = world.node_writes;
+        world.run(1000);
+        prop_assert_eq!(world.node_writes, writes);
+        prop_assert!(world.plan().is_empty());
+    }
+
+    #[test]
+    fn auto_does_not_flap_while_the_number_of_services_is_inside_the_band(
+        counts in prop::collection::vec(800..=1000usize, 1..20),
+        starts_above in any::<bool>(),
+    ) {
+        let rollout = rollout(3, 0);
+        let mut world = World::new();
+        for n in 0..3 {
+            world.add_node(&format!("n{n}"), crate::world::GOOD);
+        }
+        world.held.services = if starts_above { 1500 } else { 100 };
+        world.apply(POLICY, Ok(spec(0, Mode::Auto, rollout)));
+        world.run(60);
+        let writes = world.node_writes;
+        for count in counts {
+            world.held.services = count;
+            world.run(3);
+        }
+        prop_assert_eq!(world.node_writes, writes);
+    }
+}

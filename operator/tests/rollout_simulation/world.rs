@@ -1,0 +1,258 @@
+//! A cluster in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use sluice_crds::v1alpha1::{ActiveMode, Mode, Rollout, ServiceProxyPolicySpec};
+use sluice_operator::objects::{Answer, Node, Policy, Proxy, Told};
+use sluice_operator::plan::{Plan, plan};
+use sluice_operator::snapshot::Snapshot;
+
+pub(crate) const POLICY: &str = "pool";
+
+/// How an agent answers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Agent {
+    /// Seconds from the moment it is told something to the moment it is ready.
+    pub(crate) takes: i64,
+    /// IPVS works there.
+    pub(crate) can_run_ipvs: bool,
+    /// It answers at all.
+    pub(crate) runs: bool,
+}
+
+pub(crate) struct World {
+    pub(crate) held: Snapshot,
+    pub(crate) now: Timestamp,
+    agents: BTreeMap<Arc<str>, Agent>,
+    told_at: BTreeMap<Arc<str>, Timestamp>,
+    /// Nodes that were ready once, and are not.
+    pub(crate) unavailable: usize,
+    pub(crate) most_unavailable: usize,
+    /// For each revision, the most nodes that had it at once.
+    pub(crate) reached: BTreeMap<String, usize>,
+    pub(crate) node_writes: usize,
+    were_ready: BTreeSet<Arc<str>>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            held: Snapshot::default(),
+            now: "2026-11-01T00:00:00Z".parse().unwrap(),
+            agents: BTreeMap::new(),
+            told_at: BTreeMap::new(),
+            unavailable: 0,
+            most_unavailable: 0,
+            reached: BTreeMap::new(),
+            node_writes: 0,
+            were_ready: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn add_node(&mut self, name: &str, agent: Agent) {
+        let name: Arc<str> = Arc::from(name);
+        let node = Node {
+            name: Arc::clone(&name),
+            uid: format!("uid-{name}"),
+            labels: [("pool".to_owned(), "edge".to_owned())].into(),
+            is_reachable: true,
+            reachable_since: None,
+            not_ready_taint: None,
+        };
+        self.held.nodes.insert(Arc::clone(&name), node);
+        self.agents.insert(name, agent);
+    }
+
+    pub(crate) fn agent(&mut self, name: &str) -> &mut Agent {
+        self.agents.get_mut(name).unwrap()
+    }
+
+    pub(crate) fn node(&mut self, name: &str) -> &mut Node {
+        self.held.nodes.get_mut(name).unwrap()
+    }
+
+    /// Applies a policy, as a person does: the status stays.
+    pub(crate) fn apply(&mut self, name: &str, spec: Result<ServiceProxyPolicySpec, String>) {
+        let known = self.held.policies.get(name);
+        let policy = Policy {
+            name: Arc::from(name),
+            uid: format!("uid-{name}"),
+            generation: known.map_or(1, |known| known.generation + 1),
+            created: 0,
+            spec: spec.map(Arc::new),
+            status: known.map(|known| known.status.clone()).unwrap_or_default(),
+        };
+        self.held.policies.insert(Arc::from(name), policy);
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        plan(&self.held, false, self.now)
+    }
+
+    /// Plans and writes; of the nodes only so many, as an operator that dies in between does.
+    pub(crate) fn operate(&mut self, nodes: usize) {
+        let plan = self.plan();
+        for revision in plan.revisions {
+            let name = Arc::clone(&revision.name);
+            self.held.revisions.insert(name, revision);
+        }
+        for write in plan.statuses {
+            self.held.policies.get_mut(&write.policy).unwrap().status = write.status;
+        }
+        for write in plan.nodes.into_iter().take(nodes) {
+            self.node_writes += 1;
+            let before = self.held.proxies.get(&write.node);
+            let proxy = Proxy {
+                owner: Some(write.uid),
+                told: Some(Told::of(&write.spec)),
+                moved_at: write.moved_at,
+                answer: Answer::None,
+                message: String::new(),
+                is_programmed: false,
+                can_run_ipvs: before.and_then(|before| before.can_run_ipvs),
+                active_mode: before.and_then(|before| before.active_mode),
+                ready_since: None,
+            };
+            self.told_at.insert(Arc::clone(&write.node), self.now);
+            self.held.set_proxy(&write.node, proxy, self.now);
+        }
+        for name in plan.gone {
+            self.held.proxies.remove(&name);
+        }
+        for name in plan.old_revisions {
+            self.held.revisions.remove(&name);
+        }
+        self.measure();
+    }
+
+    fn measure(&mut self) {
+        let mut having: BTreeMap<String, usize> = BTreeMap::new();
+        self.unavailable = 0;
+        for (name, proxy) in &self.held.proxies {
+            if let Some(told) = &proxy.told {
+                *having.entry(told.revision.to_string()).or_default() += 1;
+            }
+            if proxy.answer == Answer::Ready {
+                self.were_ready.insert(Arc::clone(name));
+            } else if self.were_ready.contains(name) {
+                self.unavailable += 1;
+            }
+        }
+        self.most_unavailable = self.most_unavailable.max(self.unavailable);
+        for (revision, nodes) in having {
+            let most = self.reached.entry(revision).or_default();
+            *most = nodes.max(*most);
+        }
+    }
+
+    /// Agents answer what they have had the time for.
+    pub(crate) fn answer(&mut self) {
+        for (name, agent) in self.agents.clone() {
+            let Some(mut proxy) = self.held.proxies.get(&name).cloned() else {
+                continue;
+            };
+            let told_at = self.told_at.get(&name).copied().unwrap_or(self.now);
+            let done_at = told_at + SignedDuration::from_secs(agent.takes);
+            let reachable = self
+                .held
+                .nodes
+                .get(&name)
+                .is_some_and(|node| node.is_reachable);
+            let Some(told) = proxy
+                .told
+                .clone()
+                .filter(|_| agent.runs && reachable && self.now >= done_at)
+            else {
+                continue;
+            };
+            proxy.can_run_ipvs = Some(agent.can_run_ipvs);
+            if told.mode == ActiveMode::IPVS && !agent.can_run_ipvs {
+                proxy.answer = Answer::Unsupported;
+                "the kernel has no IPVS".clone_into(&mut proxy.message);
+            } else {
+                proxy.answer = Answer::Ready;
+                proxy.active_mode = Some(told.mode);
+            }
+            self.held.set_proxy(&name, proxy, self.now);
+        }
+        self.measure();
+    }
+
+    /// One second after another.
+    pub(crate) fn run(&mut self, seconds: u32) {
+        for _ in 0..seconds {
+            self.operate(usize::MAX);
+            self.now += SignedDuration::from_secs(1);
+            self.answer();
+        }
+    }
+
+    /// The operator dies and another takes its place: since when nodes have been ready is forgotten.
+    pub(crate) fn restart(&mut self) {
+        let proxies = std::mem::take(&mut self.held.proxies);
+        for (name, proxy) in proxies {
+            self.held.set_proxy(&name, proxy, self.now);
+        }
+    }
+
+    pub(crate) fn condition(&self, kind: &str) -> (String, String, String) {
+        let status = &self.held.policies[POLICY].status;
+        let condition = status.conditions.iter().find(|c| c.type_ == kind).unwrap();
+        (
+            condition.status.clone(),
+            condition.reason.clone(),
+            condition.message.clone(),
+        )
+    }
+
+    pub(crate) fn revision_of(&self, node: &str) -> String {
+        self.held.proxies[node]
+            .told
+            .as_ref()
+            .unwrap()
+            .revision
+            .to_string()
+    }
+
+    pub(crate) fn revisions(&self) -> BTreeSet<String> {
+        let told = self
+            .held
+            .proxies
+            .values()
+            .filter_map(|proxy| proxy.told.as_ref());
+        told.map(|told| told.revision.to_string()).collect()
+    }
+
+    /// So many nodes, all at the policy's first revision and ready.
+    pub(crate) fn settled(agents: &[Agent], rollout: Rollout) -> Self {
+        let mut world = Self::new();
+        for (index, agent) in agents.iter().enumerate() {
+            world.add_node(&format!("n{index:02}"), *agent);
+        }
+        world.apply(POLICY, Ok(spec(0, Mode::IPTables, rollout)));
+        world.run(200);
+        assert_eq!(world.condition("Ready").0, "True");
+        world.most_unavailable = 0;
+        world.node_writes = 0;
+        world
+    }
+}
+
+/// Policies that differ by a number.
+pub(crate) fn spec(number: u32, mode: Mode, rollout: Rollout) -> ServiceProxyPolicySpec {
+    let mut spec = ServiceProxyPolicySpec {
+        mode,
+        rollout,
+        ..ServiceProxyPolicySpec::default()
+    };
+    spec.mode_switch.drain_timeout_seconds = Some(number);
+    spec
+}
+
+pub(crate) const GOOD: Agent = Agent {
+    takes: 3,
+    can_run_ipvs: true,
+    runs: true,
+};
