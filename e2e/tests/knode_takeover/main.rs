@@ -249,7 +249,9 @@ fn there_and_back(test: &str, mode: KubeProxyMode) {
     let said = node.cleanup(&["--kube-proxy"]).unwrap();
     eprintln!("{test}: {said}");
     let left = [node.named("KUBE-"), node.named("table ip kube-proxy")].concat();
-    let of_others = |line: &String| line.contains("KUBE-KUBELET-CANARY");
+    // KUBE-FIREWALL is the kubelet's too, and kube-proxy itself leaves it alone.
+    let of_others =
+        |line: &String| line.contains("KUBE-KUBELET-CANARY") || line.contains("KUBE-FIREWALL");
     assert!(!left.is_empty() && left.iter().all(of_others), "{left:#?}");
     assert_eq!(node.named("CNI-HOSTPORT-DNAT").len(), 1);
     let again = node.cleanup(&["--kube-proxy"]).unwrap();
