@@ -122,19 +122,20 @@ impl Conversion {
                     .map_err(|_| section.wrong("minSyncPeriod", "too long".to_owned()))?;
                 self.policy.sync.min_interval_milliseconds = milliseconds;
             }
-            // IPVS takes those of iptables.
-            let bit = section.take::<u32>("masqueradeBit")?;
-            let all = section.take::<bool>("masqueradeAll")?.unwrap_or_default();
-            if in_use || (name == "iptables" && self.policy.mode == Mode::IPVS) {
-                let nat = &mut self.policy.source_nat;
-                nat.mark_bit = bit.unwrap_or(nat.mark_bit);
-                nat.masquerade_all = all;
+            if name == "ipvs" {
+                self.ipvs_section(&mut section)?;
+            } else {
+                let bit = section.take::<u32>("masqueradeBit")?;
+                let all = section.take::<bool>("masqueradeAll")?.unwrap_or_default();
+                // IPVS goes by those of iptables.
+                if in_use || (name == "iptables" && self.policy.mode == Mode::IPVS) {
+                    let nat = &mut self.policy.source_nat;
+                    nat.mark_bit = bit.unwrap_or(nat.mark_bit);
+                    nat.masquerade_all = all;
+                }
             }
             if name == "iptables" {
                 localhost = section.take::<bool>("localhostNodePorts")?;
-            }
-            if name == "ipvs" {
-                self.ipvs_section(&mut section)?;
             }
             self.note_unknown(&section);
         }
