@@ -226,7 +226,7 @@ impl Leftovers {
                             name: set.clone(),
                             source,
                         }),
-                    }))
+                    }));
                 }
                 Err(error) => errors.push(LeftoversError::Sets(error)),
             }

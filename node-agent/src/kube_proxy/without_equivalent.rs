@@ -9,6 +9,7 @@ const DEFAULT_OOM_SCORE: i32 = -999;
 const DEFAULT_CONFIG_SYNC: Duration = Duration::from_secs(15 * 60);
 
 /// Takes them, adds flags, and returns what has no equivalent, each with what to do instead.
+#[allow(clippy::too_many_lines)] // One look at each field, in their order.
 pub(super) fn take(
     root: &mut Section,
     flags: &mut Vec<String>,
