@@ -3,6 +3,7 @@
 mod check;
 mod cleanup;
 mod cleanup_kube_proxy;
+mod convert;
 mod explain;
 mod ipvs_objects;
 mod ipvs_words;
@@ -30,7 +31,7 @@ use sluice_kernel::sysctl::LedgerError as SysctlLedgerError;
 
 use crate::agent::{AgentError, LedgerError};
 use crate::data_plane::DataPlaneError;
-use crate::kube_proxy::Running;
+use crate::kube_proxy::{ConvertError, Running};
 use crate::lock::LockError;
 use crate::settings::FlagsError;
 use crate::source::ManifestError;
@@ -77,6 +78,8 @@ enum Command {
     Show(show::ShowArgs),
     /// Remove everything of ours from the kernel, and only that; or with --kube-proxy what kube-proxy left
     Cleanup(cleanup::CleanupArgs),
+    /// Make a policy and flags of kube-proxy's configuration, and tell what has no equivalent
+    Convert(convert::ConvertArgs),
 }
 
 /// What a command says, and how the process ends.
@@ -141,6 +144,9 @@ pub enum CliError {
     /// Log filter.
     #[error("RUST_LOG or --log-level cannot be understood: {0}")]
     LogFilter(String),
+    /// kube-proxy's configuration.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// What kube-proxy has programmed cannot go while it runs.
     #[error(
         "kube-proxy runs on this node ({0}) and would put everything back: stop it first, or add --force"
@@ -180,6 +186,7 @@ impl Cli {
             Command::Check(args) => check::check(&args),
             Command::Show(args) => show::show(&args),
             Command::Cleanup(args) => cleanup::cleanup(&args),
+            Command::Convert(args) => convert::convert(&args),
         }
     }
 }

@@ -160,7 +160,7 @@ impl Leftovers {
     pub fn objects(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
-        for one in self.tables.iter() {
+        for one in &self.tables {
             let place = one.place();
             for jump in &one.removal.jumps {
                 let _ = writeln!(text, "{place}: rule -A {jump}");
@@ -226,7 +226,7 @@ impl Leftovers {
                             name: set.clone(),
                             source,
                         }),
-                    }))
+                    }));
                 }
                 Err(error) => errors.push(LeftoversError::Sets(error)),
             }

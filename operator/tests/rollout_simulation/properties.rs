@@ -73,7 +73,7 @@ fn change(agents: &[Agent], rollout: &Rollout, happenings: Vec<(u32, Happening)>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn agents_that_follow_end_ready_and_never_more_are_unavailable_than_may_be(

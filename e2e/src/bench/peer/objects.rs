@@ -47,8 +47,8 @@ impl Objects {
             let node = api::object(node)?;
             api::done(nodes.create(&PostParams::default(), &node).await)?;
             // kube-proxy waits for it, half a minute long.
-            let address = json!({"addresses": [{"type": "InternalIP", "address": NODE.v4}]});
-            let status = Patch::Merge(json!({"status": address}));
+            let addresses = json!({"addresses": [{"type": "InternalIP", "address": NODE.v4}]});
+            let status = Patch::Merge(json!({"status": addresses}));
             let patched = nodes.patch_status(cluster::NODE_NAME, &PatchParams::default(), &status);
             api::done(patched.await)?;
             let index = |index: u32| async move {
