@@ -49,8 +49,8 @@ impl Objects {
             // kube-proxy waits for it, half a minute long.
             let addresses = json!({"addresses": [{"type": "InternalIP", "address": NODE.v4}]});
             let status = Patch::Merge(json!({"status": addresses}));
-            let patched = nodes.patch_status(cluster::NODE_NAME, &PatchParams::default(), &status);
-            api::done(patched.await)?;
+            let merge = PatchParams::default();
+            api::done(nodes.patch_status(cluster::NODE_NAME, &merge, &status).await)?;
             let index = |index: u32| async move {
                 let name = format!("service-{index}");
                 self.create_service(&name, address(index)).await?;
