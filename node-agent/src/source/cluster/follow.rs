@@ -191,7 +191,8 @@ impl Follower {
         }
     }
 
-    /// A watch may be resumed only where nothing was lost, and on the same store.
+    /// A watch may be resumed only where nothing was lost, and on the same store. Whatever the error was: a new store that is not through
+    /// yet says that it has no room, or no rights for anybody.
     async fn is_to_list_again(&mut self, error: &watcher::Error) -> bool {
         if matches!(
             error,
@@ -200,10 +201,11 @@ impl Follower {
             // Nobody knows what it would have been.
             return true;
         }
-        if code(error).is_some_and(|code| code < 500) {
-            return false;
+        let mut found = self.store.look().await;
+        while found == Found::Nothing {
+            tokio::time::sleep(self.failures.rest(LONGEST_REST)).await;
+            found = self.store.look().await;
         }
-        let found = self.store.look().await;
         self.is_on_probation = found == Found::Same;
         if found == Found::Other {
             tracing::warn!(

@@ -38,8 +38,10 @@ pub(super) enum Found {
     Same,
     /// Another one, or an earlier state: what was listed means nothing.
     Other,
-    /// The API server does not say.
+    /// The API server does not say now, though it may later: nothing is to be resumed before.
     Nothing,
+    /// It has never said, so there is nothing to compare with.
+    Unknown,
 }
 
 impl Store {
@@ -53,12 +55,17 @@ impl Store {
     /// Looks, with one small request.
     pub(super) async fn look(&mut self) -> Found {
         let one = ListParams::default().fields(&format!("metadata.name={OF_THE_SERVER}"));
+        let silent = if self.seen.is_some() {
+            Found::Nothing
+        } else {
+            Found::Unknown
+        };
         let Ok(list) = self.services.list(&one).await else {
-            return Found::Nothing;
+            return silent;
         };
         let version = list.metadata.resource_version.as_deref();
         let Some(version) = version.and_then(|version| version.parse().ok()) else {
-            return Found::Nothing;
+            return silent;
         };
         self.compare(Identity {
             uid: list.items.first().and_then(|service| service.uid()),
