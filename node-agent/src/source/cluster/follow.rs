@@ -159,13 +159,11 @@ impl Follower {
     ) -> Next {
         loop {
             let event = if self.is_on_probation {
-                match tokio::time::timeout(PROBATION, events.next()).await {
-                    Ok(event) => event,
-                    Err(_) => {
-                        self.works();
-                        continue;
-                    }
-                }
+                let Ok(event) = tokio::time::timeout(PROBATION, events.next()).await else {
+                    self.works();
+                    continue;
+                };
+                event
             } else {
                 events.next().await
             };

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, ListParams};
 use kube::core::PartialObjectMeta;
-use kube::{Client, ResourceExt as _};
+use kube::{Client, ResourceExt};
 
 /// A service that every API server makes by itself, in a store of its own.
 const OF_THE_SERVER: &str = "kubernetes";
@@ -68,16 +68,15 @@ impl Store {
             return silent;
         };
         self.compare(Identity {
-            uid: list.items.first().and_then(|service| service.uid()),
+            uid: list.items.first().and_then(ResourceExt::uid),
             version,
         })
     }
 
     fn compare(&mut self, now: Identity) -> Found {
-        match self.seen.replace(now.clone()) {
-            Some(before) if !now.follows(&before) => Found::Other,
-            _ => Found::Same,
-        }
+        let is_same = self.seen.as_ref().is_none_or(|before| now.follows(before));
+        self.seen = Some(now);
+        if is_same { Found::Same } else { Found::Other }
     }
 }
 
