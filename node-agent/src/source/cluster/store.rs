@@ -2,7 +2,6 @@
 
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, ListParams};
-use kube::core::PartialObjectMeta;
 use kube::{Client, ResourceExt};
 
 /// A service that every API server makes by itself, in a store of its own.
@@ -27,7 +26,7 @@ impl Identity {
 /// A watch that is resumed at a version that a store put back or made anew has not reached yet says nothing at all, for hours maybe: nobody
 /// calls that an error. So before one is resumed, the store is looked at.
 pub(super) struct Store {
-    services: Api<PartialObjectMeta<Service>>,
+    services: Api<Service>,
     seen: Option<Identity>,
 }
 
@@ -60,8 +59,12 @@ impl Store {
         } else {
             Found::Unknown
         };
-        let Ok(list) = self.services.list(&one).await else {
-            return silent;
+        let list = match self.services.list(&one).await {
+            Ok(list) => list,
+            Err(error) => {
+                tracing::debug!(%error, "the API server does not say which store it has");
+                return silent;
+            }
         };
         let version = list.metadata.resource_version.as_deref();
         let Some(version) = version.and_then(|version| version.parse().ok()) else {
