@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use super::CliError;
 
@@ -32,10 +33,21 @@ enum LogFormat {
     Json,
 }
 
+/// What libraries say by themselves of each failure, again and again; ours is said once.
+const REPETITIVE: [&str; 2] = ["kube_runtime", "kube_client"];
+
+/// The filter; whoever names a library in it hears it.
+fn filter(text: &str) -> Result<EnvFilter, ParseError> {
+    let mut filter = EnvFilter::try_new(text)?;
+    for library in REPETITIVE.iter().filter(|library| !text.contains(*library)) {
+        filter = filter.add_directive(format!("{library}=off").parse()?);
+    }
+    Ok(filter)
+}
+
 /// Starts logging for the whole process.
 pub(super) fn start(args: &LoggingArgs) -> Result<(), CliError> {
-    let filter = EnvFilter::try_new(&args.log_level)
-        .map_err(|error| CliError::LogFilter(error.to_string()))?;
+    let filter = filter(&args.log_level).map_err(|error| CliError::LogFilter(error.to_string()))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
@@ -47,4 +59,17 @@ pub(super) fn start(args: &LoggingArgs) -> Result<(), CliError> {
         LogFormat::Json => logs.json().flatten_event(true).with_target(false).init(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_that_repeat_themselves_are_heard_only_by_name() {
+        let quiet = filter("debug").unwrap().to_string();
+        assert!(quiet.contains("kube_runtime=off"), "{quiet}");
+        let heard = filter("info,kube_runtime=debug").unwrap().to_string();
+        assert!(!heard.contains("kube_runtime=off"), "{heard}");
+    }
 }

@@ -29,6 +29,8 @@ struct State {
     trouble: Option<Trouble>,
     node_being_deleted: bool,
     mode: Option<ActiveMode>,
+    /// Kinds that were not listed yet, as far as the source tells.
+    missing: Vec<&'static str>,
 }
 
 /// Health as the data-plane thread keeps it and the HTTP servers read it.
@@ -64,6 +66,11 @@ impl Health {
     /// The kernel may not hold what was planned.
     pub fn troubled(&self, trouble: Trouble) {
         self.lock().trouble = Some(trouble);
+    }
+
+    /// Nothing is programmed before these kinds were listed.
+    pub fn set_missing(&self, missing: Vec<&'static str>) {
+        self.lock().missing = missing;
     }
 
     /// New connections are served in this mode.
@@ -137,8 +144,13 @@ impl Health {
         if state.last_synced.is_none() {
             reasons.push(if self.inbox.is_listed() {
                 "the kernel has not been programmed yet".to_owned()
-            } else {
+            } else if state.missing.is_empty() {
                 "services, slices and the node have not all been listed yet".to_owned()
+            } else {
+                format!(
+                    "services, slices and the node have not all been listed yet; missing: {} (the agent's log has what the API server says)",
+                    state.missing.join(", ")
+                )
             });
         }
         match &state.trouble {
@@ -219,6 +231,16 @@ mod tests {
             assert!(json.get(field).is_some(), "{field} is missing in {json}");
         }
         assert_eq!(json["status"]["IPv6"]["healthy"], true);
+    }
+
+    #[test]
+    fn what_was_not_listed_yet_is_named() {
+        let health = health();
+        health.set_missing(vec!["Service", "Node"]);
+        let reasons = health.reasons();
+        assert!(reasons[0].contains("missing: Service, Node"), "{reasons:?}");
+        health.synced();
+        assert!(health.reasons().is_empty());
     }
 
     #[test]

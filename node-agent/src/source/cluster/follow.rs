@@ -5,12 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
@@ -18,15 +16,26 @@ use sluice_crds::v1alpha1::NodeServiceProxy;
 
 use super::super::Kind;
 use super::access::with_causes;
+use super::guarded::Guarded;
+use super::rest::Failures;
 use super::source::Mailbox;
+use super::store::{Found, Store};
 use super::view::{Read, View};
 use crate::metrics::Metrics;
 
 /// A list that lost nearly everything is read again after so long, and then believed.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// Services and slices that are nobody's to proxy: kube-proxy leaves out the same, at the server.
-const PROXIED: &str = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name";
+/// An API server that is away is tried again at the latest after so long,
+const LONGEST_REST: Duration = Duration::from_secs(15);
+/// and what needs a person's hand at the latest after so long.
+const LONGEST_REST_IN_VAIN: Duration = Duration::from_secs(30);
+/// A watch that was resumed and does not fail for so long works, also when it has nothing to say. It takes at most as long to connect.
+const PROBATION: Duration = Duration::from_secs(12);
+
+/// Slices of headless services are nobody's to proxy. Services of other proxies are: a selector cannot say "ours, or nobody's in particular", so
+/// those are left out of the plan.
+const PROXIED_SLICES: &str = "!service.kubernetes.io/headless";
 
 /// A kind that is followed.
 pub(super) trait Followed:
@@ -42,7 +51,7 @@ impl Followed for Service {
     const KIND: Kind = Kind::Service;
 
     fn selection(_: &str) -> watcher::Config {
-        watcher::Config::default().labels(PROXIED)
+        watcher::Config::default()
     }
 
     fn take(view: &mut View, object: Read<Self>) {
@@ -54,7 +63,7 @@ impl Followed for EndpointSlice {
     const KIND: Kind = Kind::EndpointSlice;
 
     fn selection(_: &str) -> watcher::Config {
-        watcher::Config::default().labels(PROXIED)
+        watcher::Config::default().labels(PROXIED_SLICES)
     }
 
     fn take(view: &mut View, object: Read<Self>) {
@@ -97,58 +106,129 @@ pub(super) async fn follow<K: Followed>(
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
 ) {
-    let api: Api<DeserializeGuard<K>> = Api::all(client);
+    let api: Api<Guarded<K>> = Api::all(client.clone());
     let mut follower = Follower {
         kind: K::KIND,
         mailbox,
         metrics,
+        store: Store::new(client),
+        failures: Failures::default(),
         trouble: None,
+        is_on_probation: false,
         believe: false,
     };
     let mut config = K::selection(&node).streaming_lists();
     loop {
-        let mut events = pin!(watcher(api.clone(), config.clone()).default_backoff());
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    if follower.take::<K>(event) {
-                        tokio::time::sleep(LOOK_AGAIN).await;
-                        break;
-                    }
-                }
-                Err(error) if streams_no_lists(&error) && is_streaming(&config) => {
-                    tracing::info!(kind = %K::KIND, "the API server streams no lists: they are read in whole");
-                    config = K::selection(&node).any_semantic();
-                    break;
-                }
-                Err(error) => follower.failed(&error),
-            }
+        let events = pin!(watcher(api.clone(), config.clone()));
+        if follower.follow(events, is_streaming(&config)).await == Next::ListInWhole {
+            tracing::info!(kind = %K::KIND, "the API server streams no lists: they are read in whole");
+            config = K::selection(&node).any_semantic();
         }
     }
+}
+
+/// Why all objects are to be listed anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// What was listed cannot be gone by.
+    ListAgain,
+    /// The server does not stream lists.
+    ListInWhole,
 }
 
 struct Follower {
     kind: Kind,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
+    store: Store,
+    failures: Failures,
     /// What was said last; absent while all goes well.
-    trouble: Option<String>,
+    trouble: Option<&'static str>,
+    /// The watch is resumed, and has not said anything yet.
+    is_on_probation: bool,
     /// The next list counts, whatever it lacks.
     believe: bool,
 }
 
 impl Follower {
-    /// Returns whether the list is to be read again.
-    fn take<K: Followed>(&mut self, event: Event<DeserializeGuard<K>>) -> bool {
+    /// Takes what a watch says, and resumes it when it breaks, until all is to be listed anew.
+    async fn follow<K: Followed>(
+        &mut self,
+        mut events: impl Stream<Item = watcher::Result<Event<Guarded<K>>>> + Unpin,
+        is_streaming: bool,
+    ) -> Next {
+        loop {
+            let event = if self.is_on_probation {
+                let Ok(event) = tokio::time::timeout(PROBATION, events.next()).await else {
+                    self.works();
+                    continue;
+                };
+                event
+            } else {
+                events.next().await
+            };
+            let error = match event {
+                Some(Ok(event)) => {
+                    if self.take::<K>(event).await {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                        return Next::ListAgain;
+                    }
+                    continue;
+                }
+                Some(Err(error)) => error,
+                None => return Next::ListAgain,
+            };
+            if is_streaming && streams_no_lists(&error) {
+                return Next::ListInWhole;
+            }
+            let rest = self.failed(&error);
+            tokio::time::sleep(rest).await;
+            if self.is_to_list_again(&error).await {
+                return Next::ListAgain;
+            }
+        }
+    }
+
+    /// A watch may be resumed only where nothing was lost, and on the same store. Whatever the error was: a new store that is not through
+    /// yet says that it has no room, or no rights for anybody.
+    async fn is_to_list_again(&mut self, error: &watcher::Error) -> bool {
+        if matches!(
+            error,
+            watcher::Error::WatchFailed(kube::Error::SerdeError(_))
+        ) {
+            // Nobody knows what it would have been.
+            return true;
+        }
+        let mut found = self.store.look().await;
+        while found == Found::Nothing {
+            tokio::time::sleep(self.failures.rest(LONGEST_REST)).await;
+            found = self.store.look().await;
+        }
+        self.is_on_probation = found == Found::Same;
+        if found == Found::Other {
+            tracing::warn!(
+                kind = %self.kind,
+                "the API server has another store than before, or an earlier state of it: all is listed anew"
+            );
+        }
+        found == Found::Other
+    }
+
+    /// Returns whether the list is to be read again, after a while.
+    async fn take<K: Followed>(&mut self, event: Event<Guarded<K>>) -> bool {
         let kind = self.kind;
         let believe = self.believe;
+        let (is_begin, is_end) = (
+            matches!(event, Event::Init),
+            matches!(event, Event::InitDone),
+        );
         let doubts = self.mailbox.change(|view| match event {
             Event::Init => {
                 view.begin_list(kind);
                 None
             }
             Event::InitApply(object) | Event::Apply(object) => {
-                K::take(view, object.0.map_err(Box::new));
+                K::take(view, object.0);
                 None
             }
             Event::Delete(object) => {
@@ -157,8 +237,17 @@ impl Follower {
             }
             Event::InitDone => view.end_list(kind, believe),
         });
-        self.works();
+        // A list that is read in whole begins before the server was asked.
+        if !is_begin {
+            self.works();
+        }
+        if !is_end {
+            return false;
+        }
+        self.believe = doubts.is_some();
         let Some((gone, of)) = doubts else {
+            // What a later look compares with.
+            self.store.look().await;
             return false;
         };
         tracing::error!(
@@ -168,18 +257,20 @@ impl Follower {
             "the API server has lost nearly everything: what it had is served on, and counts as deleted if it is not back in {} s",
             LOOK_AGAIN.as_secs()
         );
-        self.believe = true;
         true
     }
 
     fn works(&mut self) {
+        self.failures.end();
+        self.is_on_probation = false;
         if self.trouble.take().is_some() {
             tracing::info!(kind = %self.kind, "the API server answers again");
         }
         self.metrics.api.set_connected(self.kind.as_str(), true);
     }
 
-    fn failed(&mut self, error: &watcher::Error) {
+    /// Books it, and says it where it is new. Returns how long to rest.
+    fn failed(&mut self, error: &watcher::Error) -> Duration {
         let trouble = Trouble::of(error);
         self.metrics.api.set_connected(self.kind.as_str(), false);
         self.metrics
@@ -188,8 +279,8 @@ impl Follower {
         if trouble.is_no_reason_to_wait(self.kind) {
             self.mailbox.change(|view| view.do_without(self.kind));
         }
-        if self.trouble.as_deref() != Some(trouble.label) {
-            self.trouble = Some(trouble.label.to_owned());
+        if self.trouble != Some(trouble.label) {
+            self.trouble = Some(trouble.label);
             tracing::warn!(
                 kind = %self.kind,
                 error = with_causes(error),
@@ -197,6 +288,10 @@ impl Follower {
                 trouble.remedy
             );
         }
+        self.failures.rest(match trouble.label {
+            "forbidden" | "not_found" => LONGEST_REST_IN_VAIN,
+            _ => LONGEST_REST,
+        })
     }
 }
 

@@ -10,10 +10,13 @@
 
 mod access;
 mod follow;
+mod guarded;
 mod known;
+mod rest;
 mod settings;
 mod source;
 mod status;
+mod store;
 mod view;
 
 pub use access::{Access, AccessError};

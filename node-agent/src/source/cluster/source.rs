@@ -18,10 +18,13 @@ use super::follow::follow;
 use super::settings::{Settings, SettingsFile};
 use super::status::StatusWriter;
 use super::view::{Own, View};
+use crate::health::Health;
 use crate::metrics::Metrics;
 
 /// Between two words on what is still waited for.
 const STILL_WAITING: Duration = Duration::from_secs(30);
+/// Between two looks at what is still waited for.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Between the tasks that watch and the thread that asks: the view of the cluster, and who waits for it to change.
 #[derive(Debug)]
@@ -89,6 +92,7 @@ pub struct ClusterSource {
     /// Until the thread has it.
     runtime: Option<Runtime>,
     state: Option<AgentState>,
+    health: Option<Arc<Health>>,
     is_complete: bool,
 }
 
@@ -116,6 +120,7 @@ impl ClusterSource {
             client,
             runtime: Some(runtime),
             state: None,
+            health: None,
             is_complete: false,
         })
     }
@@ -165,25 +170,28 @@ impl ClusterSource {
     /// What was listed is complete once, and until then it is said what is not.
     fn wait_for_all(&mut self, wait: Duration) -> Option<Update> {
         let start = Instant::now();
+        let mut said = start;
         loop {
             let left = wait.saturating_sub(start.elapsed());
-            if let Some(update) = self.mailbox.wait(left.min(STILL_WAITING)) {
+            if let Some(update) = self.mailbox.wait(left.min(LOOK)) {
                 self.is_complete = true;
                 return Some(update);
+            }
+            let missing = self.mailbox.missing();
+            let missing: Vec<&'static str> = missing.into_iter().map(Kind::as_str).collect();
+            if said.elapsed() >= STILL_WAITING {
+                said = Instant::now();
+                tracing::warn!(
+                    missing = missing.join(", "),
+                    "nothing is programmed before these were listed; until then the kernel keeps what it has"
+                );
+            }
+            if let Some(health) = &self.health {
+                health.set_missing(missing);
             }
             if left.is_zero() {
                 return None;
             }
-            let missing: Vec<&str> = self
-                .mailbox
-                .missing()
-                .into_iter()
-                .map(Kind::as_str)
-                .collect();
-            tracing::warn!(
-                missing = missing.join(", "),
-                "nothing is programmed before these were listed; until then the kernel keeps what it has"
-            );
         }
     }
 }
@@ -199,6 +207,7 @@ impl Source for ClusterSource {
     }
 
     fn listen(&mut self, state: AgentState) {
+        self.health = Some(Arc::clone(&state.health));
         self.state = Some(state);
     }
 }

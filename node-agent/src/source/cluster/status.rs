@@ -17,6 +17,8 @@ use tokio::sync::watch;
 
 use super::super::AgentState;
 use super::access::with_causes;
+use super::guarded::Guarded;
+use super::rest::Failures;
 use super::view::Own;
 use crate::agent::Report;
 use crate::capabilities::capabilities;
@@ -25,9 +27,8 @@ use crate::settings::{NodeNetworks, NodeSettings};
 const FIELD_MANAGER: &str = "sluice-agent";
 /// Between two writes, and two looks at health.
 const REST: Duration = Duration::from_secs(1);
-/// Rest after a write was refused, at first; it doubles up to [`LONGEST_REST`].
-const RETRY: Duration = Duration::from_secs(2);
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// A write that is refused is tried again at the latest after about so long.
+const LONGEST_REST: Duration = Duration::from_secs(30);
 /// What does not last this long is not told: a sync that fails once, a new revision that is programmed soon.
 const SETTLED: Duration = Duration::from_secs(2);
 /// An API server takes conditions with messages of at most so many bytes.
@@ -177,13 +178,43 @@ fn shortened(mut message: String) -> String {
     message
 }
 
-/// The new status says something else, not only another number.
+/// The new status says something else, not only another number: how long changes have waited is another one every second.
 fn is_news(new: &NodeServiceProxyStatus, old: &NodeServiceProxyStatus) -> bool {
-    let without_count = |status: &NodeServiceProxyStatus| NodeServiceProxyStatus {
-        service_ports: None,
-        ..status.clone()
+    let without_numbers = |status: &NodeServiceProxyStatus| {
+        let mut status = NodeServiceProxyStatus {
+            service_ports: None,
+            ..status.clone()
+        };
+        let mut conditions = status.conditions.iter_mut();
+        if let Some(healthy) = conditions.find(|c| c.type_ == HEALTHY) {
+            healthy.message.retain(|c| !c.is_ascii_digit());
+        }
+        status
     };
-    without_count(new) != without_count(old)
+    without_numbers(new) != without_numbers(old)
+}
+
+/// What was written, until the watch tells it too.
+#[derive(Debug, Default)]
+struct Written(Option<(Option<String>, NodeServiceProxyStatus)>);
+
+impl Written {
+    fn set(&mut self, own: &Own, status: NodeServiceProxyStatus) {
+        self.0 = Some((own.uid.clone(), status));
+    }
+
+    /// The object with the status that it has by now.
+    fn correct(&mut self, own: &mut Own) {
+        let Some((uid, status)) = &self.0 else {
+            return;
+        };
+        if *uid != own.uid || !is_news(status, &own.status) {
+            // Another object, or it came back. From here on what is there counts, whoever wrote it.
+            self.0 = None;
+        } else {
+            own.status.clone_from(status);
+        }
+    }
 }
 
 /// Something is not as it should be, and that may pass.
@@ -196,13 +227,14 @@ fn may_pass(status: &NodeServiceProxyStatus) -> bool {
 
 /// Writes the status whenever it says something new.
 pub(super) struct StatusWriter {
-    api: Api<NodeServiceProxy>,
+    api: Api<Guarded<NodeServiceProxy>>,
     node_name: Arc<str>,
     own: watch::Receiver<Option<Own>>,
     state: AgentState,
     capabilities: Capabilities,
     /// What was refused last, so that it is said once.
     refused: Option<String>,
+    failures: Failures,
 }
 
 impl StatusWriter {
@@ -219,25 +251,23 @@ impl StatusWriter {
             state,
             capabilities: Capabilities::default(),
             refused: None,
+            failures: Failures::default(),
         }
     }
 
     /// Goes on as long as the process does.
     pub(super) async fn run(mut self) -> ! {
         self.try_capabilities().await;
-        let mut written: Option<NodeServiceProxyStatus> = None;
+        let mut written = Written::default();
         let mut passing_since = None;
         let mut rest = Duration::ZERO;
         loop {
             self.wait(std::mem::take(&mut rest)).await;
             let Some(mut own) = self.own.borrow_and_update().clone() else {
-                written = None;
+                written = Written::default();
                 continue;
             };
-            // What was written last may not have come back yet.
-            if let Some(written) = &written {
-                own.status.clone_from(written);
-            }
+            written.correct(&mut own);
             let status = self.status(&own);
             if !is_news(&status, &own.status) {
                 passing_since = None;
@@ -251,12 +281,12 @@ impl StatusWriter {
             }
             passing_since = None;
             match self.write(&status).await {
-                Ok(()) => {
-                    written = Some(status);
+                Ok(stored) => {
+                    written.set(&own, stored.unwrap_or(status));
                     rest = REST;
                 }
                 Err(error) => {
-                    written = None;
+                    written = Written::default();
                     rest = self.refused(&error);
                 }
             }
@@ -301,7 +331,11 @@ impl StatusWriter {
         facts.status(Timestamp::now())
     }
 
-    async fn write(&mut self, status: &NodeServiceProxyStatus) -> Result<(), kube::Error> {
+    /// Returns what the API server made of it.
+    async fn write(
+        &mut self,
+        status: &NodeServiceProxyStatus,
+    ) -> Result<Option<NodeServiceProxyStatus>, kube::Error> {
         let object = json!({
             "apiVersion": API_VERSION,
             "kind": NODE_SERVICE_PROXY,
@@ -309,29 +343,31 @@ impl StatusWriter {
             "status": status,
         });
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        self.api
+        let stored = self
+            .api
             .patch_status(&self.node_name, &parameters, &Patch::Apply(object))
             .await?;
+        self.failures.end();
         self.state.metrics.api.count_status_write();
         if self.refused.take().is_some() {
             tracing::info!("the status of this node is written again");
         }
-        Ok(())
+        // Its spec may be one that only a newer agent can read.
+        Ok(stored.0.ok().and_then(|object| object.status))
     }
 
     /// Says it, if it is new; returns how long to rest.
     fn refused(&mut self, error: &kube::Error) -> Duration {
         let words = with_causes(error);
         self.state.metrics.api.count_status_refusal();
-        if self.refused.as_ref() == Some(&words) {
-            return LONGEST_REST;
+        if self.refused.as_ref() != Some(&words) {
+            tracing::warn!(
+                error = words,
+                "the status of this node cannot be written; the node serves on, and it is tried again"
+            );
+            self.refused = Some(words);
         }
-        tracing::warn!(
-            error = words,
-            "the status of this node cannot be written; the node serves on, and it is tried again"
-        );
-        self.refused = Some(words);
-        RETRY
+        self.failures.rest(LONGEST_REST).max(REST)
     }
 }
 

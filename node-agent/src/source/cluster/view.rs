@@ -6,7 +6,6 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::error_boundary::InvalidObject;
 use sluice_crds::v1alpha1::{
     ActiveMode, NodeServiceProxy, NodeServiceProxyStatus, ServiceProxyPolicySpec,
 };
@@ -14,6 +13,7 @@ use sluice_service_plan::model::{NodeFacts, ObjectName};
 
 use super::super::convert::{self, FieldError};
 use super::super::{Kind, Refusal, Revision, Update};
+use super::guarded::Unreadable;
 use super::known::{Ended, Known};
 use super::settings::{Given, Settings};
 
@@ -28,6 +28,8 @@ const NEEDED: [Kind; 4] = [
 /// The `NodeServiceProxy` of this node, as far as its status depends on it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Own {
+    /// An object made anew has another, and no status.
+    pub(super) uid: Option<String>,
     pub(super) generation: i64,
     /// What it asks for; absent where that cannot be read.
     pub(super) asked: Option<(Revision, ActiveMode)>,
@@ -38,7 +40,7 @@ pub(super) struct Own {
 }
 
 /// An object, or why it cannot be read.
-pub(super) type Read<K> = Result<K, Box<InvalidObject>>;
+pub(super) type Read<K> = Result<K, Box<Unreadable>>;
 
 /// See the module.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub(super) struct View {
     node: Option<NodeFacts>,
     settings: Settings,
     own: Option<Own>,
+    /// The list that is being read has it.
+    own_is_listed: bool,
     listed: BTreeSet<Kind>,
     refusals: BTreeMap<(Kind, String), Refusal>,
     told_policy: Option<ServiceProxyPolicySpec>,
@@ -64,6 +68,7 @@ impl View {
             node: None,
             settings,
             own: None,
+            own_is_listed: false,
             listed: BTreeSet::new(),
             refusals: BTreeMap::new(),
             told_policy: None,
@@ -102,6 +107,9 @@ impl View {
 
     /// All objects of a kind are listed anew from here.
     pub(super) fn begin_list(&mut self, kind: Kind) {
+        if kind == Kind::NodeServiceProxy {
+            self.own_is_listed = false;
+        }
         if let Some(known) = self.known(kind) {
             known.begin_list();
         }
@@ -118,6 +126,9 @@ impl View {
                 }
             }
             None => {}
+        }
+        if kind == Kind::NodeServiceProxy && !self.own_is_listed {
+            self.own = None;
         }
         self.listed.insert(kind);
         None
@@ -184,23 +195,32 @@ impl View {
 
     /// The node's own object is there.
     pub(super) fn node_service_proxy(&mut self, object: Read<NodeServiceProxy>) {
+        self.own_is_listed = true;
         let mut own = Own {
+            uid: None,
             generation: 0,
             asked: None,
             problem: None,
             status: NodeServiceProxyStatus::default(),
         };
         match object {
-            Err(invalid) => {
-                own.generation = invalid.metadata.generation.unwrap_or_default();
+            Err(unreadable) => {
+                let Unreadable {
+                    metadata,
+                    status,
+                    field,
+                    error,
+                } = *unreadable;
+                own.uid = metadata.uid;
+                own.generation = metadata.generation.unwrap_or_default();
+                let field = if field.is_empty() { "spec" } else { &field };
                 own.problem = Some(format!(
-                    "spec cannot be read ({}): an agent as new as the operator may understand it",
-                    invalid.error
+                    "{field} cannot be read ({error}): an agent as new as the operator may understand it"
                 ));
-                // What is written there is not known either; where it was read before, that counts.
-                own.status = self.own.take().map(|own| own.status).unwrap_or_default();
+                own.status = serde_json::from_value(status).unwrap_or_default();
             }
             Ok(object) => {
+                own.uid = object.metadata.uid;
                 own.generation = object.metadata.generation.unwrap_or_default();
                 own.status = object.status.unwrap_or_default();
                 let given = Given {
@@ -292,15 +312,15 @@ impl View {
         };
         let (name, object) = match object {
             Ok(object) => (name(metadata(&object)), Ok(object)),
-            Err(invalid) => (name(&invalid.metadata), Err(invalid.error)),
+            Err(unreadable) => (name(&unreadable.metadata), Err(unreadable)),
         };
         // No API server has an object without a proper name.
         let name = name.ok()?;
         match object {
             Ok(object) => Some((name, object)),
-            Err(error) => {
-                let reason = format!("it cannot be read: {error}");
-                self.refuse_with(kind, &name, String::new(), reason);
+            Err(unreadable) => {
+                let reason = format!("it cannot be read ({}): correct it", unreadable.error);
+                self.refuse_with(kind, &name, unreadable.field, reason);
                 None
             }
         }

@@ -11,6 +11,7 @@ fn revision(generation: i64) -> Revision {
 
 fn own(generation: i64, mode: ActiveMode) -> Own {
     Own {
+        uid: Some("u".to_owned()),
         generation,
         asked: Some((revision(generation), mode)),
         problem: None,
@@ -175,4 +176,55 @@ fn a_message_is_never_longer_than_an_api_server_takes() {
     let long = "ü".repeat(LONGEST_MESSAGE);
     let short = shortened(long);
     assert!(short.len() <= LONGEST_MESSAGE && short.ends_with("..."));
+}
+
+#[test]
+fn how_long_changes_have_waited_is_no_news_and_why_is() {
+    let said = |message: &str| {
+        let healthy = Condition {
+            type_: HEALTHY.to_owned(),
+            status: "False".to_owned(),
+            reason: "Unhealthy".to_owned(),
+            message: message.to_owned(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        NodeServiceProxyStatus {
+            conditions: vec![healthy],
+            ..NodeServiceProxyStatus::default()
+        }
+    };
+    let waited = said("changes have waited for 31 s");
+    assert!(!is_news(&said("changes have waited for 32 s"), &waited));
+    assert!(is_news(&said("the last sync failed: set is full"), &waited));
+}
+
+#[test]
+fn what_was_written_counts_until_it_comes_back_and_only_for_the_object_it_was_written_to() {
+    let mut old = own(1, ActiveMode::IPTables);
+    old.status = NodeServiceProxyStatus::default();
+    let new = NodeServiceProxyStatus {
+        observed_revision: Some("p-1".to_owned()),
+        ..NodeServiceProxyStatus::default()
+    };
+    let mut written = Written::default();
+    written.set(&old, new.clone());
+    let mut late = old.clone();
+    written.correct(&mut late);
+    assert_eq!(late.status, new);
+
+    let mut made_anew = old.clone();
+    made_anew.uid = Some("another".to_owned());
+    written.correct(&mut made_anew);
+    assert_eq!(made_anew.status, NodeServiceProxyStatus::default());
+
+    written.set(&old, new.clone());
+    let mut back = Own {
+        status: new,
+        ..old.clone()
+    };
+    written.correct(&mut back);
+    let mut wiped = old;
+    written.correct(&mut wiped);
+    assert_eq!(wiped.status, NodeServiceProxyStatus::default());
 }

@@ -38,6 +38,15 @@ fn own(generation: i64, mode: &str) -> Read<NodeServiceProxy> {
     )
 }
 
+fn unreadable<K>(metadata: ObjectMeta, error: &str) -> Read<K> {
+    Err(Box::new(Unreadable {
+        metadata,
+        status: Value::Null,
+        field: "spec".to_owned(),
+        error: error.to_owned(),
+    }))
+}
+
 fn name(name: &str) -> ObjectName {
     ObjectName::new("ns", name)
 }
@@ -137,11 +146,10 @@ fn an_object_that_becomes_unusable_keeps_its_last_good_state_and_is_refused_once
 #[test]
 fn what_is_refused_and_mended_before_anybody_asks_is_no_news() {
     let mut view = begun();
-    let unreadable = InvalidObject {
-        error: "no".to_owned(),
-        metadata: service("a", "10.96.0.1").unwrap().metadata,
-    };
-    view.service(Err(Box::new(unreadable)));
+    view.service(unreadable(
+        service("a", "10.96.0.1").unwrap().metadata,
+        "no",
+    ));
     view.service(service("a", "10.96.0.1"));
     assert_eq!(view.take(), None);
 }
@@ -174,11 +182,21 @@ fn settings_are_those_of_the_nodes_object_and_the_last_ones_when_it_goes_or_is_w
             .contains("127.0.0.1")
     );
     let metadata = own(4, "IPVS").unwrap().metadata;
-    let error = "unknown variant `Quantum`".to_owned();
-    view.node_service_proxy(Err(Box::new(InvalidObject { error, metadata })));
+    view.node_service_proxy(unreadable(metadata, "unknown variant `Quantum`"));
     let own_now = view.own().unwrap();
     assert_eq!(own_now.generation, 4);
     assert!(own_now.problem.as_ref().unwrap().contains("Quantum"));
     view.deleted(Kind::NodeServiceProxy, &own(4, "IPVS").unwrap().metadata);
+    assert_eq!((view.take(), view.own()), (None, None));
+}
+
+#[test]
+fn an_object_of_the_node_that_a_list_lacks_is_gone_and_its_settings_stay() {
+    let mut view = begun();
+    view.node_service_proxy(own(1, "IPVS"));
+    assert!(view.take().is_some());
+    view.begin_list(Kind::NodeServiceProxy);
+    assert!(view.own().is_some(), "it may be in the list yet");
+    view.end_list(Kind::NodeServiceProxy, false);
     assert_eq!((view.take(), view.own()), (None, None));
 }
