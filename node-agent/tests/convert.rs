@@ -121,10 +121,7 @@ fn what_kubeadm_writes_keeps_the_node_as_it_is() {
 
 #[test]
 fn a_config_map_is_read_as_what_it_holds() {
-    let indented: String = KUBEADM
-        .lines()
-        .map(|line| format!("    {line}\n"))
-        .collect();
+    let indented = format!("    {}\n", KUBEADM.trim_end().replace('\n', "\n    "));
     let map = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: kube-proxy}}\ndata:\n  config.conf: |\n{indented}  kubeconfig.conf: nothing\n"
     );

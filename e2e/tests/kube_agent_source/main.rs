@@ -1,7 +1,7 @@
 //! The agent's source on a real API server: what it tells, and what it does not, whatever happens to the server.
 
 // Helpers of tests may fail as tests do.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cluster;
 mod gate;

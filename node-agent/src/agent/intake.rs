@@ -39,8 +39,8 @@ impl Intake {
         }
     }
 
-    /// Follows the source until the process ends. A source that fails is asked again; what it told stays in force.
-    pub fn follow(mut self, source: &mut dyn Source) -> ! {
+    /// Follows the source until the process ends, or the source does. One that fails is asked again; what it told stays in force.
+    pub fn follow(mut self, source: &mut dyn Source) {
         loop {
             match source.next_update(WAIT) {
                 Ok(Some(update)) => {
@@ -51,6 +51,9 @@ impl Intake {
                 Ok(None) => self.last_error.clear(),
                 Err(error) => {
                     self.tell_error(&error);
+                    if matches!(error, SourceError::Ended) {
+                        return;
+                    }
                     std::thread::sleep(RETRY);
                 }
             }

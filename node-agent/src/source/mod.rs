@@ -40,6 +40,9 @@ pub enum SourceError {
     /// The thread that asks an API server.
     #[error("a thread cannot be started ({0})")]
     Thread(#[source] io::Error),
+    /// What asks an API server has ended, which it never should. Nothing more will come.
+    #[error("nobody asks the API server any more: see the lines above")]
+    Ended,
 }
 
 /// How the agent is doing, for a source that passes it on.

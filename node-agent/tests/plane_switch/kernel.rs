@@ -1,6 +1,7 @@
 //! A node's kernel in memory, with what others have there, and data planes on it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use sluice_agent::balancer::Balancer;
 use sluice_agent::balancer::ipvs::{self, IpvsBalancer, names};
@@ -186,18 +187,17 @@ impl Kernel {
                 let chains = self.iptables.chains(family, table);
                 let ours = |chain: &&String| chain.starts_with("SLUICE-");
                 for chain in chains.iter().filter(ours) {
-                    text += &format!(":{chain} - [0:0]\n");
+                    writeln!(text, ":{chain} - [0:0]").unwrap();
                 }
                 for chain in chains.iter().filter(|chain| !ours(chain)) {
                     for rule in self.iptables.rules(family, table, chain).unwrap() {
                         if rule.contains("SLUICE-") {
-                            text += &format!("-D {chain} {rule}");
-                            text += "\n";
+                            writeln!(text, "-D {chain} {rule}").unwrap();
                         }
                     }
                 }
                 for chain in chains.iter().filter(ours) {
-                    text += &format!("-X {chain}\n");
+                    writeln!(text, "-X {chain}").unwrap();
                 }
                 text += "COMMIT\n";
                 iptables.restore(family, &text).unwrap();

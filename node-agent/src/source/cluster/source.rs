@@ -1,6 +1,7 @@
 //! The source itself: a thread with the watches, and what they leave for who asks.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use kube::Client;
 use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicySpec};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::super::{AgentState, Kind, Source, SourceError, Update};
 use super::access::{Access, AccessError, with_causes};
@@ -32,6 +34,8 @@ pub(super) struct Mailbox {
     view: Mutex<View>,
     arrived: Condvar,
     own: watch::Sender<Option<Own>>,
+    /// Nobody watches any more, which should never be.
+    is_ended: AtomicBool,
 }
 
 impl Mailbox {
@@ -40,6 +44,7 @@ impl Mailbox {
             view: Mutex::new(View::new(settings)),
             arrived: Condvar::new(),
             own: watch::Sender::new(None),
+            is_ended: AtomicBool::new(false),
         }
     }
 
@@ -66,6 +71,9 @@ impl Mailbox {
             if let Some(update) = view.take() {
                 return Some(update);
             }
+            if self.is_ended.load(Ordering::Acquire) {
+                return None;
+            }
             let left = wait.checked_sub(start.elapsed())?;
             view = self
                 .arrived
@@ -81,6 +89,17 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells when the thread that watches ends, also by a panic.
+struct Alarm(Arc<Mailbox>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let _view = self.0.lock();
+        self.0.is_ended.store(true, Ordering::Release);
+        self.0.arrived.notify_all();
     }
 }
 
@@ -139,10 +158,11 @@ impl ClusterSource {
             let (node, mailbox) = (Arc::clone(node), Arc::clone(mailbox));
             (client.clone(), node, mailbox, Arc::clone(&metrics))
         };
+        let mut watches = JoinSet::new();
         macro_rules! spawn {
             ($($kind:ty),*) => {$(
                 let (client, node, mailbox, metrics) = arguments();
-                runtime.spawn(follow::<$kind>(client, node, mailbox, metrics));
+                watches.spawn_on(follow::<$kind>(client, node, mailbox, metrics), runtime.handle());
             )*};
         }
         spawn!(Service, EndpointSlice, Node, NodeServiceProxy);
@@ -154,13 +174,22 @@ impl ClusterSource {
                 state,
             )
         });
+        let alarm = Alarm(Arc::clone(&self.mailbox));
         thread::Builder::new()
             .name("api server".to_owned())
             .spawn(move || {
+                let _alarm = alarm;
                 runtime.block_on(async {
-                    match writer {
-                        Some(writer) => writer.run().await,
-                        None => std::future::pending().await,
+                    let written = async {
+                        match writer {
+                            Some(writer) => writer.run().await,
+                            None => std::future::pending().await,
+                        }
+                    };
+                    // A watch ends by a panic only.
+                    tokio::select! {
+                        _ = watches.join_next() => {}
+                        () = written => {}
                     }
                 });
             })
@@ -189,7 +218,7 @@ impl ClusterSource {
             if let Some(health) = &self.health {
                 health.set_missing(missing);
             }
-            if left.is_zero() {
+            if left.is_zero() || self.mailbox.is_ended.load(Ordering::Acquire) {
                 return None;
             }
         }
@@ -199,11 +228,15 @@ impl ClusterSource {
 impl Source for ClusterSource {
     fn next_update(&mut self, wait: Duration) -> Result<Option<Update>, SourceError> {
         self.start().map_err(SourceError::Thread)?;
-        if self.is_complete {
-            Ok(self.mailbox.wait(wait))
+        let update = if self.is_complete {
+            self.mailbox.wait(wait)
         } else {
-            Ok(self.wait_for_all(wait))
+            self.wait_for_all(wait)
+        };
+        if update.is_none() && self.mailbox.is_ended.load(Ordering::Acquire) {
+            return Err(SourceError::Ended);
         }
+        Ok(update)
     }
 
     fn listen(&mut self, state: AgentState) {

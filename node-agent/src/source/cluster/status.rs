@@ -256,7 +256,7 @@ impl StatusWriter {
     }
 
     /// Goes on as long as the process does.
-    pub(super) async fn run(mut self) -> ! {
+    pub(super) async fn run(mut self) {
         self.try_capabilities().await;
         let mut written = Written::default();
         let mut passing_since = None;

@@ -61,6 +61,8 @@ impl Store {
         };
         let list = match self.services.list(&one).await {
             Ok(list) => list,
+            // Who may not ask will not learn it by waiting. A list that is read again costs little.
+            Err(kube::Error::Api(status)) if status.code == 403 => return Found::Other,
             Err(error) => {
                 tracing::debug!(%error, "the API server does not say which store it has");
                 return silent;
