@@ -211,7 +211,8 @@ impl Follower {
                 "the API server has another store than before, or an earlier state of it: all is listed anew"
             );
         }
-        found == Found::Other
+        // With nothing to compare with, a list that is read again is the safe way.
+        found != Found::Same
     }
 
     /// Returns whether the list is to be read again, after a while.

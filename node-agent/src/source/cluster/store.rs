@@ -10,7 +10,7 @@ const OF_THE_SERVER: &str = "kubernetes";
 /// What is known of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Identity {
-    uid: Option<String>,
+    uid: String,
     /// Versions count up, until a store is put back to an earlier state.
     version: u64,
 }
@@ -69,19 +69,23 @@ impl Store {
             }
         };
         let version = list.metadata.resource_version.as_deref();
-        let Some(version) = version.and_then(|version| version.parse().ok()) else {
+        let version = version.and_then(|version| version.parse().ok());
+        // A new store may have come further than the old one before it has this service. Versions alone tell nothing.
+        let uid = list.items.first().and_then(ResourceExt::uid);
+        let (Some(version), Some(uid)) = (version, uid) else {
             return silent;
         };
-        self.compare(Identity {
-            uid: list.items.first().and_then(ResourceExt::uid),
-            version,
-        })
+        self.compare(Identity { uid, version })
     }
 
     fn compare(&mut self, now: Identity) -> Found {
-        let is_same = self.seen.as_ref().is_none_or(|before| now.follows(before));
+        let found = match &self.seen {
+            None => Found::Unknown,
+            Some(before) if now.follows(before) => Found::Same,
+            Some(_) => Found::Other,
+        };
         self.seen = Some(now);
-        if is_same { Found::Same } else { Found::Other }
+        found
     }
 }
 
@@ -92,7 +96,7 @@ mod tests {
     #[test]
     fn a_store_that_was_made_anew_or_put_back_is_another() {
         let identity = |uid: &str, version| Identity {
-            uid: Some(uid.to_owned()),
+            uid: uid.to_owned(),
             version,
         };
         let before = identity("a", 100);
