@@ -58,6 +58,8 @@ fn only_reports_read_the_clock_that_can_be_set() {
         "metrics/sync.rs",
         "metrics/process.rs",
         "source/manifests/directory.rs",
+        // Since when a condition is so, for people.
+        "source/cluster/status.rs",
     ];
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node-agent/src");
     let mut directories = vec![sources.clone()];
