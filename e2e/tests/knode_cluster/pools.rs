@@ -64,7 +64,9 @@ fn pools_differ_and_a_node_that_changes_its_pool_changes_its_data_plane_while_co
         settled(&edge, false) && settled(&inner, false)
     });
     cluster.wait_for_condition("spp/everything", "Ready");
-    assert_eq!(cluster.field("spp/everything", ".status.readyNodes"), "2");
+    cluster.eventually("both are told to be ready", || {
+        cluster.field("spp/everything", ".status.readyNodes") == "2"
+    });
     // Services go on changing meanwhile.
     cluster.serve(1, &[A3]);
     cluster.eventually("changes arrive", || {

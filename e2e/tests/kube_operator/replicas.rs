@@ -16,6 +16,7 @@ fn an_operator_that_is_killed_in_a_rollout_goes_on_where_it_was() {
     cluster.policy("edge", &spec("edge", "IPTables", 1));
     cluster.eventually("every node is ready", || {
         cluster.field("spp/edge", ".status.readyNodes") == "5"
+            && cluster.condition("spp/edge", "Ready", "status") == "True"
     });
     let first = cluster.field("spp/edge", ".status.currentRevision");
     cluster

@@ -66,6 +66,7 @@ fn what_a_node_cannot_run_is_taken_back_and_told() {
     cluster.policy("edge", &spec("edge", "IPTables", 1));
     cluster.eventually("every node is ready", || {
         cluster.field("spp/edge", ".status.readyNodes") == "4"
+            && cluster.condition("spp/edge", "Ready", "status") == "True"
     });
     let first = cluster.field("spp/edge", ".status.currentRevision");
 
@@ -107,6 +108,7 @@ fn pause_stops_and_a_change_on_the_way_goes_straight_on() {
     cluster.policy("edge", &spec("edge", "IPTables", 1));
     cluster.eventually("every node is ready", || {
         cluster.field("spp/edge", ".status.readyNodes") == "4"
+            && cluster.condition("spp/edge", "Ready", "status") == "True"
     });
     let first = cluster.field("spp/edge", ".status.currentRevision");
     let mut paused = spec("edge", "IPTables", 2);
