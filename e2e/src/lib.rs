@@ -15,6 +15,7 @@ pub mod kube_proxy_process;
 pub mod lab;
 pub mod operator_process;
 pub mod packets;
+mod server_process;
 pub mod skip;
 pub mod source_nat;
 pub mod vm;

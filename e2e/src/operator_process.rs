@@ -3,10 +3,11 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::server_process::Server;
 
 /// How long one of its HTTP answers may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,14 +25,14 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> OperatorProcessError 
     move |source| OperatorProcessError { what, source }
 }
 
-/// An operator with a log of its own, which outlives its process. Killed when dropped.
+/// An operator with a log of its own, which outlives its process. Killed when dropped, and when the test ends in whichever way.
 #[derive(Debug)]
 pub struct OperatorProcess {
     program: PathBuf,
     directory: TempDir,
     arguments: Vec<String>,
     port: u16,
-    child: Option<Child>,
+    server: Option<Server>,
 }
 
 impl OperatorProcess {
@@ -55,7 +56,7 @@ impl OperatorProcess {
                 format!("--bind-address=127.0.0.1:{port}"),
             ],
             port,
-            child: None,
+            server: None,
         })
     }
 
@@ -67,35 +68,26 @@ impl OperatorProcess {
 
     /// Starts it. It adds to the log of earlier starts.
     pub fn start(&mut self) -> Result<(), OperatorProcessError> {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.directory.path().join("log"))
-            .map_err(failed("open the operator's log"))?;
-        let child = Command::new(&self.program)
-            .args(&self.arguments)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(failed("run the operator"))?;
-        self.child = Some(child);
+        let mut command = vec!["-u".to_owned(), "RUST_LOG".to_owned()];
+        command.push(self.program.display().to_string());
+        command.extend(self.arguments.iter().cloned());
+        let log = self.directory.path().join("log");
+        let started = Server::start(Path::new("env"), &command, &log);
+        self.server = Some(started.map_err(failed("run the operator"))?);
         Ok(())
     }
 
     /// Kills it, as the kernel does when memory runs out.
     pub fn kill(&mut self) -> Result<(), OperatorProcessError> {
-        let Some(mut child) = self.child.take() else {
-            return Ok(());
-        };
-        let killed = child.kill().and_then(|()| child.wait());
-        killed.map(drop).map_err(failed("kill the operator"))
+        let server = self.server.take();
+        server
+            .map_or(Ok(()), Server::kill)
+            .map_err(failed("kill the operator"))
     }
 
     /// Its process, while it runs.
     pub fn id(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+        self.server.as_ref().map(Server::id)
     }
 
     /// Its log, over all starts.
@@ -126,12 +118,5 @@ impl OperatorProcess {
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
-    }
-}
-
-impl Drop for OperatorProcess {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
-        let _ = self.kill();
     }
 }

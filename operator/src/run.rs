@@ -72,6 +72,9 @@ pub enum OperatorError {
         #[source]
         source: std::io::Error,
     },
+    /// A watch ended, which it never should.
+    #[error("a watch ended unexpectedly: see the lines above")]
+    Ended,
 }
 
 /// Runs an operator until a signal.
@@ -95,7 +98,7 @@ pub async fn run(options: Options) -> Result<(), OperatorError> {
         }
         None => None,
     };
-    watch_all(&client, &namespace, &cluster, &metrics);
+    let mut watches = watch_all(&client, &namespace, &cluster, &metrics);
     let mut leads = if options.leader_election {
         let (of, identity) = (namespace.clone(), options.identity.clone());
         lead(move || {
@@ -139,6 +142,7 @@ pub async fn run(options: Options) -> Result<(), OperatorError> {
         _ = terminate.recv() => tracing::info!("told to end by TERM"),
         _ = interrupt.recv() => tracing::info!("told to end by INT"),
         result = answers => result.map_err(failed("serve health and metrics"))?,
+        _ = watches.join_next() => return Err(OperatorError::Ended),
         () = work => {}
     }
     Ok(())

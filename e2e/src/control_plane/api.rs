@@ -8,8 +8,8 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::error::{ControlPlaneError, failed};
-use super::server::Server;
 use super::{LOOKS_EVERY, PATIENCE};
+use crate::server_process::Server;
 
 /// A `kubectl proxy`, which knows certificate and token: on its socket HTTP without them is enough.
 #[derive(Debug)]

@@ -33,8 +33,8 @@ mod flags;
 mod kubectl;
 mod programs;
 mod relay;
-mod server;
 
+use crate::server_process::Server;
 pub use api::{Api, Reply};
 use credentials::Tokens;
 pub use credentials::User;
@@ -44,7 +44,6 @@ use flags::Files;
 pub use kubectl::{Answer, Kubectl};
 pub use programs::{ASSETS_VARIABLE, CACHE_VARIABLE, Programs};
 pub use relay::Relay;
-use server::Server;
 
 /// How long a server may take to be ready; it takes seconds where nothing else is done.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -5,37 +5,45 @@ use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Service};
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use siphasher::sip::SipHasher13;
 use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicy};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::access::with_causes;
 use super::{Cluster, Held, Kind, kept_revision, owner_of};
 use crate::metrics::Metrics;
 use crate::objects::{Node, Policy, Proxy};
 
-/// Starts all watches. They go on for ever.
+/// After an error all is listed anew, at first so soon; the time doubles up to [`LONGEST_REST`].
+const REST: Duration = Duration::from_millis(500);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// Starts all watches. They go on for ever, as long as the value lives; one that ends has panicked.
 pub(crate) fn watch_all(
     client: &Client,
     namespace: &str,
     cluster: &Arc<Cluster>,
     metrics: &Arc<Metrics>,
-) {
+) -> JoinSet<()> {
+    let mut watches = JoinSet::new();
     let kept = Api::namespaced(client.clone(), namespace);
-    spawn::<ControllerRevision>(kept, cluster, metrics);
-    spawn::<ServiceProxyPolicy>(Api::all(client.clone()), cluster, metrics);
-    spawn::<NodeObject>(Api::all(client.clone()), cluster, metrics);
-    spawn::<NodeServiceProxy>(Api::all(client.clone()), cluster, metrics);
-    spawn::<Service>(Api::all(client.clone()), cluster, metrics);
+    spawn::<ControllerRevision>(&mut watches, kept, cluster, metrics);
+    spawn::<ServiceProxyPolicy>(&mut watches, Api::all(client.clone()), cluster, metrics);
+    spawn::<NodeObject>(&mut watches, Api::all(client.clone()), cluster, metrics);
+    spawn::<NodeServiceProxy>(&mut watches, Api::all(client.clone()), cluster, metrics);
+    spawn::<Service>(&mut watches, Api::all(client.clone()), cluster, metrics);
+    watches
 }
 
 /// A kind that is watched.
@@ -215,20 +223,22 @@ fn held_name<K: Watched>(object: &DeserializeGuard<K>) -> Arc<str> {
 }
 
 fn spawn<K: Watched>(
+    watches: &mut JoinSet<()>,
     api: Api<DeserializeGuard<K>>,
     cluster: &Arc<Cluster>,
     metrics: &Arc<Metrics>,
 ) {
     let (cluster, metrics) = (Arc::clone(cluster), Arc::clone(metrics));
-    tokio::spawn(async move { follow(api, &cluster, &metrics).await });
+    watches.spawn(async move { follow(api, &cluster, &metrics).await });
 }
 
 async fn follow<K: Watched>(api: Api<DeserializeGuard<K>>, cluster: &Cluster, metrics: &Metrics) {
     let mut config = K::selection().streaming_lists();
     let mut trouble = String::new();
+    let mut rest = REST;
     loop {
         let mut listed: BTreeSet<Arc<str>> = BTreeSet::new();
-        let mut events = pin!(watcher(api.clone(), config.clone()).default_backoff());
+        let mut events = pin!(watcher(api.clone(), config.clone()));
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => event,
@@ -250,9 +260,13 @@ async fn follow<K: Watched>(api: Api<DeserializeGuard<K>>, cluster: &Cluster, me
                         );
                         trouble = words;
                     }
-                    continue;
+                    sleep(rest).await;
+                    rest = (rest * 2).min(LONGEST_REST);
+                    // A watch resumed at a version that a store made anew has not reached would be silent without an error.
+                    break;
                 }
             };
+            rest = REST;
             if !trouble.is_empty() {
                 trouble.clear();
                 tracing::info!(kind = K::KIND.as_str(), "the API server answers again");

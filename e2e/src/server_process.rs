@@ -9,8 +9,9 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 /// *thread* that started the server, and tests are threads.
 const GUARD: &str = include_str!("guard.sh");
 
+/// See the module.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     id: u32,
     guard: Child,
     held: Option<ChildStdin>,
@@ -18,7 +19,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts it. What it says is added to the log.
-    pub(super) fn start(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
+    pub(crate) fn start(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -43,17 +44,17 @@ impl Server {
     }
 
     /// Its process.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.id
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.guard.try_wait()
     }
 
     /// Kills it, as the kernel does when memory runs out, and waits until it is gone.
-    pub(super) fn kill(mut self) -> io::Result<()> {
+    pub(crate) fn kill(mut self) -> io::Result<()> {
         self.end()
     }
 
