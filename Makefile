@@ -43,9 +43,10 @@ test-cluster: packages kube-packages ## suites with a real API server, built onc
 # long ones come first.
 VM_SUITES := $(addprefix sluice-e2e/vmode_switch/,round_trips::five_round_trips_with_local \
 		round_trips::five_round_trips_with_addresses kills variants) \
-	sluice-e2e/knode_cluster/every_node_of_a_pool \
 	$(addprefix sluice-e2e/,packets change_under_load faults vrolling vshort vmode_lack vpaths vforeign reversed_flows vstall) \
 	sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel sluice-agent/cli_ipvs
+# With a control plane and two processors: while another machine runs it takes many times as long.
+VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool
 # And on a kernel before 5.9, where it can be downloaded.
 VM_SUITES_OLD_KERNEL := sluice-e2e/vstall
 # Machines at a time; an emulated one keeps a core busy.
@@ -62,6 +63,7 @@ test-vm: vm-packages kube-packages vm-programs ## the VM lab, and in it the suit
 	env -u CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER $(CARGO) test --locked -p sluice-e2e --test vm_lab
 	@rm -f $(VM_AGAIN)
 	$(MAKE) --no-print-directory -j$(VM_GUESTS) --output-sync=target $(VM_SUITES:%=in-vm-at-first/%)
+	$(MAKE) --no-print-directory $(VM_SUITES_ALONE:%=in-vm-at-first/%)
 	$(MAKE) --no-print-directory test-vm-old-kernel
 	@for suite in $$(cat $(VM_AGAIN) 2>/dev/null); do \
 		echo "AGAIN, alone: $$suite"; $(MAKE) --no-print-directory in-vm/$$suite || exit 1; done
@@ -71,7 +73,7 @@ vm-programs:
 	$(CARGO) build --locked -p sluice-e2e --bin sluice-vm
 	$(SLUICE_VM) prepare
 	-$(CARGO) run --quiet --locked -p sluice-e2e --bin sluice-control-plane -- --prepare
-	$(foreach suite,$(sort $(foreach name,$(VM_SUITES),$(word 1,$(subst /, ,$(name)))/$(word 2,$(subst /, ,$(name))))),\
+	$(foreach suite,$(sort $(foreach name,$(VM_SUITES) $(VM_SUITES_ALONE),$(word 1,$(subst /, ,$(name)))/$(word 2,$(subst /, ,$(name))))),\
 		$(CARGO) test --locked --no-run -p $(patsubst %/,%,$(dir $(suite))) --test $(notdir $(suite)) &&) true
 
 .PHONY: test-vm-old-kernel
@@ -81,7 +83,6 @@ test-vm-old-kernel:
 	else echo 'SKIP: $(VM_SUITES_OLD_KERNEL) on an old kernel: it cannot be downloaded' >&2; fi
 
 in-vm/% in-vm-at-first/%: export SLUICE_REQUIRE_IPVS = 1
-# A control plane of its own.
 in-vm/sluice-e2e/knode_cluster/% in-vm-at-first/sluice-e2e/knode_cluster/%: export SLUICE_VM_CPUS = 2
 in-vm/sluice-e2e/knode_cluster/% in-vm-at-first/sluice-e2e/knode_cluster/%: export SLUICE_VM_MEMORY = 3072
 in-vm/% in-vm-at-first/%: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER = $(SLUICE_VM) run --timeout $(VM_TIMEOUT) --
