@@ -17,8 +17,7 @@ use sluice_crds::v1alpha1::{
     NodeServiceProxySpec, NodeServiceProxyStatus, ServiceProxyPolicySpec, ServiceProxyPolicyStatus,
     definitions,
 };
-use sluice_e2e::control_plane::{Api, ControlPlane, ControlPlaneError, Kubectl, Options, Reply};
-use sluice_e2e::skip::skip;
+use sluice_e2e::control_plane::{Api, ControlPlane, Kubectl, Options, Reply};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sluice/crds");
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/tests/objects");
@@ -29,14 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// With the definitions, which can be used. `None`, and reported, where there are no programs and no Go to build them.
 fn start(test: &str) -> Option<ControlPlane> {
-    let control_plane = match ControlPlane::start(&Options::default()) {
-        Ok(control_plane) => control_plane,
-        Err(error @ ControlPlaneError::NoGo { .. }) => {
-            skip(test, &error.to_string());
-            return None;
-        }
-        Err(error) => panic!("{:#}", anyhow::Error::from(error)),
-    };
+    let control_plane = ControlPlane::start_or_skip(test, &Options::default()).unwrap()?;
     let kubectl = control_plane.kubectl().unwrap();
     apply(&kubectl, "created");
     for plural in PLURALS {

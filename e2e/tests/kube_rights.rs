@@ -8,22 +8,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sluice_e2e::control_plane::{Answer, ControlPlane, ControlPlaneError, Kubectl, Options};
+use sluice_e2e::control_plane::{Answer, ControlPlane, Kubectl, Options};
 use sluice_e2e::installation::{Installation, NAMESPACE};
-use sluice_e2e::skip::skip;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `None`, and reported, where there are no programs and no Go to build them.
 fn start(test: &str) -> Option<ControlPlane> {
-    match ControlPlane::start(&Options::default()) {
-        Ok(control_plane) => Some(control_plane),
-        Err(error @ ControlPlaneError::NoGo { .. }) => {
-            skip(test, &error.to_string());
-            None
-        }
-        Err(error) => panic!("{:#}", anyhow::Error::from(error)),
-    }
+    ControlPlane::start_or_skip(test, &Options::default()).unwrap()
 }
 
 fn node_service_proxy(name: &str) -> Value {

@@ -35,6 +35,7 @@ mod programs;
 mod relay;
 
 use crate::server_process::Server;
+use crate::skip::skip;
 pub use api::{Api, Reply};
 use credentials::Tokens;
 pub use credentials::User;
@@ -141,6 +142,20 @@ impl ControlPlane {
         }
         control_plane.ready_after = begun.elapsed();
         Ok(control_plane)
+    }
+
+    /// The same for a suite, which is skipped, and says so, where there are no programs and no Go to build them.
+    pub fn start_or_skip(
+        suite: &str,
+        options: &Options,
+    ) -> Result<Option<Self>, ControlPlaneError> {
+        match Self::start(options) {
+            Err(error @ ControlPlaneError::NoGo { .. }) => {
+                skip(suite, &error.to_string());
+                Ok(None)
+            }
+            started => started.map(Some),
+        }
     }
 
     /// How long it took until it was ready.

@@ -5,12 +5,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sluice_e2e::control_plane::{ControlPlane, ControlPlaneError, Kubectl, Options};
+use sluice_e2e::control_plane::{ControlPlane, Kubectl, Options};
 use sluice_e2e::installation::{Installation, NAMESPACE};
 use sluice_e2e::lab::pace::stretched;
 use sluice_e2e::lab::places::Place;
 use sluice_e2e::operator_process::OperatorProcess;
-use sluice_e2e::skip::skip;
 
 /// Time that anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,14 +25,7 @@ pub(crate) struct Cluster {
 
 /// `None`, and reported, where there are no programs and no Go to build them.
 pub(crate) fn control_plane(test: &str) -> Option<ControlPlane> {
-    match ControlPlane::start(&Options::default()) {
-        Ok(control_plane) => Some(control_plane),
-        Err(error @ ControlPlaneError::NoGo { .. }) => {
-            skip(test, &error.to_string());
-            None
-        }
-        Err(error) => panic!("{:#}", anyhow::Error::from(error)),
-    }
+    ControlPlane::start_or_skip(test, &Options::default()).unwrap()
 }
 
 impl Cluster {

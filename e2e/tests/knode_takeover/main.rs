@@ -9,13 +9,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use sluice_e2e::agent_process::AgentProcess;
-use sluice_e2e::control_plane::{ControlPlane, ControlPlaneError, Options, Relay};
+use sluice_e2e::control_plane::{ControlPlane, Options, Relay};
 use sluice_e2e::kube_proxy_process::{KubeProxyMode, KubeProxyProcess};
 use sluice_e2e::lab::Lab;
 use sluice_e2e::lab::load::{Load, Route};
 use sluice_e2e::lab::pace::{patience, rate, stretched};
 use sluice_e2e::lab::places::{A2, CLIENT, NODE, Place, ROUTER};
-use sluice_e2e::skip::skip;
 use sluice_kernel::iptables::Variant;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent-under-test");
@@ -167,14 +166,7 @@ impl Traffic {
 }
 
 fn control_plane(test: &str) -> Option<ControlPlane> {
-    match ControlPlane::start(&Options::default()) {
-        Ok(control_plane) => Some(control_plane),
-        Err(error @ ControlPlaneError::NoGo { .. }) => {
-            skip(test, &error.to_string());
-            None
-        }
-        Err(error) => panic!("{:#}", anyhow::Error::from(error)),
-    }
+    ControlPlane::start_or_skip(test, &Options::default()).unwrap()
 }
 
 fn settle() {

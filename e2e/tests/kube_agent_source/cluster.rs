@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use sluice_agent::source::cluster::{Access, SettingsFile};
 use sluice_agent::source::{ClusterSource, Source, Update};
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
-use sluice_e2e::control_plane::{ControlPlane, ControlPlaneError, Kubectl, Options, User};
-use sluice_e2e::skip::skip;
+use sluice_e2e::control_plane::{ControlPlane, Kubectl, Options, User};
 use sluice_service_plan::model::ObjectName;
 
 /// For what happens within a second or two where nothing else is done.
@@ -33,14 +32,7 @@ impl Cluster {
             users: users.iter().map(|name| User::new(name)).collect(),
             ..Options::default()
         };
-        let control_plane = match ControlPlane::start(&options) {
-            Ok(control_plane) => control_plane,
-            Err(error @ ControlPlaneError::NoGo { .. }) => {
-                skip(test, &error.to_string());
-                return None;
-            }
-            Err(error) => panic!("{error}"),
-        };
+        let control_plane = ControlPlane::start_or_skip(test, &options).unwrap()?;
         let cluster = Self {
             kubectl: control_plane.kubectl().unwrap(),
             control_plane,

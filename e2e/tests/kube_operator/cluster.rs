@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use sluice_e2e::control_plane::{ControlPlane, ControlPlaneError, Kubectl, Options};
 use sluice_e2e::installation::{Installation, NAMESPACE};
 use sluice_e2e::operator_process::OperatorProcess;
-use sluice_e2e::skip::skip;
 
 use crate::agents::Agents;
 
@@ -29,14 +28,7 @@ impl Cluster {
         test: &str,
         install: impl FnOnce(ControlPlane) -> Result<Installation, ControlPlaneError>,
     ) -> Option<Self> {
-        let control_plane = match ControlPlane::start(&Options::default()) {
-            Ok(control_plane) => control_plane,
-            Err(error @ ControlPlaneError::NoGo { .. }) => {
-                skip(test, &error.to_string());
-                return None;
-            }
-            Err(error) => panic!("{:#}", anyhow::Error::from(error)),
-        };
+        let control_plane = ControlPlane::start_or_skip(test, &Options::default()).unwrap()?;
         let installation = install(control_plane).unwrap();
         let api = installation.control_plane.api().unwrap();
         let kubectl = installation.kubectl().clone();
