@@ -224,7 +224,7 @@ fn endpoints(world: &World, packet: &Packet, service: &Service, port: &ServicePo
     } else {
         AddressType::Ipv6
     };
-    let mut all = Endpoints::new();
+    let mut told: BTreeMap<SocketAddr, Vec<&SliceEndpoint>> = BTreeMap::new();
     for slice in world.slices.values() {
         if slice.headless || slice.address_type != family || slice.service != service.name.name {
             continue;
@@ -238,36 +238,29 @@ fn endpoints(world: &World, packet: &Packet, service: &Service, port: &ServicePo
                     continue;
                 }
                 let at = SocketAddr::new(one.address, number.port);
-                let merged = match all.remove(&at) {
-                    Some(other) => merge(world, other, one.clone()),
-                    None => one.clone(),
-                };
-                all.insert(at, merged);
+                told.entry(at).or_default().push(one);
             }
         }
     }
-    all
+    told.into_iter()
+        .filter_map(|(at, descriptions)| Some((at, merge(world, &descriptions)?)))
+        .collect()
 }
 
-/// Two descriptions of one endpoint: the ready one, else the local one, else the first; each state that any of them has.
-fn merge(world: &World, first: SliceEndpoint, second: SliceEndpoint) -> SliceEndpoint {
-    let rank = |one: &SliceEndpoint| (!one.ready, !here(world, one));
-    let draining = [&first, &second]
+/// All descriptions of one endpoint, at once: the ready one, else the local one, else the first; each state that any of them has.
+fn merge(world: &World, descriptions: &[&SliceEndpoint]) -> Option<SliceEndpoint> {
+    let rank = |one: &&&SliceEndpoint| (!one.ready, !here(world, one));
+    let mut best = (*descriptions.iter().min_by_key(rank)?).clone();
+    if descriptions
         .iter()
-        .any(|one| one.serving && one.terminating);
-    let local = here(world, &first) || here(world, &second);
-    let mut best = if rank(&second) < rank(&first) {
-        second
-    } else {
-        first
-    };
-    if draining {
+        .any(|one| one.serving && one.terminating)
+    {
         (best.serving, best.terminating) = (true, true);
     }
-    if local {
+    if descriptions.iter().any(|one| here(world, one)) {
         best.node = Some(world.node.name.clone());
     }
-    best
+    Some(best)
 }
 
 fn here(world: &World, endpoint: &SliceEndpoint) -> bool {
