@@ -26,6 +26,8 @@ pub enum KubeProxyMode {
     Iptables(Variant),
     /// By a table of nftables.
     Nftables,
+    /// By virtual servers, where the kernel has IPVS, with rules around them by the machine's own iptables.
+    Ipvs,
 }
 
 /// Errors of the process itself.
@@ -159,6 +161,7 @@ impl KubeProxyMode {
         match self {
             Self::Iptables(_) => "iptables",
             Self::Nftables => "nftables",
+            Self::Ipvs => "ipvs",
         }
     }
 
@@ -176,14 +179,18 @@ impl KubeProxyMode {
                     Ok(String::new())
                 }
             }
+            // There is no such file until somebody has asked for IPVS.
+            Self::Ipvs => node
+                .run(|| std::fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap_or_default()),
         }
     }
 
-    /// What is in the name of each endpoint's chain.
+    /// What is listed with each endpoint.
     fn of_endpoint(self) -> &'static str {
         match self {
             Self::Iptables(_) => "KUBE-SEP-",
             Self::Nftables => "endpoint-",
+            Self::Ipvs => "Masq",
         }
     }
 

@@ -245,6 +245,7 @@ fn there_and_back(test: &str, mode: KubeProxyMode) {
     let own = match mode {
         KubeProxyMode::Iptables(_) => "chain KUBE-SERVICES",
         KubeProxyMode::Nftables => "nftables: table ip kube-proxy",
+        KubeProxyMode::Ipvs => "virtual server",
     };
     assert!(listed.contains(own), "{listed}");
     assert_ne!(
