@@ -93,7 +93,7 @@ in-vm-at-first/%:
 	$(test-in-vm) || echo $* >> $(VM_AGAIN)
 
 .PHONY: bench bench-programs
-bench: bench-iptables bench-vm bench-cluster ## tables, CSV and SVG in bench-out/: all benchmarks
+bench: bench-iptables bench-vm bench-cluster bench-cluster-vm ## tables, CSV and SVG in bench-out/: all benchmarks
 
 bench-programs:
 	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-bench
@@ -114,6 +114,14 @@ bench-vm: packages vm-packages bench-programs ## iptables and IPVS next to each 
 	mkdir -p bench-out/modes
 	$(SLUICE_VM) run --memory 6144 --timeout 7200 --share $(abspath bench-out/modes):$(abspath bench-out/modes):rw -- \
 		$(abspath target/release/sluice-bench) --modes --agent $(abspath target/release/sluice-agent) --out $(abspath bench-out/modes)
+
+.PHONY: bench-cluster-vm
+bench-cluster-vm: packages vm-packages kube-packages bench-programs ## Sluice and kube-proxy in IPVS mode by the same API server, in a virtual machine
+	$(CARGO) build --locked -p sluice-e2e --bin sluice-vm
+	$(CARGO) run --quiet --locked -p sluice-e2e --bin sluice-control-plane -- --prepare
+	mkdir -p bench-out/cluster-ipvs
+	$(SLUICE_VM) run --cpus 2 --memory 8192 --timeout 7200 --share $(abspath bench-out/cluster-ipvs):$(abspath bench-out/cluster-ipvs):rw -- \
+		$(abspath target/release/sluice-bench) --kube-proxy --ipvs --agent $(abspath target/release/sluice-agent) --out $(abspath bench-out/cluster-ipvs)
 
 .PHONY: lint
 lint: ## formatting and clippy, warnings are errors
