@@ -5,6 +5,7 @@ pub mod conditions;
 mod conntrack;
 mod definitions;
 mod endpoint_weights;
+mod interface_name;
 mod invalid;
 mod iptables;
 mod ipvs;
@@ -12,6 +13,8 @@ mod label_selector;
 mod mode;
 mod node_ports;
 mod node_service_proxy;
+mod pod_classes;
+mod pod_sysctls;
 mod policy;
 mod policy_status;
 mod precedence;
@@ -36,6 +39,8 @@ pub use node_ports::{NodePortAddress, NodePorts};
 pub use node_service_proxy::{
     Capabilities, NodeServiceProxy, NodeServiceProxySpec, NodeServiceProxyStatus,
 };
+pub use pod_classes::{ClassAddresses, PodAction, PodClass};
+pub use pod_sysctls::PodSysctl;
 pub use policy::{ServiceProxyPolicy, ServiceProxyPolicySpec};
 pub use policy_status::{ModeCount, ServiceProxyPolicyStatus};
 pub use precedence::{Precedence, why_not};
