@@ -149,6 +149,7 @@ fn a_node_is_told_what_the_policy_says_but_for_what_is_the_operators() {
         "iptables": {"variant": "NFT"},
         "ipvs": {"scheduler": "lc"},
         "sourceNAT": {"masqueradeAll": true},
+        "hairpin": {"mode": "None"},
         "conntrack": {"min": 1},
         "modeSwitch": {"drainTimeoutSeconds": 1},
         "nodePorts": {"addresses": ["primary"]},
