@@ -100,7 +100,7 @@ impl LockedStore<'_> {
     /// The record of an attachment. A file that cannot be read is set aside, and there is no record then.
     pub fn get(&self, id: &AttachmentId) -> Result<Option<Record>, StoreError> {
         match files::read(&self.directory.join(id.file_name()))? {
-            Read::Record(record) => Ok(Some(record)),
+            Read::Record(record) => Ok(Some(*record)),
             Read::Nothing | Read::Corrupt(_) => Ok(None),
         }
     }
@@ -122,7 +122,7 @@ impl LockedStore<'_> {
         let mut listing = Listing::default();
         for name in names {
             match files::read(&self.directory.join(name))? {
-                Read::Record(record) => listing.records.push(record),
+                Read::Record(record) => listing.records.push(*record),
                 Read::Corrupt(corrupt) => listing.corrupt.push(corrupt),
                 Read::Nothing => {}
             }

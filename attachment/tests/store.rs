@@ -1,5 +1,7 @@
 //! The store: what it holds survives writers that die, files that are damaged and many processes at once.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests fail as tests do.
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -36,7 +38,7 @@ fn what_is_put_is_listed_until_it_is_removed() {
     assert_eq!(locked.get(&one.id).unwrap(), Some(one.clone()));
     assert_eq!(locked.list().unwrap().records, [one.clone(), two.clone()]);
     let holders = |id| locked.others_holding("10.0.0.1".parse().unwrap(), id);
-    assert_eq!(holders(&two.id).unwrap(), [one.clone()]);
+    assert_eq!(holders(&two.id).unwrap(), std::slice::from_ref(&one));
     assert_eq!(holders(&one.id).unwrap(), []);
     assert!(locked.remove(&one.id).unwrap());
     assert!(!locked.remove(&one.id).unwrap());
@@ -51,12 +53,13 @@ fn a_damaged_file_costs_its_attachment_only() {
     let good = record("good", "10.0.0.1");
     locked.put(&good).unwrap();
     let other = serde_json::to_vec(&record("another", "10.0.0.3")).unwrap();
+    let huge = vec![b' '; 300_000];
     let damaged: [(&str, &[u8]); 5] = [
         ("empty", b""),
         ("cut", b"{\"version\":1,"),
-        ("binary", &[0xff; 4096]),
+        ("binary", &[0xff; 99]),
         ("misnamed", &other),
-        ("huge", &[b' '; 300_000]),
+        ("huge", &huge),
     ];
     for (name, bytes) in damaged {
         fs::write(directory.path().join(format!("{name}:eth0.json")), bytes).unwrap();
@@ -66,7 +69,7 @@ fn a_damaged_file_costs_its_attachment_only() {
     let id = |name| AttachmentId::new(name, "eth0").unwrap();
     assert_eq!(locked.get(&id("cut")).unwrap(), None);
     let listing = locked.list().unwrap();
-    assert_eq!(listing.records, [good.clone()]);
+    assert_eq!(listing.records, std::slice::from_ref(&good));
     assert_eq!(listing.corrupt.len(), 5, "{:?}", listing.corrupt);
     assert!(locked.list().unwrap().corrupt.is_empty());
     locked.put(&record("empty", "10.0.0.2")).unwrap();

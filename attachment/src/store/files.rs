@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 256 * 1024;
 
 /// What a path holds.
 pub(super) enum Read {
-    Record(Record),
+    Record(Box<Record>),
     /// It was no record, and has been renamed.
     Corrupt(Corrupt),
     Nothing,
@@ -60,7 +60,7 @@ pub(super) fn read(path: &Path) -> Result<Read, StoreError> {
         Err(error) => return Err(StoreError::io("read", path, error)),
     };
     match understood(path, &bytes) {
-        Ok(record) => Ok(Read::Record(record)),
+        Ok(record) => Ok(Read::Record(Box::new(record))),
         Err(reason) => set_aside(path, reason),
     }
 }
