@@ -11,6 +11,7 @@ pub mod ipvs;
 pub mod kernel;
 pub mod oracle;
 pub mod planes;
+mod pod_sets;
 mod probing;
 pub mod row;
 pub mod surroundings;

@@ -1,8 +1,9 @@
 //! What this node should do, as far as is known: the catalog, and what it is told of node and policy.
 
+use ipnet::IpNet;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 use sluice_service_plan::catalog::Catalog;
-use sluice_service_plan::model::NodeFacts;
+use sluice_service_plan::model::{NodeFacts, PodAction};
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 use super::inbox::Batch;
@@ -106,13 +107,26 @@ impl Desired {
         if self.settings.local_detection.needs_attention {
             conditions.push(self.settings.local_detection.reason.clone());
         }
+        let lacking = |networks: &[IpNet]| {
+            let held = |address| networks.iter().any(|network| network.contains(address));
+            !self.node.addresses.iter().any(held)
+        };
         let snat = &self.settings.plan.snat_addresses;
-        let held = |address| snat.iter().any(|network| network.contains(address));
-        if !snat.is_empty() && !self.node.addresses.iter().any(held) {
+        if !snat.is_empty() && lacking(snat) {
             conditions.push(
                 "the node holds no address in the policy's snat.addressCIDRs: it masquerades by the outgoing interface's address"
                     .to_owned(),
             );
+        }
+        for class in &self.settings.plan.pod_classes {
+            if let PodAction::Snat(networks) = &class.action
+                && lacking(networks)
+            {
+                conditions.push(format!(
+                    "the node holds no address in snat.addressCIDRs of the pod class {}: its pods are masqueraded",
+                    class.name
+                ));
+            }
         }
         conditions
     }

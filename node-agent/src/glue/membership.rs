@@ -10,6 +10,7 @@ use sluice_service_plan::plan::{
     Frontend, FrontendAddress, FrontendKind, Masquerade, PortPlan, Refusal, ServicePlan,
 };
 
+use super::pod_classes::ClassKey;
 use crate::family::kernel_protocol;
 
 /// What a set is for. The order is the order in which entries are added; they are deleted the other way round.
@@ -27,9 +28,15 @@ pub enum Role {
     Allowed,
     /// Load-balancer frontends with source ranges. After `Allowed`: a guard without its list would shut everybody out.
     Guarded,
+    /// Pods of a class whose traffic to services keeps its source. What is in it is not the plan's, as for the next two.
+    PodPreserve,
+    /// Pods of a class whose traffic to services gets a source of this node.
+    PodMasquerade,
+    /// Pods of a class that needs rules of its own.
+    PodClass(ClassKey),
     /// Frontends whose traffic gets a source of this node, always.
     Masquerade,
-    /// ... when it does not come from this node's pods.
+    /// ... when it does not come from this node's pods. Where these are not told, nobody's; classes of pods then tell by it what is to a service.
     MasqueradeOutside,
     /// ... when it starts on this node.
     MasqueradeNode,
@@ -56,14 +63,16 @@ pub enum Role {
 }
 
 impl Role {
-    /// All of them, in order.
-    pub const ALL: [Self; 19] = [
+    /// All that are there whatever the settings, in order.
+    pub const ALL: [Self; 21] = [
         Self::OwnIp,
         Self::Pods,
         Self::KeepSource,
         Self::NodePortIp,
         Self::Allowed,
         Self::Guarded,
+        Self::PodPreserve,
+        Self::PodMasquerade,
         Self::Masquerade,
         Self::MasqueradeOutside,
         Self::MasqueradeNode,
@@ -87,6 +96,9 @@ impl Role {
             Self::NodePortIp => "NODEPORT-IP",
             Self::Allowed => "ALLOWED",
             Self::Guarded => "GUARDED",
+            Self::PodPreserve => "POD-PRESERVE",
+            Self::PodMasquerade => "POD-MASQ",
+            Self::PodClass(_) => "POD-",
             Self::Masquerade => "MASQ",
             Self::MasqueradeOutside => "MASQ-OUTSIDE",
             Self::MasqueradeNode => "MASQ-NODE",
@@ -106,7 +118,12 @@ impl Role {
     /// The kind of its sets.
     pub const fn kind(self) -> SetKind {
         match self {
-            Self::OwnIp | Self::ClusterIp | Self::ExternalIp => SetKind::HashIp,
+            Self::OwnIp
+            | Self::PodPreserve
+            | Self::PodMasquerade
+            | Self::PodClass(_)
+            | Self::ClusterIp
+            | Self::ExternalIp => SetKind::HashIp,
             Self::Pods | Self::KeepSource | Self::NodePortIp => SetKind::HashNet,
             Self::Allowed => SetKind::HashIpPortNet,
             Self::Hairpin => SetKind::HashIpPortIp,
@@ -122,6 +139,14 @@ impl Role {
             | Self::NodePortDrop
             | Self::NodePortReject => SetKind::HashNetPort,
         }
+    }
+
+    /// Its entries are not the plan's: they are neither staged nor compared.
+    pub const fn is_filled_by_others(self) -> bool {
+        matches!(
+            self,
+            Self::PodPreserve | Self::PodMasquerade | Self::PodClass(_)
+        )
     }
 
     /// Entries of it may be owed to several services at once; of the others the claim registry allows one.
@@ -145,7 +170,11 @@ pub struct SetId {
 impl SetId {
     /// Its name in the kernel.
     pub fn name(self) -> String {
-        format!("{}{}", prefix(self.family), self.role.suffix())
+        let (prefix, suffix) = (prefix(self.family), self.role.suffix());
+        match self.role {
+            Role::PodClass(key) => format!("{prefix}{suffix}{key}"),
+            _ => format!("{prefix}{suffix}"),
+        }
     }
 }
 
@@ -201,12 +230,18 @@ pub fn depends_on_addresses(service: &ServicePlan) -> bool {
 }
 
 /// What one service puts into the sets. An entry may come more than once.
-pub fn of_service(service: &ServicePlan, node: &NodeFacts) -> Vec<Member> {
+pub fn of_service(service: &ServicePlan, node: &NodeFacts, settings: &Settings) -> Vec<Member> {
     let mut members = Vec::new();
     for port in &service.ports {
         for frontend in &port.frontends {
             match frontend.address {
-                FrontendAddress::Ip(ip) => add_frontend(&mut members, node, port, frontend, ip),
+                FrontendAddress::Ip(ip) => {
+                    add_frontend(&mut members, node, port, frontend, ip);
+                    let has_classes = !settings.pod_classes.is_empty();
+                    if frontend.masquerade == Masquerade::Never && has_classes {
+                        add_for_classes(&mut members, port, frontend, ip);
+                    }
+                }
                 FrontendAddress::NodePort => add_node_port(&mut members, port, frontend),
             }
         }
@@ -282,6 +317,16 @@ fn add_frontend(
             itself,
         );
     }
+}
+
+/// No detector, so no rule goes by this set but those of classes.
+fn add_for_classes(members: &mut Vec<Member>, port: &PortPlan, frontend: &Frontend, ip: IpAddr) {
+    let set = SetId {
+        role: Role::MasqueradeOutside,
+        family: port.key.family,
+    };
+    let protocol = kernel_protocol(port.key.protocol);
+    members.push((set, Entry::IpPort(ip, protocol, frontend.port)));
 }
 
 fn add_node_port(members: &mut Vec<Member>, port: &PortPlan, frontend: &Frontend) {

@@ -8,6 +8,7 @@ use sluice_kernel::address_set::{
 use sluice_service_plan::model::Family;
 
 use super::membership::{Member, Role, SetId, prefix};
+use super::pod_classes::ClassKey;
 use crate::data_plane::Drift;
 use crate::family::kernel_family;
 
@@ -44,10 +45,12 @@ impl GlueSets {
         }
     }
 
-    /// Stages the step from what the kernel holds to exactly these members. Sets that are missing are made here.
+    /// Stages the step from what the kernel holds to exactly these members. Sets that are missing are made here, with those of classes of pods,
+    /// whose members are others' business.
     pub fn stage_all(
         &mut self,
         members: impl Iterator<Item = Member>,
+        classes: impl Iterator<Item = ClassKey>,
     ) -> Result<(), AddressSetError> {
         self.forget();
         let mut wanted: BTreeMap<SetId, HashSet<Entry>> = BTreeMap::new();
@@ -57,6 +60,7 @@ impl GlueSets {
             }
             wanted.entry(member.0).or_default().insert(member.1);
         }
+        let classes: Vec<Role> = classes.map(Role::PodClass).collect();
         for family in self.families.clone() {
             let mut headers: HashMap<String, SetHeader> = self
                 .kernel
@@ -64,8 +68,13 @@ impl GlueSets {
                 .into_iter()
                 .map(|h| (h.spec.name.clone(), h))
                 .collect();
-            for role in Role::ALL {
+            for role in Role::ALL.into_iter().chain(classes.iter().copied()) {
                 let set = SetId { role, family };
+                if role.is_filled_by_others() {
+                    self.make(&spec(set, 0), headers.remove(&set.name()))?;
+                    self.sizes.insert(set, 0);
+                    continue;
+                }
                 let entries = wanted.remove(&set).unwrap_or_default();
                 let held = self.held(set, entries.len(), headers.remove(&set.name()))?;
                 self.sizes
@@ -136,7 +145,12 @@ impl GlueSets {
             }
         }
         for name in std::mem::take(&mut self.stale) {
-            self.kernel.destroy(&name)?;
+            match self.kernel.destroy(&name) {
+                Ok(()) => {}
+                // Rules of the other variant go by it, until they are removed: the next full comparison finds it again.
+                Err(AddressSetError::InUse { .. }) => tracing::debug!(set = name, "still in use"),
+                Err(error) => return Err(error),
+            }
         }
         Ok(written)
     }
@@ -168,7 +182,9 @@ impl GlueSets {
                 continue;
             };
             // The kernel tells no size of a bitmap.
-            if header.entries != *size && set.role.kind() != SetKind::BitmapPort {
+            let is_counted =
+                set.role.kind() != SetKind::BitmapPort && !set.role.is_filled_by_others();
+            if header.entries != *size && is_counted {
                 drifts.push(Drift {
                     object,
                     what: format!("holds {} entries instead of {size}", header.entries),
@@ -215,6 +231,9 @@ impl GlueSets {
                 }
                 Err(error) => return Err(error),
             };
+            if set.role.is_filled_by_others() {
+                continue;
+            }
             let entries = wanted.remove(&set).unwrap_or_default();
             let missing = entries.difference(&held).count();
             let foreign = held.difference(&entries).count();
@@ -273,7 +292,26 @@ impl GlueSets {
         self.stale.clear();
     }
 
-    /// What a set holds now; it is made where it is missing, made anew where it is of another kind or too small.
+    /// Makes a set where it is missing, and anew where it is of another kind. Tells its header where it may hold something.
+    fn make(
+        &mut self,
+        wanted: &SetSpec,
+        header: Option<SetHeader>,
+    ) -> Result<Option<SetHeader>, AddressSetError> {
+        if let Some(header) = header {
+            let alike = header.spec.kind == wanted.kind
+                && (wanted.kind == SetKind::BitmapPort || header.spec.family == wanted.family)
+                && header.spec.timeout_seconds.is_none();
+            if alike {
+                return Ok(Some(header));
+            }
+            self.kernel.destroy(&wanted.name)?;
+        }
+        self.kernel.create(wanted)?;
+        Ok(None)
+    }
+
+    /// What a set holds now; it is made where it is missing, and made anew where it is too small.
     fn held(
         &mut self,
         set: SetId,
@@ -281,18 +319,9 @@ impl GlueSets {
         header: Option<SetHeader>,
     ) -> Result<HashSet<Entry>, AddressSetError> {
         let wanted = spec(set, expected);
-        let Some(header) = header else {
-            self.kernel.create(&wanted)?;
+        let Some(header) = self.make(&wanted, header)? else {
             return Ok(HashSet::new());
         };
-        let alike = header.spec.kind == wanted.kind
-            && (wanted.kind == SetKind::BitmapPort || header.spec.family == wanted.family)
-            && header.spec.timeout_seconds.is_none();
-        if !alike {
-            self.kernel.destroy(&wanted.name)?;
-            self.kernel.create(&wanted)?;
-            return Ok(HashSet::new());
-        }
         let held: HashSet<Entry> = self
             .kernel
             .list(&wanted.name)?
@@ -350,9 +379,9 @@ impl GlueSets {
                 .into_iter()
                 .map(|h| (h.spec.name.clone(), h))
                 .collect();
-            let sets = Role::ALL.map(|role| SetId { role, family });
+            let sets = self.sizes.keys().copied();
             by_set.extend(
-                sets.into_iter()
+                sets.filter(|set| set.family == family)
                     .filter_map(|set| Some((set, by_name.get(&set.name())?.clone()))),
             );
         }

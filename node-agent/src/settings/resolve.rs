@@ -6,8 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sluice_crds::v1alpha1::{
     Cidr, Conntrack, EndpointWeight, IptablesVariant, Ipvs, LabelOperator, LabelRequirement,
-    LabelSelector, ModeRule, NodePortAddress, NodePorts, PortRange, ServiceOverride,
-    ServiceProxyPolicySpec, Sysctl, VipBinding,
+    LabelSelector, ModeRule, NodePortAddress, NodePorts, PodAction, PodClass, PortRange,
+    ServiceOverride, ServiceProxyPolicySpec, Sysctl, VipBinding,
 };
 use sluice_service_plan::model;
 
@@ -54,6 +54,7 @@ impl NodeSettings {
             snat_addresses: networks(&nat.snat.address_cidrs),
             snat_ports: nat.port_range.map(ports),
             random_fully: nat.random_fully,
+            pod_classes: nat.pod_classes.iter().map(pod_class).collect(),
             mark_bit: u8::try_from(nat.mark_bit).unwrap_or(31).min(31),
             node_port_addresses: node_port_addresses(&policy.node_ports),
             localhost_node_ports: policy.node_ports.localhost,
@@ -85,7 +86,24 @@ impl NodeSettings {
             full_sync_interval: Duration::from_secs(policy.sync.full_interval_seconds.into()),
             conntrack: policy.conntrack.clone(),
             sysctls: policy.sysctls.clone(),
+            pod_classes: nat.pod_classes.clone(),
         }
+    }
+}
+
+fn pod_class(class: &PodClass) -> model::PodClass {
+    let addresses = class.snat.as_ref();
+    model::PodClass {
+        name: class.name.as_str().into(),
+        action: match class.action {
+            PodAction::Preserve => model::PodAction::Preserve,
+            PodAction::Masquerade => model::PodAction::Masquerade,
+            PodAction::SNAT => model::PodAction::Snat(
+                addresses.map_or_else(Vec::new, |snat| networks(&snat.address_cidrs)),
+            ),
+        },
+        egress: class.egress,
+        out_interface: class.out_interface.clone(),
     }
 }
 

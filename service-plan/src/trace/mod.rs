@@ -14,9 +14,10 @@ use self::lookup::{Door, Found, Lookup};
 pub use self::step::Step;
 use crate::access::Admission;
 use crate::masquerade::keeps_source;
-use crate::model::Settings;
+use crate::model::{Family, LocalDetector, NodeFacts, PodAction, PodClass, Settings};
 use crate::packet::{Origin, Packet, Side};
 use crate::plan::{Endpoint, FrontendAddress, Plan, PortKey, Refusal};
+use crate::source::Source;
 
 /// What happens to a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,20 +59,62 @@ pub struct Trace {
     pub verdict: Verdict,
     /// Why, in the order in which it was decided.
     pub steps: Vec<Step>,
+    /// The class of the pod that sends it, where it counts for this packet, its interface apart.
+    class: Option<PodClass>,
     source: IpAddr,
+    node: Arc<NodeFacts>,
     settings: Arc<Settings>,
 }
 
 impl Trace {
-    /// Whether the packet has a source address of the node when it comes to this endpoint: hairpin traffic always;
-    /// other traffic by the frontend's rule, unless [`Settings::exclude_destinations`] holds the endpoint.
-    /// False where the verdict is not [`Verdict::Balance`].
-    pub fn masqueraded(&self, endpoint: &Endpoint) -> bool {
+    /// As which source the packet comes to this endpoint when it leaves by this interface, as far as that is known. Hairpin traffic is always
+    /// masqueraded; towards [`Settings::exclude_destinations`] the source stays; then the pod's class counts, then the frontend's rule.
+    /// Kept where the verdict is not [`Verdict::Balance`].
+    pub fn source(&self, endpoint: &Endpoint, leaves_by: Option<&str>) -> Source {
         let Verdict::Balance { masquerade, .. } = &self.verdict else {
-            return false;
+            return Source::Kept;
         };
         let destination = endpoint.address.ip();
-        destination == self.source || (*masquerade && !keeps_source(destination, &self.settings))
+        let family = Family::of(destination);
+        let masqueraded = || Source::masqueraded(family, &self.node, &self.settings);
+        if destination == self.source {
+            return masqueraded();
+        }
+        if keeps_source(destination, &self.settings) {
+            return Source::Kept;
+        }
+        match &self.class {
+            Some(class) if class.counts(leaves_by) => {
+                Source::of_class(&class.action, family, &self.node, &self.settings)
+            }
+            _ if *masquerade => masqueraded(),
+            _ => Source::Kept,
+        }
+    }
+
+    /// Whether the packet has a source address of the node when it comes to this endpoint, by an interface that is not known.
+    pub fn masqueraded(&self, endpoint: &Endpoint) -> bool {
+        self.source(endpoint, None) != Source::Kept
+    }
+
+    /// As which source a packet that is no service's leaves the node by this interface.
+    pub fn egress_source(&self, leaves_by: &str) -> Source {
+        let to_pods = match &self.settings.detect_local {
+            LocalDetector::BridgeInterface(name) => leaves_by == name,
+            LocalDetector::InterfaceNamePrefix(prefix) => leaves_by.starts_with(prefix),
+            LocalDetector::Cidrs(_) | LocalDetector::None => false,
+        };
+        match &self.class {
+            Some(class)
+                if self.verdict == Verdict::NotOurs
+                    && !to_pods
+                    && class.counts(Some(leaves_by)) =>
+            {
+                let family = Family::of(self.source);
+                Source::of_class(&class.action, family, &self.node, &self.settings)
+            }
+            _ => Source::Kept,
+        }
     }
 }
 
@@ -91,6 +134,7 @@ struct Decision<'a> {
     packet: &'a Packet,
     plan: &'a Plan,
     steps: Vec<Step>,
+    class: Option<PodClass>,
 }
 
 impl<'a> Decision<'a> {
@@ -99,6 +143,7 @@ impl<'a> Decision<'a> {
             packet,
             plan,
             steps: Vec::new(),
+            class: None,
         }
     }
 
@@ -107,7 +152,9 @@ impl<'a> Decision<'a> {
         Trace {
             verdict,
             steps: self.steps,
+            class: self.class,
             source: self.packet.source,
+            node: self.plan.node.clone(),
             settings: self.plan.settings.clone(),
         }
     }
@@ -196,12 +243,43 @@ impl<'a> Decision<'a> {
             rule: frontend.masquerade,
             applies: masquerade,
         });
+        self.classify(|_| true);
         self.exceptions(endpoints, masquerade);
         Verdict::Balance {
             key: port.key.clone(),
             endpoints: endpoints.clone(),
             masquerade,
         }
+    }
+
+    /// Notes the class of the pod that sends it, if that counts.
+    fn classify(&mut self, counts: impl Fn(&PodClass) -> bool) {
+        let (node, settings) = (&self.plan.node, &self.plan.settings);
+        let mut classes = settings.pod_classes.iter();
+        let class = classes.find(|class| self.packet.class.as_ref() == Some(&class.name));
+        if let Some(class) = class.filter(|class| counts(class)) {
+            let family = Family::of(self.packet.destination.ip());
+            self.steps.push(Step::Class {
+                name: class.name.clone(),
+                out_interface: class.out_interface.clone(),
+                source: Source::of_class(&class.action, family, node, settings),
+            });
+            self.class = Some(class.clone());
+        }
+    }
+
+    /// Whether an address beyond this node is nobody's that this cluster knows: neither a pod's nor a service's.
+    fn is_beyond_cluster(&self, ip: IpAddr, lookup: &impl Lookup<'a>) -> bool {
+        let (node, settings) = (&self.plan.node, &self.plan.settings);
+        let pods = match &settings.detect_local {
+            LocalDetector::Cidrs(networks) => networks.as_slice(),
+            _ => &[],
+        };
+        let pods = pods.iter().chain(&node.pod_cidrs);
+        !node.addresses.contains(&ip)
+            && !pods.into_iter().any(|net| net.contains(&ip))
+            && !lookup.is_service_address(ip)
+            && !keeps_source(ip, settings)
     }
 
     /// Endpoints that are masqueraded otherwise than the frontend's rule says.
@@ -221,6 +299,8 @@ impl<'a> Decision<'a> {
             .iter()
             .filter(|address| keeps_source(address.ip(), settings))
             .count();
+        let class = self.class.as_ref().map(|class| &class.action);
+        let masquerade = masquerade || class.is_some_and(|action| *action != PodAction::Preserve);
         if masquerade && excluded > 0 {
             self.steps.push(Step::KeepsSource {
                 endpoints: excluded,
@@ -247,6 +327,8 @@ impl<'a> Decision<'a> {
                     destination,
                     protocol: self.packet.protocol,
                 });
+                let is_beyond = self.is_beyond_cluster(destination.ip(), lookup);
+                self.classify(|class| class.egress && is_beyond);
                 Verdict::NotOurs
             }
         }
