@@ -148,7 +148,7 @@ fn a_node_is_told_what_the_policy_says_but_for_what_is_the_operators() {
         "mode": "IPVS",
         "iptables": {"variant": "NFT"},
         "ipvs": {"scheduler": "lc"},
-        "sourceNAT": {"masqueradeAll": true},
+        "sourceNAT": {"masqueradeAll": true, "podClasses": [{"name": "a", "action": "Preserve", "egress": true}]},
         "hairpin": {"mode": "None"},
         "conntrack": {"min": 1},
         "modeSwitch": {"drainTimeoutSeconds": 1},

@@ -40,14 +40,14 @@ pub struct PodClass {
     /// Which of the node's addresses become the source; with `action: SNAT` and no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snat: Option<ClassAddresses>,
-    /// The class counts for packets that leave the node by this interface only; others are treated as those of a pod without a class.
-    /// Default: any interface.
+    /// The class counts for packets that leave the node by this interface only; others are treated as those of a pod without a class. What
+    /// another program translated then counts as a packet to a service too. Default: any interface.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), extend("x-kubernetes-validations" = interface_name_rules()))]
     pub out_interface: Option<String>,
     /// The action counts also for the pods' traffic that is not to services, where it leaves the node towards addresses that are neither pods'
-    /// nor services'. Pod addresses are those of `detectLocal` and of the node's `spec.podCIDRs`; list further ones in
-    /// `excludeDestinationCIDRs`. With `Preserve` no rule of another program changes the source of such traffic. Default: false.
+    /// nor services'. Pod addresses are those of the networks or interfaces of `detectLocal`, and of the node's `spec.podCIDRs`: `ClusterCIDR` tells
+    /// those of the whole cluster. With `Preserve` no rule of another program changes the source of such traffic. Default: false.
     #[serde(default)]
     pub egress: bool,
     /// Tunables of the pods' own network namespaces, at most one a name. Default: none.

@@ -12,6 +12,7 @@ use sluice_service_plan::source;
 use sluice_service_plan::trace::{Trace, Verdict, trace};
 
 use super::row::{Expect, Packet, Row, Scene, Source, Target};
+use super::surroundings::Surrounding;
 use crate::lab::places::{LAN_INTERFACE, LOCAL_PODS, NODE, Place, REMOTE_NODE, REMOTE_PODS};
 
 /// The plan of a scene, made from nothing.
@@ -35,7 +36,7 @@ pub fn plan(scene: &Scene) -> Plan {
 pub fn disagreement(row: &Row, plan: &Plan) -> Option<String> {
     row.packet.from.iter().find_map(|from| {
         let trace = trace(&as_planner_sees(row, from), plan);
-        (!agrees(&trace, &row.expect)).then(|| explain(&trace))
+        (!agrees(&trace, row)).then(|| explain(&trace))
     })
 }
 
@@ -62,13 +63,18 @@ fn as_planner_sees(row: &Row, from: &Place) -> packet::Packet {
     }
 }
 
-fn agrees(trace: &Trace, expect: &Expect) -> bool {
-    match (&trace.verdict, expect) {
+fn agrees(trace: &Trace, row: &Row) -> bool {
+    match (&trace.verdict, &row.expect) {
         (Verdict::Reject, Expect::Rejected)
         | (Verdict::Drop, Expect::Dropped)
         | (Verdict::NotOurs, Expect::NotOurs(_)) => true,
         (Verdict::NotOurs, Expect::Leaves(_, source)) => {
-            is_as(&trace.egress_source(LAN_INTERFACE), source)
+            let judged = trace.egress_source(LAN_INTERFACE);
+            let is_others = row
+                .scene
+                .surroundings
+                .contains(&Surrounding::PodsMasqueraded);
+            is_as(&judged, source) || (is_others && judged == source::Source::Kept)
         }
         (
             Verdict::Balance { endpoints, .. },

@@ -158,4 +158,29 @@ mod tests {
         assert!(!desired.conditions().iter().any(is_about_snat));
         assert_eq!(desired.node().addresses.len(), 1);
     }
+
+    #[test]
+    fn a_class_of_pods_whose_addresses_the_node_lacks_is_a_condition() {
+        let mut desired = Desired::default();
+        let mut policy = ServiceProxyPolicySpec::default();
+        policy.source_nat.pod_classes = serde_json::from_str(
+            r#"[{"name": "chosen", "action": "SNAT", "snat": {"addressCIDRs": ["192.0.2.0/24"]}}]"#,
+        )
+        .unwrap();
+        desired.absorb(Batch {
+            policy: Some(policy),
+            ..Batch::default()
+        });
+        let is_about_it = |c: &String| c.contains("pod class chosen");
+        assert!(desired.conditions().iter().any(is_about_it));
+        let network = NodeNetwork {
+            addresses: vec!["192.0.2.7".parse().unwrap()],
+            ..NodeNetwork::default()
+        };
+        desired.absorb(Batch {
+            network: Some(network),
+            ..Batch::default()
+        });
+        assert!(!desired.conditions().iter().any(is_about_it));
+    }
 }

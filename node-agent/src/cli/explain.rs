@@ -69,6 +69,15 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
 
     let mut outcome = Outcome::default();
     outcome.line(format_args!("{packet}"));
+    if let Some(name) = &args.pod_class
+        && !plan
+            .settings
+            .pod_classes
+            .iter()
+            .any(|class| *class.name == **name)
+    {
+        outcome.line(format_args!("  the policy has no pod class {name}"));
+    }
     for (number, step) in trace.steps.iter().enumerate() {
         outcome.line(format_args!("{:3}. {step}", number + 1));
         for object in objects_of(step, &packet, &trace, &programmed) {

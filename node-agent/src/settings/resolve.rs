@@ -86,7 +86,6 @@ impl NodeSettings {
             full_sync_interval: Duration::from_secs(policy.sync.full_interval_seconds.into()),
             conntrack: policy.conntrack.clone(),
             sysctls: policy.sysctls.clone(),
-            pod_classes: nat.pod_classes.clone(),
         }
     }
 }
