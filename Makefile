@@ -22,12 +22,15 @@ test: packages test-unit test-kernel test-cluster test-vm ## every suite
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
-	$(CARGO) test --locked -p sluice-crds -p sluice-service-plan
+	$(CARGO) test --locked -p sluice-attachment -p sluice-crds -p sluice-service-plan
 	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator --lib
 	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
+	$(CARGO) test --locked -p sluice-cni --lib --test exec
 
 .PHONY: test-kernel
-test-kernel: packages ## doors, data plane, agent and packet suite on the real kernel, in namespaces of their own (root)
+test-kernel: export SLUICE_CNI = $(TARGET)/sluice-cni
+test-kernel: packages cni ## doors, data plane, agent, CNI plugin and packet suite on the real kernel, in namespaces of their own (root)
+	$(CARGO) test --locked -p sluice-cni --test static_file
 	$(CARGO) test --locked -p sluice-kernel --tests
 	$(CARGO) test --locked -p sluice-agent --tests
 	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!kv]*' # kube_* and knode_* are for test-cluster, v* for test-vm
@@ -139,6 +142,15 @@ fmt: ## format the code
 .PHONY: build
 build: ## the release binaries
 	$(CARGO) build --locked --release
+
+# For musl where its standard library can be had, else with glibc in it: either is one file that needs nothing of the node.
+CNI_TARGET ?= $(shell uname -m)-unknown-linux-musl
+.PHONY: cni
+cni: ## the CNI plugin as one static file: target/sluice-cni
+	if rustup target list --installed 2>/dev/null | grep -qx $(CNI_TARGET) || rustup target add $(CNI_TARGET); \
+	then $(CARGO) build --locked --profile plugin -p sluice-cni --target $(CNI_TARGET); built=$(CNI_TARGET)/plugin; \
+	else RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --profile plugin -p sluice-cni --target $(CNI_TARGET:musl=gnu); \
+		built=$(CNI_TARGET:musl=gnu)/plugin; fi && cp $(TARGET)/$$built/sluice-cni $(TARGET)/sluice-cni
 
 .PHONY: packages
 packages: ## install the programs that suites and demo need, where missing
