@@ -175,21 +175,13 @@ fn removed_before_kube_proxys_sets_are_it_leaves_what_it_found() {
     };
     let before = (virtual_servers(), links());
     let mut kept = Kept::open();
-    let dummy = "apiVersion: sluice.dev/v1alpha1
-kind: ServiceProxyPolicy
-metadata: {name: all}
-spec: {mode: IPVS, ipvs: {vipBinding: Dummy}, iptables: {variant: nft}}
-";
-    for policy in [None, Some(dummy)] {
-        if let Some(policy) = policy {
-            node.write("policy.yaml", policy);
-        }
-        let agent = node.start(if policy.is_some() { &[] } else { &IPVS });
+    for binding in ["local-route", "dummy"] {
+        let agent = node.start(&[&IPVS[..], &["--ipvs-vip-binding", binding]].concat());
         kept.works();
         agent.terminate();
         let cleaned = node.agent("cleanup", &[]);
         says(&cleaned, 0, &["2 virtual servers stay to kube-proxy"]);
-        assert_eq!((virtual_servers(), links()), before, "{policy:?}");
+        assert_eq!((virtual_servers(), links()), before, "{binding}");
         kept.works();
     }
 }
