@@ -47,9 +47,9 @@ test-cluster: packages kube-packages ## suites with a real API server, built onc
 VM_SUITES := $(addprefix sluice-e2e/vmode_switch/,round_trips::five_round_trips_with_local \
 		round_trips::five_round_trips_with_addresses kills variants) \
 	$(addprefix sluice-e2e/,packets change_under_load faults vrolling vshort vmode_lack vpaths vforeign reversed_flows vstall) \
-	sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel sluice-agent/cli_ipvs
+	sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel sluice-agent/cli_ipvs sluice-agent/cli_ipvs_kube_proxy
 # With a control plane and two processors: while another machine runs it takes many times as long.
-VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool
+VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool sluice-e2e/knode_takeover/ipvs
 # And on a kernel before 5.9, where it can be downloaded.
 VM_SUITES_OLD_KERNEL := sluice-e2e/vstall
 # Machines at a time; an emulated one keeps a core busy.
@@ -86,8 +86,8 @@ test-vm-old-kernel:
 	else echo 'SKIP: $(VM_SUITES_OLD_KERNEL) on an old kernel: it cannot be downloaded' >&2; fi
 
 in-vm/% in-vm-at-first/%: export SLUICE_REQUIRE_IPVS = 1
-in-vm/sluice-e2e/knode_cluster/% in-vm-at-first/sluice-e2e/knode_cluster/%: export SLUICE_VM_CPUS = 2
-in-vm/sluice-e2e/knode_cluster/% in-vm-at-first/sluice-e2e/knode_cluster/%: export SLUICE_VM_MEMORY = 3072
+in-vm/sluice-e2e/knode_% in-vm-at-first/sluice-e2e/knode_%: export SLUICE_VM_CPUS = 2
+in-vm/sluice-e2e/knode_% in-vm-at-first/sluice-e2e/knode_%: export SLUICE_VM_MEMORY = 3072
 in-vm/% in-vm-at-first/%: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER = $(SLUICE_VM) run --timeout $(VM_TIMEOUT) --
 test-in-vm = $(CARGO) test --locked -p $(word 1,$(subst /, ,$*)) --test $(word 2,$(subst /, ,$*)) -- --nocapture $(word 3,$(subst /, ,$*))
 in-vm/%:
