@@ -133,7 +133,9 @@ pub(crate) fn chained(version: &str, directory: &Path, more: &str) -> String {
     conf(
         version,
         &format!(
-            r#","stateDirectory":{state:?},"socket":{socket:?},"prevResult":{{"cniVersion":"{version}","ips":{ips}}}{more}"#
+            r#","stateDirectory":"{}","socket":"{}","prevResult":{{"cniVersion":"{version}","ips":{ips}}}{more}"#,
+            state.display(),
+            socket.display()
         ),
     )
 }
