@@ -118,23 +118,26 @@ fn mode_none_leaves_the_port_as_it_is() {
 }
 
 #[test]
-fn a_promiscuous_bridge_serves_either_mode_and_another_is_refused_that_mode() {
-    for mode in ["HairpinVeth", "PromiscuousBridge"] {
-        let node = node();
-        let pod = Pod::new("web").unwrap();
-        let mut main = bridge(&node);
-        main["promiscMode"] = true.into();
-        let last = node.sluice(&json!({"withoutAgent": {"hairpin": mode}}));
-        let chain = node.chain("1.0.0", vec![main, last]);
-        let (result, _) = add(&chain, &pod);
-        assert!(!hairpin_is_on(&node, &result), "{mode}");
-        Served::start(&node, &pod, &result).reaches_itself();
-        chain.check(&pod, &result).unwrap().unwrap();
-    }
+fn a_promiscuous_bridge_needs_the_flag_too_and_is_no_mode_of_its_own() {
     let node = node();
     let pod = Pod::new("web").unwrap();
+    let mut main = bridge(&node);
+    main["promiscMode"] = true.into();
+    let alone = node.chain("1.0.0", vec![main.clone()]);
+    let (result, _) = add(&alone, &pod);
+    let served = Served::start(&node, &pod, &result);
+    served.does_not_reach_itself();
+    drop(served);
+    alone.del(&pod, &result).unwrap().unwrap();
+    let chain = node.chain("1.0.0", vec![main, node.sluice(&json!({}))]);
+    let (result, log) = add(&chain, &pod);
+    assert!(log.contains("promiscuous besides"), "{log}");
+    assert!(hairpin_is_on(&node, &result));
+    Served::start(&node, &pod, &result).reaches_itself();
+
+    let other = Pod::new("other").unwrap();
     let last = node.sluice(&json!({"withoutAgent": {"hairpin": "PromiscuousBridge"}}));
-    let refused = node.chain("1.0.0", vec![bridge(&node), last]).add(&pod);
+    let refused = node.chain("1.0.0", vec![bridge(&node), last]).add(&other);
     let refused = refused.unwrap().unwrap_err();
     assert_eq!(refused.error["code"], 101, "{refused:?}");
     assert!(
@@ -143,5 +146,5 @@ fn a_promiscuous_bridge_serves_either_mode_and_another_is_refused_that_mode() {
             .unwrap()
             .contains("HairpinVeth")
     );
-    assert_eq!(node.remembered().unwrap(), [""; 0]);
+    assert_eq!(node.remembered().unwrap(), ["web:eth0.json"]);
 }
