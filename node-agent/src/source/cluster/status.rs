@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
+use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
 use sluice_crds::v1alpha1::{
     API_VERSION, ActiveMode, Capabilities, NODE_SERVICE_PROXY, NodeServiceProxy,
@@ -16,7 +17,6 @@ use sluice_crds::v1alpha1::{
 use tokio::sync::watch;
 
 use super::super::AgentState;
-use super::access::with_causes;
 use super::guarded::Guarded;
 use super::rest::Failures;
 use super::view::Own;
