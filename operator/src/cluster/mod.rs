@@ -18,7 +18,7 @@ use crate::objects::Proxy;
 use crate::plan::{Plan, plan};
 use crate::snapshot::Snapshot;
 
-pub(crate) use access::{Access, AccessError, with_causes};
+pub(crate) use access::Access;
 pub(crate) use watch::watch_all;
 pub(crate) use write::Writer;
 

@@ -16,11 +16,11 @@ use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use siphasher::sip::SipHasher13;
+use sluice_api_access::{Authority, distrust, with_causes};
 use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicy};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::access::with_causes;
 use super::{Cluster, Held, Kind, kept_revision, owner_of};
 use crate::metrics::Metrics;
 use crate::objects::{Node, Policy, Proxy};
@@ -28,21 +28,24 @@ use crate::objects::{Node, Policy, Proxy};
 /// After an error all is listed anew, at first so soon; the time doubles up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// For errors that do not say themselves what to do.
+const REMEDY: &str = "check that it is there, that the definitions of sluice.dev are installed, and what the operator's service account may do";
 
 /// Starts all watches. They go on for ever, as long as the value lives; one that ends has panicked.
 pub(crate) fn watch_all(
-    client: &Client,
+    (client, authority): (&Client, &Authority),
     namespace: &str,
     cluster: &Arc<Cluster>,
     metrics: &Arc<Metrics>,
 ) -> JoinSet<()> {
     let mut watches = JoinSet::new();
     let kept = Api::namespaced(client.clone(), namespace);
-    spawn::<ControllerRevision>(&mut watches, kept, cluster, metrics);
-    spawn::<ServiceProxyPolicy>(&mut watches, Api::all(client.clone()), cluster, metrics);
-    spawn::<NodeObject>(&mut watches, Api::all(client.clone()), cluster, metrics);
-    spawn::<NodeServiceProxy>(&mut watches, Api::all(client.clone()), cluster, metrics);
-    spawn::<Service>(&mut watches, Api::all(client.clone()), cluster, metrics);
+    let with = (authority, cluster, metrics);
+    spawn::<ControllerRevision>(&mut watches, kept, with);
+    spawn::<ServiceProxyPolicy>(&mut watches, Api::all(client.clone()), with);
+    spawn::<NodeObject>(&mut watches, Api::all(client.clone()), with);
+    spawn::<NodeServiceProxy>(&mut watches, Api::all(client.clone()), with);
+    spawn::<Service>(&mut watches, Api::all(client.clone()), with);
     watches
 }
 
@@ -225,14 +228,19 @@ fn held_name<K: Watched>(object: &DeserializeGuard<K>) -> Arc<str> {
 fn spawn<K: Watched>(
     watches: &mut JoinSet<()>,
     api: Api<DeserializeGuard<K>>,
-    cluster: &Arc<Cluster>,
-    metrics: &Arc<Metrics>,
+    (authority, cluster, metrics): (&Authority, &Arc<Cluster>, &Arc<Metrics>),
 ) {
+    let authority = authority.clone();
     let (cluster, metrics) = (Arc::clone(cluster), Arc::clone(metrics));
-    watches.spawn(async move { follow(api, &cluster, &metrics).await });
+    watches.spawn(async move { follow(api, &authority, &cluster, &metrics).await });
 }
 
-async fn follow<K: Watched>(api: Api<DeserializeGuard<K>>, cluster: &Cluster, metrics: &Metrics) {
+async fn follow<K: Watched>(
+    api: Api<DeserializeGuard<K>>,
+    authority: &Authority,
+    cluster: &Cluster,
+    metrics: &Metrics,
+) {
     let mut config = K::selection().streaming_lists();
     let mut trouble = String::new();
     let mut rest = REST;
@@ -252,11 +260,12 @@ async fn follow<K: Watched>(api: Api<DeserializeGuard<K>>, cluster: &Cluster, me
                     metrics.count_watch_error(K::KIND.as_str());
                     let words = with_causes(&error);
                     if trouble != words {
+                        let remedy = distrust(&error, authority);
                         tracing::warn!(
                             kind = K::KIND.as_str(),
                             error = words,
-                            "the API server cannot be asked, and nothing is written before it can: check that it is there, that the definitions \
-                             of sluice.dev are installed, and what the operator's service account may do"
+                            "the API server cannot be asked, and nothing is written before it can: {}",
+                            remedy.as_deref().unwrap_or(REMEDY)
                         );
                         trouble = words;
                     }

@@ -9,13 +9,13 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde_json::json;
+use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::{
     API_VERSION, NODE_SERVICE_PROXY, NodeServiceProxy, SERVICE_PROXY_POLICY, ServiceProxyPolicy,
 };
-use tokio::sync::watch;
 
-use super::access::with_causes;
 use super::{Cluster, kept_revision};
+use crate::election::Leadership;
 use crate::metrics::Metrics;
 use crate::objects::{MOVED_AT, NOT_READY_TAINT, Policy};
 use crate::plan::{NodeWrite, Plan, StatusWrite};
@@ -42,7 +42,7 @@ pub(crate) struct Writer {
     client: Client,
     namespace: String,
     recorder: Recorder,
-    leads: watch::Receiver<bool>,
+    leadership: Leadership,
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
 }
@@ -52,7 +52,7 @@ impl Writer {
         client: Client,
         namespace: String,
         identity: &str,
-        leads: watch::Receiver<bool>,
+        leadership: Leadership,
         cluster: Arc<Cluster>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -64,7 +64,7 @@ impl Writer {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             namespace,
-            leads,
+            leadership,
             cluster,
             metrics,
         }
@@ -123,7 +123,7 @@ impl Writer {
     }
 
     fn check(&self) -> Result<(), WriteError> {
-        if *self.leads.borrow() {
+        if self.leadership.is_ours() {
             Ok(())
         } else {
             Err(WriteError::NotLeading)
