@@ -2,6 +2,7 @@
 
 mod access;
 mod contest;
+mod events;
 mod kept_revision;
 mod watch;
 mod write;

@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Node, ObjectReference};
+use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde_json::json;
 use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::{
@@ -16,6 +15,7 @@ use sluice_crds::v1alpha1::{
 };
 
 use super::contest::{self, Contest};
+use super::events::Events;
 use super::{Cluster, FIELD_MANAGER, Kind, kept_revision};
 use crate::election::Leadership;
 use crate::metrics::Metrics;
@@ -28,8 +28,6 @@ const AT_ONCE: usize = 32;
 const TOLD_AFTER: u32 = 2;
 /// and whenever it was so often more.
 const TOLD_EVERY: u32 = 10;
-/// An API server takes notes of at most so many bytes.
-const LONGEST_NOTE: usize = 1024;
 
 /// A write failed.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +53,7 @@ pub(crate) struct Written {
 pub(crate) struct Writer {
     client: Client,
     namespace: String,
-    recorder: Recorder,
+    events: Events,
     leadership: Leadership,
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
@@ -71,12 +69,8 @@ impl Writer {
         cluster: Arc<Cluster>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let reporter = Reporter {
-            controller: FIELD_MANAGER.to_owned(),
-            instance: Some(identity.to_owned()),
-        };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            events: Events::new(client.clone(), identity),
             client,
             namespace,
             leadership,
@@ -210,53 +204,15 @@ impl Writer {
         for event in &write.events {
             tracing::info!(policy = %write.policy, reason = event.reason, "{}", event.note);
             let uid = Some(write.uid.clone());
-            self.tell(Kind::Policy, &write.policy, uid, event).await;
+            self.events
+                .tell(Kind::Policy, &write.policy, uid, event)
+                .await;
         }
         let uid = Some(write.uid.clone());
         let content = contest::of_status(write);
         self.wrote(Kind::Policy, &write.policy, uid, content, other_writer)
             .await;
         Ok(())
-    }
-
-    /// An event that cannot be told is told nowhere else: conditions say the same.
-    async fn tell(
-        &self,
-        kind: Kind,
-        name: &Arc<str>,
-        uid: Option<String>,
-        event: &crate::status::Event,
-    ) {
-        let about = ObjectReference {
-            api_version: Some(API_VERSION.to_owned()),
-            kind: Some(kind.as_str().to_owned()),
-            name: Some(name.to_string()),
-            uid,
-            ..ObjectReference::default()
-        };
-        let mut note = event.note.clone();
-        while note.len() > LONGEST_NOTE {
-            note.pop();
-        }
-        let published = Event {
-            type_: if event.is_warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
-            reason: event.reason.to_owned(),
-            note: Some(note),
-            action: "Rollout".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&published, &about).await {
-            tracing::warn!(
-                kind = kind.as_str(),
-                name = &**name,
-                error = with_causes(&error),
-                "an event cannot be told"
-            );
-        }
     }
 
     async fn node(&self, write: &NodeWrite) -> Result<(), WriteError> {
@@ -320,32 +276,10 @@ impl Writer {
             let mut contest = self.contest.lock().unwrap_or_else(PoisonError::into_inner);
             contest.wrote(kind, name, content, Instant::now())
         };
-        if again != TOLD_AFTER && (again == 0 || again % TOLD_EVERY != 0) {
-            return;
+        if again == TOLD_AFTER || (again > 0 && again.is_multiple_of(TOLD_EVERY)) {
+            let writer = other_writer.as_deref().unwrap_or("somebody");
+            self.events.tell_contest(kind, name, uid, writer).await;
         }
-        let part = if kind == Kind::Policy {
-            "status"
-        } else {
-            "spec"
-        };
-        let writer = other_writer.unwrap_or_else(|| "somebody".to_owned());
-        let note = format!(
-            "{writer} undoes what the operator writes to the {part}: it is put back, at last once a minute only; find out what {writer} is, \
-             and end it"
-        );
-        tracing::warn!(
-            kind = kind.as_str(),
-            name = &**name,
-            writer,
-            again,
-            "{note}"
-        );
-        let event = crate::status::Event {
-            is_warning: true,
-            reason: "Contested",
-            note,
-        };
-        self.tell(kind, name, uid, &event).await;
     }
 
     /// Only this taint, and only if it is still where it was seen.
