@@ -6,7 +6,7 @@ use sluice_e2e::control_plane::ControlPlane;
 use sluice_e2e::kube_proxy_process::KubeProxyMode;
 use sluice_e2e::packets::ipvs;
 
-use crate::node::{Node, PATIENCE, cluster, settle};
+use crate::node::{Node, cluster, settle};
 use crate::traffic::Traffic;
 
 #[test]
@@ -48,9 +48,7 @@ fn to_ipvs_and_back(control_plane: &ControlPlane, vip: SocketAddr) {
     let traffic = Traffic::start(&node.lab, vip);
     settle();
 
-    node.agent.start(node.lab.node()).unwrap();
-    let healthy = node.agent.wait_until_healthy(node.lab.node(), PATIENCE);
-    healthy.unwrap();
+    node.start_agent();
     let ledger = node.lab.node().command("ipset list SLUICE-4-V-SERVERS");
     let ledger = ledger.unwrap();
     for (ip, port) in [(vip.ip(), 80), ("192.0.2.10".parse().unwrap(), 30080)] {
@@ -99,9 +97,7 @@ fn to_iptables(control_plane: &ControlPlane, vip: SocketAddr) {
     let proxy = node.start_kube_proxy();
     let traffic = Traffic::start(&node.lab, vip);
     settle();
-    node.agent.start(node.lab.node()).unwrap();
-    let healthy = node.agent.wait_until_healthy(node.lab.node(), PATIENCE);
-    healthy.unwrap();
+    node.start_agent();
     settle();
     drop(proxy);
     settle();
