@@ -134,9 +134,7 @@ pub(crate) fn chained(version: &str, directory: &Path, more: &str) -> String {
     conf(
         version,
         &format!(
-            r#","stateDirectory":"{}","socket":"{}","prevResult":{{"cniVersion":"{version}","ips":{ips}}}{more}"#,
-            state.display(),
-            socket.display()
+            r#","stateDirectory":{state:?},"socket":{socket:?},"prevResult":{{"cniVersion":"{version}","ips":{ips}}}{more}"#
         ),
     )
 }
