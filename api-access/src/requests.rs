@@ -82,7 +82,7 @@ where
         let requests = self.requests.clone();
         let answer = self.inner.call(request);
         let counted = answer.inspect(move |answer| {
-            let code = answer.as_ref().ok().map(|answer| answer.status());
+            let code = answer.as_ref().ok().map(Response::status);
             let code = code.map_or(NO_ANSWER.to_owned(), |code| code.as_u16().to_string());
             requests.count(asked, code);
         });

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sluice_api_access::AccessError;
@@ -194,7 +194,13 @@ async fn work(
         if plan.is_empty() {
             continue;
         }
-        if writer.write(plan).await {
+        let written = writer.write(plan).await;
+        let again = written.again.map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            Timestamp::now() + left
+        });
+        wake = wake.into_iter().chain(again).min();
+        if written.all_well {
             rest = REST;
         } else {
             sleep(rest).await;

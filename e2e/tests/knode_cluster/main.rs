@@ -8,4 +8,5 @@ mod cluster;
 mod nodes;
 mod outages;
 mod pools;
+mod refusals;
 mod rollouts;

@@ -6,7 +6,9 @@
 
 mod access;
 mod agents;
+mod clocks;
 mod cluster;
+mod contests;
 mod nodes;
 mod replicas;
 mod rollouts;

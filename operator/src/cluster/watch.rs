@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Service};
 use kube::api::Api;
@@ -68,6 +69,9 @@ impl Watched for ServiceProxyPolicy {
     const KIND: Kind = Kind::Policy;
 
     fn take(held: &mut Held, object: DeserializeGuard<Self>, _: bool) {
+        if let Some(name) = &object.meta().name {
+            held.note_writer(Kind::Policy, &Arc::from(name.as_str()), object.meta());
+        }
         let policies = &mut held.snapshot.policies;
         let policy = match object.0 {
             Ok(object) => Policy::of(object),
@@ -84,6 +88,8 @@ impl Watched for ServiceProxyPolicy {
     }
 
     fn remove(held: &mut Held, name: &str) {
+        let key = (Kind::Policy, Arc::from(name));
+        held.other_writers.remove(&key);
         held.snapshot.policies.remove(name);
     }
 
@@ -98,9 +104,7 @@ impl Watched for NodeObject {
     fn take(held: &mut Held, object: DeserializeGuard<Self>, _: bool) {
         let name = object.meta().name.clone().unwrap_or_default();
         match object.0.map(Node::of) {
-            Ok(Some(node)) => {
-                held.snapshot.nodes.insert(Arc::clone(&node.name), node);
-            }
+            Ok(Some(node)) => held.snapshot.set_node(node, Timestamp::now()),
             Ok(None) => Self::remove(held, &name),
             // Its last good state stays.
             Err(_) => {}
@@ -124,8 +128,8 @@ impl Watched for NodeServiceProxy {
         match object.0 {
             Ok(object) => held.take_proxy(object, is_listed),
             Err(invalid) => {
-                if let Some(name) = invalid.metadata.name {
-                    let proxy = Proxy::unreadable(owner);
+                if let Some(name) = invalid.metadata.name.clone() {
+                    let proxy = Proxy::unreadable(invalid.metadata, owner);
                     held.snapshot.proxies.insert(Arc::from(name), proxy);
                 }
             }
