@@ -33,6 +33,10 @@ pub struct Drained {
 pub trait Balancer: Send {
     /// Reads what of ours the kernel holds, so that only differences are written.
     fn adopt(&mut self) -> Result<(), DataPlaneError>;
+    /// Before the glue's rules refuse what is of no balancer: takes note of what serves already and will be ours.
+    fn take_note(&mut self, _plan: &Plan) -> Result<(), DataPlaneError> {
+        Ok(())
+    }
     /// Brings the kernel to the plan. Right after every step: what a step needs was made by the steps before.
     fn apply(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError>;
     /// Takes new connections.

@@ -143,6 +143,12 @@ impl NodePlane {
         is_ipvs_new: bool,
     ) -> Result<SyncReport, DataPlaneError> {
         let all = matches!(scope, Scope::All);
+        if all
+            && self.mode == ActiveMode::IPVS
+            && let Some(ipvs) = &mut self.ipvs
+        {
+            ipvs.take_note(plan)?;
+        }
         let prepared = self.glue.prepare(plan, scope);
         if prepared.is_err() && is_ipvs_new {
             // This kernel may lack what rules around IPVS need. Nothing led there yet.

@@ -113,6 +113,10 @@ impl Balancer for IpvsBalancer {
         Ok(self.vips.open()?)
     }
 
+    fn take_note(&mut self, plan: &Plan) -> Result<(), DataPlaneError> {
+        self.note_claimed(plan)
+    }
+
     fn apply(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError> {
         // It is known again once all was written.
         let former = self.plan.take();

@@ -11,7 +11,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use sluice_kernel::ipvs::{Service, VirtualServer};
+use sluice_service_plan::plan::Plan;
 
+use super::IpvsBalancer;
+use super::desired::node_port_addresses;
+use super::found::Found;
 use super::server::Server;
 use super::servers::Servers;
 use super::steps::Held;
@@ -82,6 +86,33 @@ impl Others {
 
     pub(super) fn contested(&self) -> &BTreeSet<VirtualServer> {
         &self.contested
+    }
+}
+
+impl IpvsBalancer {
+    /// What is to be taken over is in the ledger before our rules refuse what is not in it: kube-proxy serves by it.
+    pub(super) fn note_claimed(&mut self, plan: &Plan) -> Result<(), DataPlaneError> {
+        let claims = self.ledger.claims_of_kube_proxy()?;
+        if self.retired.is_some() || claims == Claims::default() {
+            return Ok(());
+        }
+        self.servers.others.believe(claims, &plan.node.addresses);
+        let (found, seen) = Found::read(&mut self.servers, &mut self.ledger)?;
+        self.servers.others.see(seen);
+        let node_ports = node_port_addresses(&plan.node, &plan.settings);
+        self.decide_all(plan, &node_ports, &found.inside);
+        let mut taken = Vec::new();
+        for service in plan.services.values() {
+            let desired = self.desired(plan, &node_ports, [service.as_ref()]);
+            for server in desired.servers.into_keys() {
+                if self.servers.claimed(&server.key)?.is_some() {
+                    taken.push(server);
+                }
+            }
+        }
+        self.ledger.add_servers(&taken)?;
+        self.servers.others.were_taken_over(&taken);
+        Ok(())
     }
 }
 

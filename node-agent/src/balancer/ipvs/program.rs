@@ -241,7 +241,12 @@ impl IpvsBalancer {
     }
 
     /// Decides anew what is decided across services. `held` are the marks in the kernel.
-    fn decide_all(&mut self, plan: &Plan, node_ports: &[IpAddr], held: &HashMap<Entry, u32>) {
+    pub(super) fn decide_all(
+        &mut self,
+        plan: &Plan,
+        node_ports: &[IpAddr],
+        held: &HashMap<Entry, u32>,
+    ) {
         let services = plan.services.values().map(AsRef::as_ref);
         self.explicit = explicit(services.clone(), node_ports);
         self.marks.restart(plan.settings.mark_bit);
