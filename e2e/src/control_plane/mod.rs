@@ -34,6 +34,7 @@ mod kubectl;
 mod programs;
 mod relay;
 
+use crate::lab::pace::stretched;
 use crate::server_process::Server;
 use crate::skip::skip;
 pub use api::{Api, Reply};
@@ -360,10 +361,11 @@ impl ControlPlane {
                     log: self.end_of_log(part),
                 });
             }
-            if begun.elapsed() > PATIENCE {
+            let patience = stretched(PATIENCE);
+            if begun.elapsed() > patience {
                 return Err(ControlPlaneError::NotReady {
                     part,
-                    patience: PATIENCE,
+                    patience,
                     answer,
                     log: self.end_of_log(part),
                 });

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use sluice_e2e::agent_process::AgentProcess;
-use sluice_e2e::control_plane::{ControlPlane, Options, Relay};
+use sluice_e2e::control_plane::{ControlPlane, Kubectl, Options, Relay};
 use sluice_e2e::kube_proxy_process::{KubeProxyMode, KubeProxyProcess};
 use sluice_e2e::lab::Lab;
 use sluice_e2e::lab::load::{Load, Route};
@@ -173,6 +173,20 @@ fn settle() {
     sleep(stretched(Duration::from_millis(1500)));
 }
 
+/// Of whichever network the API server gives cluster IPs from.
+fn free_cluster_ip(kubectl: &Kubectl) -> String {
+    let own = kubectl
+        .run(&[
+            "get",
+            "service",
+            "kubernetes",
+            "-o",
+            "jsonpath={.spec.clusterIP}",
+        ])
+        .unwrap();
+    format!("{}.80", own.rsplit_once('.').unwrap().0)
+}
+
 fn there_and_back(test: &str, mode: KubeProxyMode) {
     let Some(control_plane) = control_plane(test) else {
         return;
@@ -191,17 +205,7 @@ fn there_and_back(test: &str, mode: KubeProxyMode) {
         NODE_STATUS,
     ];
     kubectl.run(&patch).unwrap();
-    // Whichever network the API server gives cluster IPs from.
-    let own = kubectl
-        .run(&[
-            "get",
-            "service",
-            "kubernetes",
-            "-o",
-            "jsonpath={.spec.clusterIP}",
-        ])
-        .unwrap();
-    let vip = format!("{}.80", own.rsplit_once('.').unwrap().0);
+    let vip = free_cluster_ip(&kubectl);
     kubectl
         .run_with_input(&["apply", "-f", "-"], &SERVICE.replace("VIP", &vip))
         .unwrap();
