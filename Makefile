@@ -22,12 +22,15 @@ test: packages test-unit test-kernel test-cluster test-vm ## every suite
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
-	$(CARGO) test --locked -p sluice-crds -p sluice-service-plan
+	$(CARGO) test --locked -p sluice-attachment -p sluice-crds -p sluice-service-plan
 	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator --lib
 	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
+	$(CARGO) test --locked -p sluice-cni --lib --test exec
 
 .PHONY: test-kernel
-test-kernel: packages ## doors, data plane, agent and packet suite on the real kernel, in namespaces of their own (root)
+test-kernel: export SLUICE_CNI = $(TARGET)/sluice-cni
+test-kernel: packages cni ## doors, data plane, agent, CNI plugin and packet suite on the real kernel, in namespaces of their own (root)
+	$(CARGO) test --locked -p sluice-cni --test static_file
 	$(CARGO) test --locked -p sluice-kernel --tests
 	$(CARGO) test --locked -p sluice-agent --tests
 	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!kv]*' # kube_* and knode_* are for test-cluster, v* for test-vm
@@ -44,9 +47,9 @@ test-cluster: packages kube-packages ## suites with a real API server, built onc
 VM_SUITES := $(addprefix sluice-e2e/vmode_switch/,round_trips::five_round_trips_with_local \
 		round_trips::five_round_trips_with_addresses kills variants) \
 	$(addprefix sluice-e2e/,packets change_under_load faults vrolling vshort vmode_lack vpaths vforeign reversed_flows vstall) \
-	sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel sluice-agent/cli_ipvs
+	sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel sluice-agent/cli_ipvs sluice-agent/cli_ipvs_kube_proxy
 # With a control plane and two processors: while another machine runs it takes many times as long.
-VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool
+VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool sluice-e2e/knode_takeover/ipvs sluice-e2e/knode_peers/kube_proxy_does
 # And on a kernel before 5.9, where it can be downloaded.
 VM_SUITES_OLD_KERNEL := sluice-e2e/vstall
 # Machines at a time; an emulated one keeps a core busy.
@@ -83,8 +86,8 @@ test-vm-old-kernel:
 	else echo 'SKIP: $(VM_SUITES_OLD_KERNEL) on an old kernel: it cannot be downloaded' >&2; fi
 
 in-vm/% in-vm-at-first/%: export SLUICE_REQUIRE_IPVS = 1
-in-vm/sluice-e2e/knode_cluster/% in-vm-at-first/sluice-e2e/knode_cluster/%: export SLUICE_VM_CPUS = 2
-in-vm/sluice-e2e/knode_cluster/% in-vm-at-first/sluice-e2e/knode_cluster/%: export SLUICE_VM_MEMORY = 3072
+in-vm/sluice-e2e/knode_% in-vm-at-first/sluice-e2e/knode_%: export SLUICE_VM_CPUS = 2
+in-vm/sluice-e2e/knode_% in-vm-at-first/sluice-e2e/knode_%: export SLUICE_VM_MEMORY = 3072
 in-vm/% in-vm-at-first/%: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER = $(SLUICE_VM) run --timeout $(VM_TIMEOUT) --
 test-in-vm = $(CARGO) test --locked -p $(word 1,$(subst /, ,$*)) --test $(word 2,$(subst /, ,$*)) -- --nocapture $(word 3,$(subst /, ,$*))
 in-vm/%:
@@ -93,7 +96,7 @@ in-vm-at-first/%:
 	$(test-in-vm) || echo $* >> $(VM_AGAIN)
 
 .PHONY: bench bench-programs
-bench: bench-iptables bench-vm bench-cluster ## tables, CSV and SVG in bench-out/: all benchmarks
+bench: bench-iptables bench-vm bench-cluster bench-cluster-vm ## tables, CSV and SVG in bench-out/: all benchmarks
 
 bench-programs:
 	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-bench
@@ -115,6 +118,14 @@ bench-vm: packages vm-packages bench-programs ## iptables and IPVS next to each 
 	$(SLUICE_VM) run --memory 6144 --timeout 7200 --share $(abspath bench-out/modes):$(abspath bench-out/modes):rw -- \
 		$(abspath target/release/sluice-bench) --modes --agent $(abspath target/release/sluice-agent) --out $(abspath bench-out/modes)
 
+.PHONY: bench-cluster-vm
+bench-cluster-vm: packages vm-packages kube-packages bench-programs ## Sluice and kube-proxy in IPVS mode by the same API server, in a virtual machine
+	$(CARGO) build --locked -p sluice-e2e --bin sluice-vm
+	$(CARGO) run --quiet --locked -p sluice-e2e --bin sluice-control-plane -- --prepare
+	mkdir -p bench-out/cluster-ipvs
+	$(SLUICE_VM) run --cpus 2 --memory 8192 --timeout 7200 --share $(abspath bench-out/cluster-ipvs):$(abspath bench-out/cluster-ipvs):rw -- \
+		$(abspath target/release/sluice-bench) --kube-proxy --ipvs --agent $(abspath target/release/sluice-agent) --out $(abspath bench-out/cluster-ipvs)
+
 .PHONY: lint
 lint: ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
@@ -131,6 +142,15 @@ fmt: ## format the code
 .PHONY: build
 build: ## the release binaries
 	$(CARGO) build --locked --release
+
+# For musl where its standard library can be had, else with glibc in it: either is one file that needs nothing of the node.
+CNI_TARGET ?= $(shell uname -m)-unknown-linux-musl
+.PHONY: cni
+cni: ## the CNI plugin as one static file: target/sluice-cni
+	if rustup target list --installed 2>/dev/null | grep -qx $(CNI_TARGET) || rustup target add $(CNI_TARGET); \
+	then $(CARGO) build --locked --profile plugin -p sluice-cni --target $(CNI_TARGET); built=$(CNI_TARGET)/plugin; \
+	else RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --profile plugin -p sluice-cni --target $(CNI_TARGET:musl=gnu); \
+		built=$(CNI_TARGET:musl=gnu)/plugin; fi && cp $(TARGET)/$$built/sluice-cni $(TARGET)/sluice-cni
 
 .PHONY: packages
 packages: ## install the programs that suites and demo need, where missing

@@ -5,6 +5,7 @@
 //! machine with a kernel that has everything.
 
 pub mod agent_process;
+pub mod attach;
 pub mod bench;
 pub mod cache;
 pub mod changes;

@@ -12,5 +12,6 @@ pub mod links;
 pub mod modules;
 mod multicast;
 mod netlink;
+pub mod ports;
 pub mod ruleset_events;
 pub mod sysctl;

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod agent;
+pub mod attachments;
 pub mod balancer;
 mod capabilities;
 pub mod cli;

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sched::{CloneFlags, unshare};
+use sluice_agent::balancer::ipvs::kube_proxy_left::{CleaningDoors, KubeProxyLeft};
 use sluice_agent::balancer::ipvs::{Doors, IpvsBalancer};
 use sluice_agent::balancer::{Balancer, Scope};
 use sluice_kernel::address_set::IpsetNetlink;
+use sluice_kernel::conntrack::ConntrackNetlink;
 use sluice_kernel::ipvs::{IpvsError, IpvsNetlink};
 use sluice_kernel::links::NetlinkLinks;
 use sluice_service_plan::catalog::Catalog;
@@ -240,4 +242,118 @@ fn changes_and_departures_reach_the_kernel() {
     assert!(!servers().contains("-t 10.96.0.1:80"));
     assert!(balancer.remove().is_empty());
     assert!(servers().is_empty());
+}
+
+/// As kube-proxy leaves it, with more than the services of the catalog; and what keepalived has on an external address of one.
+const LEFT_BY_KUBE_PROXY: &str = "
+ip link add kube-ipvs0 type dummy
+ip address add 10.96.0.1/32 dev kube-ipvs0
+ip address add 10.96.0.99/32 dev kube-ipvs0
+ip address add fd00:96::1/128 dev kube-ipvs0 nodad
+ipset create KUBE-CLUSTER-IP hash:ip,port family inet hashsize 1024 maxelem 65536
+ipset add KUBE-CLUSTER-IP 10.96.0.1,tcp:80
+ipset add KUBE-CLUSTER-IP 10.96.0.99,tcp:443
+ipset create KUBE-6-CLUSTER-IP hash:ip,port family inet6 hashsize 1024 maxelem 65536
+ipset add KUBE-6-CLUSTER-IP fd00:96::1,tcp:80
+ipset create KUBE-NODE-PORT-TCP bitmap:port range 0-65535
+ipset add KUBE-NODE-PORT-TCP 30080
+ipset create KUBE-IPVS-IPS hash:ip family inet hashsize 1024 maxelem 65536
+ipset add KUBE-IPVS-IPS 10.96.0.1
+ipset add KUBE-IPVS-IPS 10.96.0.99
+ipset create KUBE-6-IPVS-IPS hash:ip family inet6 hashsize 1024 maxelem 65536
+ipset add KUBE-6-IPVS-IPS fd00:96::1
+ipvsadm --restore <<END
+-A -t 10.96.0.1:80 -s rr -p 60
+-a -t 10.96.0.1:80 -r 10.1.0.1:8080 -m -w 1
+-a -t 10.96.0.1:80 -r 10.1.0.2:8080 -m -w 1
+-A -t 10.96.0.99:443 -s rr
+-a -t 10.96.0.99:443 -r 10.1.0.1:6443 -m -w 1
+-A -t [fd00:96::1]:80 -s rr
+-a -t [fd00:96::1]:80 -r [fd00:1::1]:8080 -m -w 1
+-A -t 192.0.2.10:30080 -s lc
+-a -t 192.0.2.10:30080 -r 10.1.0.9:8080 -m -w 1
+-A -t 198.51.100.1:80 -s wrr
+-a -t 198.51.100.1:80 -r 192.0.2.77:80 -g -w 3
+END
+";
+
+fn cleaning_doors() -> CleaningDoors {
+    CleaningDoors {
+        ipvs: Some(Box::new(IpvsNetlink::open().unwrap())),
+        links: Box::new(NetlinkLinks::open().unwrap()),
+        sets: Box::new(IpsetNetlink::open().unwrap()),
+        conntrack: Box::new(ConntrackNetlink::open().unwrap()),
+    }
+}
+
+#[test]
+fn what_kube_proxy_left_is_taken_over_and_what_is_anothers_is_not() {
+    if !node_with_ipvs() {
+        return;
+    }
+    run(LEFT_BY_KUBE_PROXY);
+    let mut catalog = catalog();
+    let mut first = balancer();
+    let program = |balancer: &mut IpvsBalancer, catalog: &mut Catalog| {
+        catalog.take_changes();
+        balancer.adopt().unwrap();
+        let mut report = balancer.apply(catalog.plan(), Scope::All).unwrap();
+        report += balancer.activate().unwrap();
+        assert_eq!(balancer.verify().unwrap(), vec![]);
+        assert_eq!(balancer.check().unwrap(), vec![]);
+        let told = balancer.conditions();
+        assert!(
+            told.len() == 1 && told[0].contains("198.51.100.1:80"),
+            "{told:?}"
+        );
+        report.is_noop()
+    };
+    assert!(!program(&mut first, &mut catalog));
+    let held = servers();
+    for line in [
+        "-A -t 10.96.0.1:80 -s rr -p 60\n",
+        "-A -t [fd00:96::1]:80 -s rr -p 60\n",
+        "-a -t [fd00:96::1]:80 -r [fd00:1::2]:8080 -m -w 1\n",
+        "-A -t 192.0.2.10:30080 -s rr -p 60\n",
+        "-a -t 192.0.2.10:30080 -r 10.1.0.9:8080 -m -w 0\n",
+        "-A -t 198.51.100.1:80 -s wrr\n-a -t 198.51.100.1:80 -r 192.0.2.77:80 -g -w 3\n",
+    ] {
+        assert!(held.contains(line), "{line} is missing in\n{held}");
+    }
+    assert_eq!(first.drain(Instant::now()).unwrap().waiting, 0);
+    assert!(program(&mut balancer(), &mut catalog), "a restart wrote");
+
+    let left = KubeProxyLeft::find(cleaning_doors(), &Family::ALL).unwrap();
+    assert_eq!(
+        left.objects(),
+        "virtual server TCP 10.96.0.99:443
+address 10.96.0.1 of kube-ipvs0
+address 10.96.0.99 of kube-ipvs0
+address fd00:96::1 of kube-ipvs0
+"
+    );
+    assert_eq!(left.unclear, [""; 0]);
+    let before = (servers(), run("ip route show table local proto 92"));
+    assert_eq!(left.remove(cleaning_doors(), false).unwrap(), [""; 0]);
+    let gone = "-A -t 10.96.0.99:443 -s rr\n-a -t 10.96.0.99:443 -r 10.1.0.1:6443 -m -w 1\n";
+    assert_eq!(servers(), before.0.replace(gone, ""));
+    assert_eq!(run("ip route show table local proto 92"), before.1);
+    assert_eq!(run("ip -o address show dev kube-ipvs0 scope global"), "");
+    for set in [
+        "CLUSTER-IP",
+        "6-CLUSTER-IP",
+        "NODE-PORT-TCP",
+        "IPVS-IPS",
+        "6-IPVS-IPS",
+    ] {
+        run(&format!("ipset destroy KUBE-{set}"));
+    }
+    let mut last = balancer();
+    assert!(program(&mut last, &mut catalog), "something of ours went");
+    assert!(last.remove().is_empty());
+    assert_eq!(
+        servers(),
+        "-A -t 198.51.100.1:80 -s wrr\n-a -t 198.51.100.1:80 -r 192.0.2.77:80 -g -w 3\n"
+    );
+    assert!(!run("ip -o link").contains("kube-ipvs0"));
 }

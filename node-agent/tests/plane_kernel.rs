@@ -16,8 +16,8 @@ use sluice_kernel::iptables::{
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
     AddressType, EndpointSlice, EndpointWeight, LocalDetector, NodeFacts, NodePortAddresses,
-    ObjectName, Protocol, Service, ServicePort, ServiceType, Settings, SliceEndpoint, SlicePort,
-    TrafficPolicy,
+    ObjectName, PodAction, PodClass, Protocol, Service, ServicePort, ServiceType, Settings,
+    SliceEndpoint, SlicePort, TrafficPolicy,
 };
 
 const VARIANTS: [Variant; 2] = [Variant::Legacy, Variant::Nft];
@@ -197,11 +197,17 @@ fn every_setting_is_listed_as_it_was_rendered() {
         ..base.clone()
     });
     all.push(Settings {
-        snat_addresses: pool,
+        snat_addresses: pool.clone(),
         snat_ports: Some((1024, 65535)),
         mark_bit: 31,
         ..base.clone()
     });
+    for n in 0..all.len() {
+        all.push(Settings {
+            pod_classes: classes(&pool),
+            ..all[n].clone()
+        });
+    }
     all.push(Settings {
         localhost_node_ports: true,
         tcp_be_liberal: true,
@@ -227,6 +233,78 @@ fn every_setting_is_listed_as_it_was_rendered() {
                 .unwrap();
             assert!(report.is_noop(), "{variant} {settings:?}: {report:?}");
         }
+    }
+}
+
+/// One of each sort.
+fn classes(addresses: &[ipnet::IpNet]) -> Vec<PodClass> {
+    let mut classes = Vec::new();
+    for action in [
+        PodAction::Preserve,
+        PodAction::Masquerade,
+        PodAction::Snat(addresses.to_vec()),
+    ] {
+        for egress in [false, true] {
+            for out_interface in [None, Some("eth0".to_owned())] {
+                classes.push(PodClass {
+                    name: Arc::from(format!("c{}", classes.len())),
+                    action: action.clone(),
+                    egress,
+                    out_interface,
+                });
+            }
+        }
+    }
+    classes
+}
+
+#[test]
+fn sets_of_classes_keep_what_others_put_there_and_go_with_their_class() {
+    for variant in VARIANTS {
+        in_namespace();
+        let mut catalog = catalog();
+        let plain = catalog.plan().settings.as_ref().clone();
+        let mut plane = NodePlane::open(variant, ActiveMode::IPTables).unwrap();
+        plane.reconcile(catalog.plan()).unwrap();
+        let own = |sets: &str| sets.lines().filter(|name| name.contains("-POD-")).count();
+        assert_eq!(own(&run("ipset list -name")), 4, "{variant}");
+
+        let addresses = ["192.0.2.0/24".parse().unwrap()];
+        catalog.set_settings(Settings {
+            pod_classes: classes(&addresses),
+            ..plain.clone()
+        });
+        let change = catalog.take_changes();
+        plane.apply(catalog.plan(), &change).unwrap();
+        let sets = run("ipset list -name");
+        assert_eq!(own(&sets), 4 + 20, "{variant}: {sets}");
+        let of_pods = sets
+            .lines()
+            .filter(|name| name.starts_with("SLUICE-4-POD-"));
+        let of_pods: Vec<&str> = of_pods.collect();
+        for set in &of_pods {
+            run(&format!("ipset add {set} 10.244.0.9"));
+        }
+        assert_eq!(plane.check().unwrap(), [], "{variant}");
+        assert_eq!(plane.verify().unwrap(), [], "{variant}");
+        let restarted = NodePlane::open(variant, ActiveMode::IPTables)
+            .unwrap()
+            .reconcile(catalog.plan())
+            .unwrap();
+        assert!(restarted.is_noop(), "{variant}: {restarted:?}");
+        for set in &of_pods {
+            run(&format!("ipset test {set} 10.244.0.9"));
+        }
+
+        catalog.set_settings(plain);
+        let change = catalog.take_changes();
+        plane.apply(catalog.plan(), &change).unwrap();
+        assert_eq!(own(&run("ipset list -name")), 4, "{variant}");
+        run("ipset test SLUICE-4-POD-MASQ 10.244.0.9");
+        let rules = run(&format!("iptables-{variant}-save"));
+        assert!(!rules.contains("-POD-"), "{variant}: {rules}");
+        assert_eq!(plane.remove().len(), 0, "{variant}");
+        assert_eq!(run("ipset list -name").trim(), "", "{variant}");
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use sluice_agent::data_plane::DataPlane;
+use sluice_agent::glue::pod_classes::sets_of;
 use sluice_agent::node_plane::{Doors, MemoryIpvsDoor, NodePlane};
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::{AddressSetError, AddressSets, Entry, Family, MemorySets};
@@ -17,8 +18,8 @@ use sluice_kernel::ipvs::MemoryIpvs;
 use sluice_kernel::links::MemoryLinks;
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
-    AddressType, EndpointSlice, LocalDetector, NodeFacts, ObjectName, Protocol, Service,
-    ServicePort, ServiceType, Settings, SliceEndpoint, SlicePort, TrafficPolicy,
+    AddressType, EndpointSlice, LocalDetector, NodeFacts, ObjectName, PodAction, PodClass,
+    Protocol, Service, ServicePort, ServiceType, Settings, SliceEndpoint, SlicePort, TrafficPolicy,
 };
 
 /// A change of the cluster.
@@ -27,7 +28,7 @@ enum Step {
     Service(u8, Shape),
     Remove(u8),
     Endpoints(u8, Vec<u8>),
-    Detector(bool),
+    Settings(u8),
     Address(bool),
 }
 
@@ -66,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0..40u8, shape()).prop_map(|(n, shape)| Step::Service(n, shape)),
         3 => (0..40u8).prop_map(Step::Remove),
         6 => (0..40u8, prop::collection::vec(0..60u8, 0..45)).prop_map(|(n, list)| Step::Endpoints(n, list)),
-        1 => any::<bool>().prop_map(Step::Detector),
+        2 => (0..12u8).prop_map(Step::Settings),
         1 => any::<bool>().prop_map(Step::Address),
     ]
 }
@@ -169,14 +170,27 @@ fn node(second: bool) -> NodeFacts {
     }
 }
 
-fn settings(detector: bool) -> Settings {
-    let detect_local = if detector {
-        LocalDetector::Cidrs(vec!["10.244.0.0/24".parse().unwrap()])
-    } else {
-        LocalDetector::BridgeInterface("cni0".to_owned())
+fn settings(n: u8) -> Settings {
+    let detect_local = match n % 3 {
+        0 => LocalDetector::Cidrs(vec!["10.244.0.0/24".parse().unwrap()]),
+        1 => LocalDetector::BridgeInterface("cni0".to_owned()),
+        _ => LocalDetector::None,
     };
+    let class = |name: &str, action, egress| PodClass {
+        name: name.into(),
+        action,
+        egress,
+        out_interface: None,
+    };
+    let snat = PodAction::Snat(vec!["192.0.2.11/32".parse().unwrap()]);
+    let classes = [
+        class("keep", PodAction::Preserve, false),
+        class("hide", PodAction::Masquerade, true),
+        class("second", snat, false),
+    ];
     Settings {
         detect_local,
+        pod_classes: classes.into_iter().take(usize::from(n / 3)).collect(),
         ..Settings::default()
     }
 }
@@ -186,7 +200,7 @@ fn take(catalog: &mut Catalog, step: &Step) {
         Step::Service(n, shape) => catalog.set_service(service(*n, shape)),
         Step::Remove(n) => catalog.remove_service(&name(*n)),
         Step::Endpoints(n, endpoints) => catalog.set_slice(slice(*n, endpoints)),
-        Step::Detector(cidrs) => catalog.set_settings(settings(*cidrs)),
+        Step::Settings(n) => catalog.set_settings(settings(*n)),
         Step::Address(second) => catalog.set_node(node(*second)),
     }
 }
@@ -270,7 +284,7 @@ proptest! {
     fn any_sequence_of_changes_ends_where_a_fresh_start_ends(steps in prop::collection::vec(step(), 1..40)) {
         let kernel = Kernel::new();
         let mut plane = kernel.plane();
-        let mut catalog = Catalog::new(node(false), settings(true));
+        let mut catalog = Catalog::new(node(false), settings(0));
         catalog.take_changes();
         plane.reconcile(catalog.plan()).unwrap();
         for (index, step) in steps.iter().enumerate() {
@@ -306,7 +320,7 @@ proptest! {
         tables in 0..2usize,
     ) {
         let kernel = Kernel::new();
-        let mut catalog = Catalog::new(node(false), settings(true));
+        let mut catalog = Catalog::new(node(false), settings(0));
         for step in &steps {
             take(&mut catalog, step);
         }
@@ -333,4 +347,63 @@ proptest! {
         prop_assert!(last_error.is_none(), "{:?}", last_error);
         prop_assert_eq!(kernel.state(), fresh(&catalog));
     }
+}
+
+/// Entries of all sets that tell pods of a class.
+fn pods(kernel: &Kernel) -> BTreeMap<String, Vec<Entry>> {
+    let (_, mut sets) = kernel.state();
+    sets.retain(|name, _| name.contains("-POD-"));
+    sets
+}
+
+#[test]
+fn what_others_put_into_the_sets_of_classes_stays_as_long_as_the_sets() {
+    let kernel = Kernel::new();
+    let mut plane = kernel.plane();
+    let mut catalog = Catalog::new(node(false), settings(9));
+    catalog.take_changes();
+    plane.reconcile(catalog.plan()).unwrap();
+
+    let mut door = kernel.sets.clone();
+    let pod = Entry::Ip(Ipv4Addr::new(10, 244, 0, 9).into());
+    for class in ["keep", "hide", "second"] {
+        for name in sets_of(
+            &catalog.plan().settings,
+            class,
+            sluice_service_plan::model::Family::V4,
+        ) {
+            let header = door.headers(&name).unwrap().remove(0);
+            door.add(&header.spec, &[pod]).unwrap();
+        }
+    }
+    let filled = pods(&kernel);
+    let number = filled.values().filter(|entries| **entries == [pod]).count();
+    assert_eq!((filled.len(), number), (8, 4), "{filled:?}");
+
+    assert_eq!(plane.check().unwrap(), []);
+    assert_eq!(plane.verify().unwrap(), []);
+    take(&mut catalog, &Step::Address(true));
+    let change = catalog.take_changes();
+    plane.apply(catalog.plan(), &change).unwrap();
+    plane.reconcile(catalog.plan()).unwrap();
+    let report = kernel.plane().reconcile(catalog.plan()).unwrap();
+    assert!(report.is_noop(), "{report:?}");
+    assert_eq!(pods(&kernel), filled);
+
+    // Without classes, only what is always there.
+    take(&mut catalog, &Step::Settings(0));
+    let change = catalog.take_changes();
+    plane.apply(catalog.plan(), &change).unwrap();
+    let left = pods(&kernel);
+    let names: Vec<&str> = left.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "SLUICE-4-POD-MASQ",
+            "SLUICE-4-POD-PRESERVE",
+            "SLUICE-6-POD-MASQ",
+            "SLUICE-6-POD-PRESERVE"
+        ]
+    );
+    assert_eq!(left["SLUICE-4-POD-MASQ"], [pod]);
 }

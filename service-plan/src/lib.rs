@@ -15,5 +15,7 @@ pub mod model;
 pub mod node_ports;
 pub mod packet;
 pub mod plan;
+mod pod_class;
 mod service_plans;
+pub mod source;
 pub mod trace;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 pub use crate::label_selector::{LabelRequirement, LabelSelector};
+pub use crate::pod_class::{PodAction, PodClass};
 
 /// The value of the label `service.kubernetes.io/service-proxy-name` that means us.
 pub const OUR_PROXY_NAME: &str = "sluice.dev";
@@ -326,6 +327,8 @@ pub struct Settings {
     pub snat_ports: Option<(u16, u16)>,
     /// Choose source ports at random.
     pub random_fully: bool,
+    /// Classes of pods with a source of their own.
+    pub pod_classes: Vec<PodClass>,
     /// Number of the packet mark's bit that means "masquerade" (0 to 31).
     pub mark_bit: u8,
     /// Addresses that serve node ports.
@@ -351,6 +354,7 @@ impl Default for Settings {
             snat_addresses: Vec::new(),
             snat_ports: None,
             random_fully: true,
+            pod_classes: Vec::new(),
             mark_bit: 14,
             node_port_addresses: NodePortAddresses::All,
             localhost_node_ports: false,

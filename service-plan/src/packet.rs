@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::model::{LocalDetector, NodeFacts, Protocol, Settings};
 
@@ -38,6 +39,8 @@ pub struct Packet {
     pub destination: SocketAddr,
     /// Where it enters.
     pub origin: Origin,
+    /// The class of the pod that sends it, one of [`Settings::pod_classes`].
+    pub class: Option<Arc<str>>,
 }
 
 impl fmt::Display for Packet {
@@ -51,6 +54,10 @@ impl fmt::Display for Packet {
             Origin::Node => f.write_str(" from the node itself"),
             Origin::Interface(name) => write!(f, " arriving on {name}"),
             Origin::Elsewhere => Ok(()),
+        }?;
+        match &self.class {
+            Some(class) => write!(f, " from a pod of class {class}"),
+            None => Ok(()),
         }
     }
 }
@@ -144,6 +151,7 @@ mod tests {
                 source: source.parse().unwrap(),
                 destination: "10.96.0.1:80".parse().unwrap(),
                 origin,
+                class: None,
             };
             assert_eq!(Side::of(&packet, &settings), want, "{detector:?} {packet}");
         }

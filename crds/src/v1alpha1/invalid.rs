@@ -78,6 +78,22 @@ impl Checker {
         });
     }
 
+    /// Notes each row whose name another row before it has.
+    pub(super) fn unique_names<T>(&mut self, list: &str, rows: &[T], name: impl Fn(&T) -> &str) {
+        let mut index = 0;
+        self.items(list, rows, |c, row| {
+            if rows[..index]
+                .iter()
+                .any(|earlier| name(earlier) == name(row))
+            {
+                c.field("name", |c| {
+                    c.wrong(format!("{} is in the list already: remove one", name(row)));
+                });
+            }
+            index += 1;
+        });
+    }
+
     /// Of a list in which the first match counts: notes the first row that matches everything, unless it is the last one.
     pub(super) fn catch_all_last<T>(
         &mut self,

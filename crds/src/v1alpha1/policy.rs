@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conntrack::Conntrack;
 use super::endpoint_weights::EndpointWeight;
+use super::hairpin::Hairpin;
 use super::invalid::{Checker, Invalid};
 use super::iptables::Iptables;
 use super::ipvs::Ipvs;
@@ -63,6 +64,8 @@ pub struct ServiceProxyPolicySpec {
     /// Source NAT of service traffic.
     #[serde(rename = "sourceNAT")]
     pub source_nat: SourceNat,
+    /// How a pod reaches itself through a service.
+    pub hairpin: Hairpin,
     /// Connection tracking tunables.
     pub conntrack: Conntrack,
     /// How a node goes from one data plane to another.

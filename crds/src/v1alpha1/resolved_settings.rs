@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conntrack::Conntrack;
 use super::endpoint_weights::EndpointWeight;
+use super::hairpin::Hairpin;
 use super::iptables::Iptables;
 use super::ipvs::Ipvs;
 use super::label_selector::LabelSelector;
@@ -29,6 +30,8 @@ pub struct ResolvedSettings {
     /// Source NAT of service traffic.
     #[serde(rename = "sourceNAT")]
     pub source_nat: SourceNat,
+    /// How a pod reaches itself through a service.
+    pub hairpin: Hairpin,
     /// Connection tracking tunables.
     pub conntrack: Conntrack,
     /// How a node goes from one data plane to another.
@@ -62,6 +65,7 @@ impl From<&ServiceProxyPolicySpec> for ResolvedSettings {
             iptables,
             ipvs,
             source_nat,
+            hairpin,
             conntrack,
             mode_switch,
             node_ports,
@@ -75,6 +79,7 @@ impl From<&ServiceProxyPolicySpec> for ResolvedSettings {
             iptables,
             ipvs,
             source_nat,
+            hairpin,
             conntrack,
             mode_switch,
             node_ports,
@@ -93,6 +98,7 @@ impl ResolvedSettings {
             iptables,
             ipvs,
             source_nat,
+            hairpin,
             conntrack,
             mode_switch,
             node_ports,
@@ -109,6 +115,7 @@ impl ResolvedSettings {
             iptables,
             ipvs,
             source_nat,
+            hairpin,
             conntrack,
             mode_switch,
             node_ports,

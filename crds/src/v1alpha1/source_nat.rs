@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cidr::{Cidr, NO_NETWORK, check_networks, narrow_networks, some_networks};
+use super::interface_name::{check_interface_name, interface_name_rules};
 use super::invalid::Checker;
+use super::pod_classes::{MAX_CLASSES, PodClass};
 use super::schema::{forbidden, literal, required, rule, says, says_with};
 
 /// Source NAT of service traffic.
@@ -30,6 +32,17 @@ pub struct SourceNat {
     pub port_range: Option<PortRange>,
     /// Choose source ports at random, which many connections at once need. Default: true.
     pub random_fully: bool,
+    /// Which source address traffic of some of the node's pods has; the first row that matches a pod counts. Default: none, all pods alike.
+    ///
+    /// A packet from a pod of a class has its source decided by the first of these that holds. Whoever reaches itself through a service is
+    /// masqueraded. Destinations in `excludeDestinationCIDRs` see the pod's address. The class's `action`. What holds for all others:
+    /// `masqueradeAll`, `detectLocal`, the service's traffic policies.
+    #[schemars(length(max = MAX_CLASSES), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+        "x-kubernetes-validations" = PodClass::list_rules(),
+    ))]
+    pub pod_classes: Vec<PodClass>,
 }
 
 /// Which of the node's addresses become the source of masqueraded connections.
@@ -129,6 +142,7 @@ impl Default for SourceNat {
             mark_bit: 14,
             port_range: None,
             random_fully: true,
+            pod_classes: Vec::new(),
         }
     }
 }
@@ -150,6 +164,7 @@ impl SourceNat {
                 range.check(c);
             }
         });
+        PodClass::check_list(&self.pod_classes, c);
     }
 }
 
@@ -256,31 +271,4 @@ impl DetectLocal {
             }
         });
     }
-}
-
-/// Interface names have at most 15 bytes (`IFNAMSIZ`) and no white space or slash. A final `+` would be a wildcard to iptables.
-fn check_interface_name(name: &str, c: &mut Checker) {
-    let acceptable = |b: u8| {
-        b.is_ascii_graphic()
-            && !matches!(b, b'/' | b':' | b'+' | b'"' | b'\'' | b'!' | b'\\' | b'#')
-    };
-    if name.is_empty() || name.len() > 15 || !name.bytes().all(acceptable) {
-        c.wrong(format!("{name:?} {NO_INTERFACE_NAME}"));
-    }
-}
-
-const NO_INTERFACE_NAME: &str =
-    "is not an interface name: use 1 to 15 letters, digits, dots, dashes or underscores";
-
-/// The same as [`check_interface_name`].
-fn interface_name_rules() -> [Rule; 1] {
-    let acceptable = literal(r"^[$-&(-*,-.0-9;-\[\]-~]{1,15}$");
-    [rule(
-        "",
-        &format!("self.matches({acceptable})"),
-        says_with(
-            format_args!("%s {NO_INTERFACE_NAME}"),
-            &["strings.quote(self)"],
-        ),
-    )]
 }

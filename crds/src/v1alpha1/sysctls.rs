@@ -120,7 +120,7 @@ impl Sysctl {
         ]
     }
 
-    fn value_rules() -> [Rule; 1] {
+    pub(super) fn value_rules() -> [Rule; 1] {
         let printable = literal(r"^[\t -~]*[!-~][\t -~]*$");
         [rule(
             "",
@@ -143,33 +143,11 @@ impl Sysctl {
                 ));
             }
         });
-        c.field("value", |c| {
-            let printable = self
-                .value
-                .bytes()
-                .all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t');
-            if self.value.trim().is_empty() || !printable {
-                c.wrong(format!("{:?} {NO_VALUE}", self.value));
-            }
-        });
+        c.field("value", |c| check_value(&self.value, c));
     }
 
     pub(super) fn check_names(sysctls: &[Self], c: &mut Checker) {
-        let mut index = 0;
-        c.items("sysctls", sysctls, |c, sysctl| {
-            if sysctls[..index]
-                .iter()
-                .any(|earlier| earlier.name == sysctl.name)
-            {
-                c.field("name", |c| {
-                    c.wrong(format!(
-                        "{} is in the list already: remove one",
-                        sysctl.name
-                    ));
-                });
-            }
-            index += 1;
-        });
+        c.unique_names("sysctls", sysctls, |sysctl| &sysctl.name);
     }
 
     fn is_allowed(&self) -> bool {
@@ -184,6 +162,16 @@ impl Sysctl {
                 || ALLOWED_PREFIXES
                     .iter()
                     .any(|prefix| self.name.len() > prefix.len() && self.name.starts_with(prefix)))
+    }
+}
+
+/// The same as [`Sysctl::value_rules`].
+pub(super) fn check_value(value: &str, c: &mut Checker) {
+    let printable = value
+        .bytes()
+        .all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t');
+    if value.trim().is_empty() || !printable {
+        c.wrong(format!("{value:?} {NO_VALUE}"));
     }
 }
 

@@ -3,10 +3,12 @@
 #![allow(clippy::panic)] // Helpers of tests fail as tests do.
 
 mod invalid;
+mod pod_classes;
 
 use sluice_crds::v1alpha1::{
-    AutoMode, ConnectionReuse, Conntrack, DetectLocalMode, IptablesVariant, IpvsTimeouts, Mode,
-    NodePortAddress, OnFailure, Rollout, ServiceProxyPolicySpec, SyncIntervals, VipBinding,
+    AutoMode, ConnectionReuse, Conntrack, DetectLocalMode, HairpinMode, IptablesVariant,
+    IpvsTimeouts, Mode, NodePortAddress, OnFailure, Rollout, ServiceProxyPolicySpec, SyncIntervals,
+    VipBinding,
 };
 
 fn spec(json: &str) -> ServiceProxyPolicySpec {
@@ -32,6 +34,8 @@ fn an_empty_spec_means_the_documented_defaults() {
     assert!(spec.source_nat.random_fully);
     assert!(!spec.source_nat.masquerade_all);
     assert_eq!(spec.source_nat.port_range, None);
+    assert!(spec.source_nat.pod_classes.is_empty());
+    assert_eq!(spec.hairpin.mode, HairpinMode::HairpinVeth);
     assert_eq!(spec.conntrack, Conntrack::default());
     assert!(spec.node_ports.addresses.is_empty() && !spec.node_ports.localhost);
     assert_eq!(
@@ -85,7 +89,12 @@ const FULL: &str = r#"{
   "sourceNAT": {
     "detectLocal": {"mode": "ClusterCIDR", "clusterCIDR": {"cidrs": ["10.244.0.0/16", "fd00:10:244::/56"]}},
     "masqueradeAll": true, "excludeDestinationCIDRs": ["192.168.0.0/16"], "snat": {"addressCIDRs": ["203.0.113.0/24"]},
-    "markBit": 31, "portRange": {"from": 1024, "to": 65535}, "randomFully": false},
+    "markBit": 31, "portRange": {"from": 1024, "to": 65535}, "randomFully": false,
+    "podClasses": [
+      {"name": "old", "podSelector": {"matchLabels": {"tier": "old"}}, "namespaceSelector": {"matchLabels": {"team": "a"}}, "action": "SNAT",
+       "snat": {"addressCIDRs": ["203.0.113.0/24"]}, "outInterface": "bond0.120", "egress": true, "sysctls": [{"name": "net.core.somaxconn", "value": "1"}]},
+      {"name": "rest", "action": "Preserve"}]},
+  "hairpin": {"mode": "PromiscuousBridge"},
   "conntrack": {"maxPerCore": 32768, "min": 131072, "tcpEstablishedTimeoutSeconds": 86400, "tcpCloseWaitTimeoutSeconds": 3600, "tcpBeLiberal": true},
   "nodePorts": {"addresses": ["192.0.2.0/24", "127.0.0.0/8"], "localhost": true},
   "sync": {"minIntervalMilliseconds": 0, "fullIntervalSeconds": 60},
@@ -158,7 +167,7 @@ fn types_and_fields_that_do_not_exist_are_refused_with_those_that_do() {
         ),
         (
             r#"{"nftables": {}}"#,
-            "unknown field `nftables`, expected one of `nodeSelector`, `priority`, `mode`, `auto`, `iptables`, `ipvs`, `sourceNAT`, `conntrack`, `modeSwitch`, `nodePorts`, `sync`, `sysctls`, `endpointWeights`, `serviceOverrides`, `rollout`",
+            "unknown field `nftables`, expected one of `nodeSelector`, `priority`, `mode`, `auto`, `iptables`, `ipvs`, `sourceNAT`, `hairpin`, `conntrack`, `modeSwitch`, `nodePorts`, `sync`, `sysctls`, `endpointWeights`, `serviceOverrides`, `rollout`",
         ),
         (
             r#"{"ipvs": {"vipBinding": "Route"}}"#,

@@ -25,6 +25,9 @@ struct Args {
     /// Measure Sluice and kube-proxy by the same API server
     #[arg(long, conflicts_with = "modes")]
     kube_proxy: bool,
+    /// Of these, those that balance by IPVS; needs a kernel with it
+    #[arg(long, requires = "kube_proxy")]
+    ipvs: bool,
     /// Measure this operator in a large cluster, and nothing else
     #[arg(long, conflicts_with_all = ["modes", "kube_proxy"])]
     operator: Option<PathBuf>,
@@ -34,8 +37,10 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let measure = if args.modes {
         bench::modes
+    } else if args.ipvs {
+        bench::peer::by_ipvs
     } else if args.kube_proxy {
-        bench::peer::measure_all
+        bench::peer::by_iptables
     } else {
         bench::next_to_bare
     };

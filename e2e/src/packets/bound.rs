@@ -15,7 +15,12 @@ pub fn as_bound(row: &Row, plan: &Plan) -> Row {
         let pools = [frontend.outside, frontend.inside];
         frontend.address == to && pools.iter().any(|pool| !port.pool(*pool).is_empty())
     });
-    if is_bound && matches!(row.expect, Expect::NotOurs(Untouched::Routed)) {
+    if is_bound
+        && matches!(
+            row.expect,
+            Expect::NotOurs(Untouched::Routed) | Expect::Leaves(..)
+        )
+    {
         row.expect = Expect::NotOurs(Untouched::Refused);
     }
     row

@@ -11,6 +11,7 @@ use sluice_service_plan::plan::Plan;
 use super::bound::as_bound;
 use super::oracle;
 use super::planes::PlaneUnderTest;
+use super::pod_sets;
 use super::probing::observe;
 use super::row::{Row, Scene};
 use crate::lab::{Lab, LabError};
@@ -132,6 +133,20 @@ impl NodeUnderTest {
     fn change_to(&mut self, scene: &Scene) -> Result<Result<(), DataPlaneError>, RunError> {
         self.surround(scene)?;
         let old = std::mem::replace(&mut self.scene, scene.clone());
+        let applied = self.program(&old, scene)?;
+        if applied.is_err() {
+            return Ok(applied);
+        }
+        let (before, now) = (pod_sets::members(&old), pod_sets::members(scene));
+        let followed = pod_sets::follow(self.lab.node(), &before, &now)?;
+        Ok(followed.map_err(DataPlaneError::from))
+    }
+
+    fn program(
+        &mut self,
+        old: &Scene,
+        scene: &Scene,
+    ) -> Result<Result<(), DataPlaneError>, RunError> {
         let kept: BTreeSet<_> = scene.services.iter().map(|one| &one.name).collect();
         let gone = old
             .services

@@ -12,6 +12,7 @@ pub mod ipvs;
 pub mod kernel;
 pub mod oracle;
 pub mod planes;
+mod pod_sets;
 pub mod probing;
 pub mod row;
 pub mod surroundings;

@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::Family;
 use sluice_service_plan::packet::{self, Origin};
 use sluice_service_plan::plan::{Endpoint, Plan};
+use sluice_service_plan::source;
 use sluice_service_plan::trace::{Trace, Verdict, trace};
 
 use super::row::{Expect, Packet, Row, Scene, Source, Target};
-use crate::lab::places::{LOCAL_PODS, NODE, Place, REMOTE_NODE, REMOTE_PODS};
+use super::surroundings::Surrounding;
+use crate::lab::places::{LAN_INTERFACE, LOCAL_PODS, NODE, Place, REMOTE_NODE, REMOTE_PODS};
 
 /// The plan of a scene, made from nothing.
 pub fn plan(scene: &Scene) -> Plan {
@@ -32,8 +35,8 @@ pub fn plan(scene: &Scene) -> Plan {
 /// Where the oracle disagrees with the row: its verdict and its reasons.
 pub fn disagreement(row: &Row, plan: &Plan) -> Option<String> {
     row.packet.from.iter().find_map(|from| {
-        let trace = trace(&as_planner_sees(&row.packet, from), plan);
-        (!agrees(&trace, &row.expect)).then(|| explain(&trace))
+        let trace = trace(&as_planner_sees(row, from), plan);
+        (!agrees(&trace, row)).then(|| explain(&trace))
     })
 }
 
@@ -42,11 +45,12 @@ pub fn explanation(row: &Row, plan: &Plan) -> String {
     row.packet
         .from
         .first()
-        .map(|from| explain(&trace(&as_planner_sees(&row.packet, from), plan)))
+        .map(|from| explain(&trace(&as_planner_sees(row, from), plan)))
         .unwrap_or_default()
 }
 
-fn as_planner_sees(packet: &Packet, from: &Place) -> packet::Packet {
+fn as_planner_sees(row: &Row, from: &Place) -> packet::Packet {
+    let packet = &row.packet;
     let family = Family::of(packet.to.ip());
     packet::Packet {
         protocol: packet.protocol,
@@ -55,14 +59,23 @@ fn as_planner_sees(packet: &Packet, from: &Place) -> packet::Packet {
         origin: Packet::interface(from).map_or(Origin::Node, |interface| {
             Origin::Interface(interface.to_owned())
         }),
+        class: row.scene.pods.get(from).map(|class| Arc::from(*class)),
     }
 }
 
-fn agrees(trace: &Trace, expect: &Expect) -> bool {
-    match (&trace.verdict, expect) {
+fn agrees(trace: &Trace, row: &Row) -> bool {
+    match (&trace.verdict, &row.expect) {
         (Verdict::Reject, Expect::Rejected)
         | (Verdict::Drop, Expect::Dropped)
         | (Verdict::NotOurs, Expect::NotOurs(_)) => true,
+        (Verdict::NotOurs, Expect::Leaves(_, source)) => {
+            let judged = trace.egress_source(LAN_INTERFACE);
+            let is_others = row
+                .scene
+                .surroundings
+                .contains(&Surrounding::PodsMasqueraded);
+            is_as(&judged, source) || (is_others && judged == source::Source::Kept)
+        }
         (
             Verdict::Balance { endpoints, .. },
             Expect::Reaches(targets, source) | Expect::Sticks(targets, source),
@@ -98,12 +111,22 @@ fn same_set(endpoints: &[Endpoint], targets: &[Target]) -> bool {
 }
 
 fn source_agrees(trace: &Trace, endpoint: &Endpoint, source: &Source) -> bool {
-    match source {
-        Source::Kept => !trace.masqueraded(endpoint),
-        Source::Masqueraded | Source::Snat(_) | Source::MasqueradedPorts(_) => {
-            trace.masqueraded(endpoint)
+    let place = place_of(endpoint.address.ip());
+    let leaves_by = place.and_then(|place| Packet::interface(&place));
+    is_as(&trace.source(endpoint, leaves_by), source)
+}
+
+fn is_as(judged: &source::Source, source: &Source) -> bool {
+    match (judged, source) {
+        (_, Source::Unstated)
+        | (source::Source::Kept, Source::Kept)
+        | (source::Source::Masqueraded, Source::Masqueraded | Source::MasqueradedPorts(_)) => true,
+        (source::Source::Snat(judged), Source::Snat(addresses)) => {
+            let mut addresses = addresses.clone();
+            addresses.sort_unstable();
+            *judged == addresses
         }
-        Source::Unstated => true,
+        _ => false,
     }
 }
 

@@ -32,6 +32,7 @@ pub fn observe(lab: &Lab, row: &Row) -> Result<Option<String>, LabError> {
         }
         Expect::NotOurs(Untouched::Routed) => answers(lab, row, ROUTER.name)?,
         Expect::NotOurs(Untouched::Has(name)) => answers(lab, row, name)?,
+        Expect::Leaves(name, source) => answers_as(lab, row, name, source)?,
     };
     Ok(wrong)
 }
@@ -73,6 +74,20 @@ fn answers(lab: &Lab, row: &Row, name: &str) -> Result<Option<String>, LabError>
     let right = outcomes
         .iter()
         .all(|outcome| outcome.endpoint() == Some(name));
+    Ok((!right).then(|| summary(&outcomes)))
+}
+
+/// A few probes that this server must answer, and see with this source.
+fn answers_as(
+    lab: &Lab,
+    row: &Row,
+    name: &str,
+    source: &Source,
+) -> Result<Option<String>, LabError> {
+    let outcomes = probe(lab, row, FEW)?;
+    let right = outcomes
+        .iter()
+        .all(|outcome| outcome.endpoint() == Some(name) && source_is_right(row, outcome, source));
     Ok((!right).then(|| summary(&outcomes)))
 }
 

@@ -1,6 +1,6 @@
 //! One row of the table: a cluster, a packet, and what must become of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -26,6 +26,8 @@ pub struct Scene {
     pub settings: Settings,
     /// Facts of the node.
     pub node: NodeFacts,
+    /// Pods of the node that are in a class, and which.
+    pub pods: BTreeMap<Place, &'static str>,
     /// Other software's rules on the node.
     pub surroundings: BTreeSet<Surrounding>,
 }
@@ -47,6 +49,7 @@ impl Scene {
                 pod_cidrs: node_pod_networks(),
                 being_deleted: false,
             },
+            pods: BTreeMap::new(),
             surroundings: BTreeSet::new(),
         }
     }
@@ -84,6 +87,12 @@ impl Scene {
     /// Changes facts of the node.
     pub fn facts(mut self, change: impl FnOnce(&mut NodeFacts)) -> Self {
         change(&mut self.node);
+        self
+    }
+
+    /// Puts a pod into a class.
+    pub fn pod(mut self, pod: Place, class: &'static str) -> Self {
+        self.pods.insert(pod, class);
         self
     }
 
@@ -168,6 +177,8 @@ pub enum Expect {
     Dropped,
     /// No service's business. What happens is what would happen without a proxy.
     NotOurs(Untouched),
+    /// No service's business, but the sender's class may be concerned: this server has it, and sees this source.
+    Leaves(&'static str, Source),
 }
 
 /// What happens to a packet that is nobody's business.
@@ -242,6 +253,7 @@ impl fmt::Display for Expect {
             Self::Splits(shares, source) => write!(f, "shares {shares:?}, source {source:?}"),
             Self::Rejected => f.write_str("refused"),
             Self::Dropped => f.write_str("no answer (dropped)"),
+            Self::Leaves(server, source) => write!(f, "{server} has it, source {source:?}"),
             Self::NotOurs(untouched) => write!(f, "not ours: {untouched:?}"),
         }
     }

@@ -2,7 +2,8 @@
 
 use sluice_service_plan::model::Family;
 
-use crate::lab::places::{A3, SERVED_PORTS};
+use super::build::network;
+use crate::lab::places::{A3, LAN_INTERFACE, SERVED_PORTS};
 use crate::lab::{LabError, Namespace};
 
 /// The port of [`Surrounding::HostPort`].
@@ -17,6 +18,8 @@ pub enum Surrounding {
     InputDrop,
     /// A pod's `hostPort`: TCP to [`HOST_PORT`] of any local address goes to pod a3, as the CNI portmap plugin does it.
     HostPort,
+    /// What pods of the node send out by the wire is masqueraded, as CNI plugins do it.
+    PodsMasqueraded,
     /// Packets that leave the node with any mark vanish.
     MarksVanish,
 }
@@ -32,6 +35,9 @@ impl Surrounding {
                 programs.both(node, |_| "-P INPUT DROP".to_owned())
             }
             Self::HostPort => programs.both(node, |family| format!("-A {}", host_port(family))),
+            Self::PodsMasqueraded => {
+                programs.both(node, |family| format!("-A {}", pods_masqueraded(family)))
+            }
             Self::MarksVanish => node.program("nft", &["-f", "-"], MARKS_VANISH).map(drop),
         }
     }
@@ -46,6 +52,9 @@ impl Surrounding {
                 programs.both(node, |_| format!("-D {ANSWERS}"))
             }
             Self::HostPort => programs.both(node, |family| format!("-D {}", host_port(family))),
+            Self::PodsMasqueraded => {
+                programs.both(node, |family| format!("-D {}", pods_masqueraded(family)))
+            }
             Self::MarksVanish => node.command("nft delete table netdev marks").map(drop),
         }
     }
@@ -82,6 +91,11 @@ fn host_port(family: Family) -> String {
     let to = std::net::SocketAddr::new(A3.ip(family), SERVED_PORTS[0]);
     let matches = format!("-p tcp --dport {HOST_PORT} -m addrtype --dst-type LOCAL");
     format!("PREROUTING -t nat {matches} -j DNAT --to-destination {to}")
+}
+
+fn pods_masqueraded(family: Family) -> String {
+    let pods = network(A3.ip(family), if family == Family::V4 { 24 } else { 64 });
+    format!("POSTROUTING -t nat -s {pods} -o {LAN_INTERFACE} -j MASQUERADE")
 }
 
 /// Where packets leave: the wire and the pods' bridge ports. Not the bridge: to a pod whose neighbour entry is stale, `br_netfilter`

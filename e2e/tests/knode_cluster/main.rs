@@ -4,6 +4,7 @@
 // Helpers of tests may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod attachments;
 mod cluster;
 mod nodes;
 mod outages;

@@ -14,11 +14,16 @@ pub(crate) struct NotComparable {
 }
 
 /// All reasons; the first that fits a row counts.
-pub(crate) const REASONS: [NotComparable; 7] = [
+pub(crate) const REASONS: [NotComparable; 8] = [
     NotComparable {
         title: "Weights of endpoints",
         reason: "kube-proxy has no such setting: all endpoints have equal shares.",
         is: |row| !row.scene.settings.endpoint_weights.is_empty(),
+    },
+    NotComparable {
+        title: "Classes of pods",
+        reason: "kube-proxy has no such setting: it leaves traffic that is for no service alone.",
+        is: |row| !row.scene.settings.pod_classes.is_empty(),
     },
     NotComparable {
         title: "Destinations that are not masqueraded, addresses and ports of source NAT, source ports that are not random",

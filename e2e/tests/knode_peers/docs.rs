@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::comparable::REASONS;
-use crate::differences::DIFFERENCES;
+use crate::differences;
 
 const DOCUMENT: &str = include_str!("../../../docs/differences-from-kube-proxy.md");
 /// After it the document is the lists, and nothing else.
@@ -23,7 +23,7 @@ fn the_document_has_every_difference_and_no_other() {
 
 #[test]
 fn every_title_is_said_once() {
-    let titles = DIFFERENCES.iter().map(|one| one.title);
+    let titles = differences::all().map(|one| one.title);
     let mut titles: Vec<&str> = titles.chain(REASONS.iter().map(|one| one.title)).collect();
     let all = titles.len();
     titles.sort_unstable();
@@ -33,7 +33,7 @@ fn every_title_is_said_once() {
 
 fn lists_as_text() -> String {
     let mut text = String::new();
-    for one in DIFFERENCES {
+    for one in differences::all() {
         let modes: Vec<&str> = one.modes.iter().map(|mode| mode.name()).collect();
         let _ = write!(
             text,

@@ -6,7 +6,7 @@ use sluice_e2e::packets::bound::as_bound;
 use sluice_e2e::packets::{Row, oracle};
 
 use crate::cluster::Cluster;
-use crate::differences::{DIFFERENCES, Difference};
+use crate::differences::{self, Difference};
 use crate::groups::{Group, Step};
 use crate::node::Node;
 use crate::peers::Peer;
@@ -36,8 +36,7 @@ impl Report {
         let of_its_mode =
             |one: &&Difference| self.peer.mode.is_some_and(|mode| one.modes.contains(&mode));
         let shown = |one: &&Difference| self.known.iter().any(|(_, title)| *title == one.title);
-        DIFFERENCES
-            .iter()
+        differences::all()
             .filter(of_its_mode)
             .filter(|one| !shown(one))
             .map(|one| format!("{}: {}", self.peer.name, one.title))

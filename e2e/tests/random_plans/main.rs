@@ -149,7 +149,7 @@ fn kind(expect: &Expect) -> &'static str {
         Expect::Sticks(..) => "sticks",
         Expect::Rejected => "rejected",
         Expect::Dropped => "dropped",
-        Expect::NotOurs(_) => "not ours",
+        Expect::NotOurs(_) | Expect::Leaves(..) => "not ours",
     }
 }
 

@@ -172,6 +172,7 @@ fn as_planner_sees(packet: &Packet, from: &Place) -> planner::Packet {
         destination: packet.to,
         origin: Packet::interface(from)
             .map_or(Origin::Node, |name| Origin::Interface(name.to_owned())),
+        class: None,
     }
 }
 

@@ -35,6 +35,15 @@ impl Request {
         Self { bytes }
     }
 
+    /// A message about one link (`struct ifinfomsg`) that asks to be acknowledged. An index of 0 means that an attribute names it.
+    pub(crate) fn link(message_type: u16, index: u32) -> Self {
+        let mut request = Self::new(message_type, 0, [0; 4]);
+        request.bytes.extend(index.to_ne_bytes());
+        // Neither flags nor a mask of flags to change.
+        request.bytes.extend([0; 8]);
+        request
+    }
+
     fn new(message_type: u16, flags: u16, header: [u8; 4]) -> Self {
         let mut bytes = vec![0; NETLINK_HEADER];
         bytes.splice(4..6, message_type.to_ne_bytes());

@@ -136,6 +136,15 @@ impl SysctlLedger {
         Ok(Some(outcome))
     }
 
+    /// Forgets one tunable, which stays as it is. Returns whether it was set through this record.
+    pub fn forget(&mut self, name: &str) -> Result<bool, LedgerError> {
+        let known = self.entries.remove(name).is_some();
+        if known {
+            self.store()?;
+        }
+        Ok(known)
+    }
+
     /// Brings all tunables back that still have the value that we set, goes on after failures, and says what became of each.
     pub fn restore_all(
         &mut self,

@@ -1,8 +1,9 @@
 //! What this node should do, as far as is known: the catalog, and what it is told of node and policy.
 
+use ipnet::IpNet;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 use sluice_service_plan::catalog::Catalog;
-use sluice_service_plan::model::NodeFacts;
+use sluice_service_plan::model::{NodeFacts, PodAction};
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 use super::inbox::Batch;
@@ -106,13 +107,26 @@ impl Desired {
         if self.settings.local_detection.needs_attention {
             conditions.push(self.settings.local_detection.reason.clone());
         }
+        let lacking = |networks: &[IpNet]| {
+            let held = |address| networks.iter().any(|network| network.contains(address));
+            !self.node.addresses.iter().any(held)
+        };
         let snat = &self.settings.plan.snat_addresses;
-        let held = |address| snat.iter().any(|network| network.contains(address));
-        if !snat.is_empty() && !self.node.addresses.iter().any(held) {
+        if !snat.is_empty() && lacking(snat) {
             conditions.push(
                 "the node holds no address in the policy's snat.addressCIDRs: it masquerades by the outgoing interface's address"
                     .to_owned(),
             );
+        }
+        for class in &self.settings.plan.pod_classes {
+            if let PodAction::Snat(networks) = &class.action
+                && lacking(networks)
+            {
+                conditions.push(format!(
+                    "the node holds no address in snat.addressCIDRs of the pod class {}: its pods are masqueraded",
+                    class.name
+                ));
+            }
         }
         conditions
     }
@@ -143,5 +157,30 @@ mod tests {
         });
         assert!(!desired.conditions().iter().any(is_about_snat));
         assert_eq!(desired.node().addresses.len(), 1);
+    }
+
+    #[test]
+    fn a_class_of_pods_whose_addresses_the_node_lacks_is_a_condition() {
+        let mut desired = Desired::default();
+        let mut policy = ServiceProxyPolicySpec::default();
+        policy.source_nat.pod_classes = serde_json::from_str(
+            r#"[{"name": "chosen", "action": "SNAT", "snat": {"addressCIDRs": ["192.0.2.0/24"]}}]"#,
+        )
+        .unwrap();
+        desired.absorb(Batch {
+            policy: Some(policy),
+            ..Batch::default()
+        });
+        let is_about_it = |c: &String| c.contains("pod class chosen");
+        assert!(desired.conditions().iter().any(is_about_it));
+        let network = NodeNetwork {
+            addresses: vec!["192.0.2.7".parse().unwrap()],
+            ..NodeNetwork::default()
+        };
+        desired.absorb(Batch {
+            network: Some(network),
+            ..Batch::default()
+        });
+        assert!(!desired.conditions().iter().any(is_about_it));
     }
 }

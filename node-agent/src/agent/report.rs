@@ -1,8 +1,11 @@
 //! What the data plane's thread tells of the settings that it was given, for those who pass it on.
 
+use std::sync::Arc;
+
 use sluice_crds::v1alpha1::ActiveMode;
 
 use super::plane::RefusedMode;
+use crate::attachments::Terms;
 use crate::source::Revision;
 
 /// The state as of the last sync.
@@ -22,4 +25,6 @@ pub struct Report {
     pub conditions: Vec<String>,
     /// Service ports that are served.
     pub service_ports: u32,
+    /// What attachments of pods get by the settings that the kernel holds; absent before the first sync.
+    pub terms: Option<Arc<Terms>>,
 }

@@ -3,14 +3,18 @@
 use std::future::pending;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
-use sluice_kernel::links::LinkError;
+use sluice_attachment::store::{Store, StoreError};
+use sluice_kernel::address_set::{AddressSetError, IpsetNetlink};
+use sluice_kernel::links::{LinkError, NetlinkLinks};
 use sluice_kernel::ruleset_events::RulesetEvents;
 use sluice_kernel::sysctl::LedgerError as SysctlLedgerError;
 
@@ -26,6 +30,7 @@ use super::route_notices;
 use super::rule_notices::RuleNotices;
 use super::sync_loop::{Shared, SyncLoop};
 use super::tunables::Tunables;
+use crate::attachments::{self, Desk, Pods, SocketError, Upkeep};
 use crate::health::{
     Health, HealthCheckTable, health_router, proxy_mode_router, serve_health_checks,
 };
@@ -33,6 +38,9 @@ use crate::http::{self, BindError};
 use crate::lock::{AgentLock, LockError};
 use crate::metrics::{Metrics, metrics_router};
 use crate::source::{AgentState, Source};
+
+/// The CNI plugin's records, in the directory of what outlives a reboot.
+const ATTACHMENTS: &str = "attachments";
 
 /// What an agent is started with.
 pub struct AgentOptions {
@@ -71,6 +79,15 @@ pub enum AgentError {
     /// A port of ours.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The socket of the CNI plugin.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The records of the CNI plugin.
+    #[error(transparent)]
+    Attachments(#[from] StoreError),
+    /// Address sets.
+    #[error("address sets cannot be reached")]
+    Sets(#[from] AddressSetError),
     /// Threads or signals.
     #[error("cannot {operation}")]
     System {
@@ -91,6 +108,7 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     let _lock = AgentLock::acquire(&options.run_dir)?;
     let healthz = options.healthz.map(http::bind).transpose()?;
     let metrics_port = options.metrics.map(http::bind).transpose()?;
+    let socket = attachments::bind(&options.run_dir)?;
 
     let inbox = Arc::new(Inbox::default());
     let health = Arc::new(Health::new(Arc::clone(&inbox)));
@@ -139,11 +157,34 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
         }
     }
     let intake = Intake::new(Arc::clone(&inbox), Arc::clone(&metrics));
+    let (pods, known_pods) = watch::channel(Pods::default());
+    let nudge = Arc::new(Notify::new());
+    let upkeep = Upkeep {
+        store: Store::open(options.state_dir.join(ATTACHMENTS))?,
+        sets: Box::new(IpsetNetlink::open()?),
+        links: Box::new(NetlinkLinks::open()?),
+        report: reports.clone(),
+        pods: known_pods.clone(),
+        nudge: Arc::clone(&nudge),
+        metrics: Arc::clone(&metrics),
+    };
+    let desk = Desk {
+        report: reports.clone(),
+        pods: known_pods,
+        nudge,
+        metrics: Arc::clone(&metrics),
+    };
+    let of_upkeep = runtime()?;
+    start(
+        "attachments",
+        Box::new(move || of_upkeep.block_on(upkeep.follow())),
+    )?;
     let mut source = options.source;
     source.listen(AgentState {
         health: Arc::clone(&health),
         report: reports,
         metrics: Arc::clone(&metrics),
+        pods,
     });
     start("source", Box::new(move || intake.follow(source.as_mut())))?;
     start(
@@ -155,26 +196,34 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     )?;
 
     let front = Front {
+        socket,
+        desk,
         healthz,
         metrics_port,
         health,
         metrics,
         wanted_health_checks,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| AgentError::System {
-            operation: "start the runtime",
-            source,
-        })?;
+    let runtime = runtime()?;
     let result = runtime.block_on(front.answer(parts_ended));
     runtime.shutdown_background();
     result
 }
 
+fn runtime() -> Result<Runtime, AgentError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| AgentError::System {
+            operation: "start the runtime",
+            source,
+        })
+}
+
 /// What the agent shows to others, in tasks of one thread.
 struct Front {
+    socket: UnixListener,
+    desk: Desk,
     healthz: Option<TcpListener>,
     metrics_port: Option<TcpListener>,
     health: Arc<Health>,
@@ -194,6 +243,8 @@ impl Front {
         let mut interrupt =
             signal(SignalKind::interrupt()).map_err(failed("listen for the signal INT"))?;
         let Self {
+            socket,
+            desk,
             healthz,
             metrics_port,
             health,
@@ -210,6 +261,10 @@ impl Front {
             Some(part) = parts_ended.recv() => return Err(AgentError::Ended(part)),
             () = serve_health_checks(wanted_health_checks, health, metrics) => {
                 return Err(AgentError::Ended("health check servers"));
+            }
+            result = attachments::serve(socket, desk) => {
+                result.map_err(failed("hear the CNI plugin"))?;
+                return Err(AgentError::Ended("socket"));
             }
             result = serve(healthz, health_routes) => {
                 result.map_err(failed("serve health"))?;

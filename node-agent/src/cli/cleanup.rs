@@ -16,6 +16,7 @@ use crate::balancer::ipvs::names::DEVICE;
 use crate::balancer::ipvs::readback::Readback;
 use crate::data_plane::{DataPlane, DataPlaneError};
 use crate::family::node_families;
+use crate::kube_proxy::SYSCTLS_OF_IPVS_MODE;
 use crate::lock::AgentLock;
 use crate::node_plane::NodePlane;
 use crate::ruleset;
@@ -88,10 +89,15 @@ pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
         "address sets: {gone} removed, {} left",
         left.len()
     ));
-    tell_ipvs(&balanced, &mut outcome)?;
+    let handed_over = tell_ipvs(&balanced, &mut outcome)?;
     // A set that the other variant's rules used is gone after these were; what counts is what is left at the end.
     errors.retain(|error| !is_set_in_use(error) || !left.is_empty());
-    restore_sysctls(args, &mut outcome)?;
+    let needed: &[&str] = if handed_over {
+        &SYSCTLS_OF_IPVS_MODE
+    } else {
+        &[]
+    };
+    restore_sysctls(args, needed, &mut outcome)?;
     for error in &errors {
         outcome.line(format_args!("not removed: {error}"));
     }
@@ -104,11 +110,16 @@ pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
     Ok(outcome)
 }
 
-/// What of IPVS went, and what stays because it is not ours.
-fn tell_ipvs(before: &Readback, outcome: &mut Outcome) -> Result<(), CliError> {
+/// What of IPVS went, and what stays because it is not ours. Returns whether something stays to kube-proxy.
+fn tell_ipvs(before: &Readback, outcome: &mut Outcome) -> Result<bool, CliError> {
     let now = Readback::of_this_node(&node_families())?;
+    let former = before.servers.keys().map(|key| &key.server);
+    let handed_over = former
+        .filter(|server| now.foreign_servers.contains(server))
+        .count();
     if !(before.servers.is_empty() && before.bindings.is_empty()) {
-        let servers = before.servers.len() - now.servers.len().min(before.servers.len());
+        let stay = now.servers.len() + handed_over;
+        let servers = before.servers.len() - stay.min(before.servers.len());
         let addresses = before.bindings.len() - now.bindings.len().min(before.bindings.len());
         outcome.line(format_args!(
             "IPVS: {servers} virtual servers and {addresses} service addresses removed, {} left",
@@ -118,13 +129,18 @@ fn tell_ipvs(before: &Readback, outcome: &mut Outcome) -> Result<(), CliError> {
     for what in &now.foreign_on_device {
         outcome.line(format_args!("{DEVICE} stays: {what} is not ours"));
     }
-    if now.foreign_servers > 0 {
+    if handed_over > 0 {
         outcome.line(format_args!(
-            "IPVS: {} virtual servers that are not ours stay",
-            now.foreign_servers
+            "IPVS: {handed_over} virtual servers stay to kube-proxy, whose address sets name them"
         ));
     }
-    Ok(())
+    let foreign = now.foreign_servers.len() - handed_over;
+    if foreign > 0 {
+        outcome.line(format_args!(
+            "IPVS: {foreign} virtual servers that are not ours stay"
+        ));
+    }
+    Ok(handed_over > 0)
 }
 
 /// The notes by which a restart would know what the kernel holds.
@@ -151,8 +167,18 @@ fn is_set_in_use(error: &DataPlaneError) -> bool {
     )
 }
 
-fn restore_sysctls(args: &CleanupArgs, outcome: &mut Outcome) -> Result<(), CliError> {
+/// But for those that kube-proxy needs, which does not look at them again.
+fn restore_sysctls(
+    args: &CleanupArgs,
+    needed: &[&str],
+    outcome: &mut Outcome,
+) -> Result<(), CliError> {
     let mut ledger = SysctlLedger::open(&ledger_path(&args.directories.state_dir))?;
+    for name in needed {
+        if ledger.forget(name)? {
+            outcome.line(format_args!("sysctl {name}: stays as kube-proxy needs it"));
+        }
+    }
     for (name, restored) in ledger.restore_all(&mut ProcSysctls::new())? {
         match restored {
             Restored::Original => outcome.line(format_args!("sysctl {name}: as it was")),

@@ -1,6 +1,7 @@
 //! `sluice-agent explain`
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -31,6 +32,9 @@ pub(super) struct ExplainArgs {
     /// Interface it arrives on; without it, a source address of the node means that the node itself sends it
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
+    /// Class of the pod that sends it (sourceNAT.podClasses); without it, a pod of no class
+    #[arg(long, value_name = "NAME")]
+    pod_class: Option<String>,
 }
 
 fn destination(text: &str) -> Result<(SocketAddr, Protocol), String> {
@@ -57,6 +61,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
             Some(name) => Origin::Interface(name.clone()),
             None => Origin::of_source(args.from, &plan.node),
         },
+        class: args.pod_class.as_deref().map(Arc::from),
     };
     let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
     let trace = trace(&packet, plan);
@@ -64,6 +69,15 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
 
     let mut outcome = Outcome::default();
     outcome.line(format_args!("{packet}"));
+    if let Some(name) = &args.pod_class
+        && !plan
+            .settings
+            .pod_classes
+            .iter()
+            .any(|class| *class.name == **name)
+    {
+        outcome.line(format_args!("  the policy has no pod class {name}"));
+    }
     for (number, step) in trace.steps.iter().enumerate() {
         outcome.line(format_args!("{:3}. {step}", number + 1));
         for object in objects_of(step, &packet, &trace, &programmed) {

@@ -160,10 +160,10 @@ pub enum CliError {
     NothingServes,
     /// kube-proxy's IPVS mode.
     #[error(
-        "kube-proxy ran in IPVS mode here, and {0} virtual servers in IPVS are not Sluice's: whose they are cannot be told, so remove \
-         kube-proxy's with `ipvsadm -D` (look with `ipvsadm -ln`) and run this again, or restart the node, or add --force"
+        "kube-proxy ran in IPVS mode here, and whose these virtual servers are cannot be told: {0}; delete those that are kube-proxy's with \
+         `ipvsadm -D` and run this again, or add --force, which leaves them, with their addresses, to whoever made them"
     )]
-    ForeignVirtualServers(usize),
+    UnclearVirtualServers(String),
     /// Something of the system.
     #[error("cannot {operation}")]
     System {

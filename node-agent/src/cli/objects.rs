@@ -79,6 +79,7 @@ pub(super) fn objects_of(
             Role::NodePortMasquerade,
             Role::NodePortMasqueradeNode,
         ]),
+        Step::Class { .. } => look.rules_with(&["-POD-", " src"]),
         Step::Hairpin { endpoint } => {
             let (ip, protocol) = (endpoint.ip(), packet.protocol);
             let entry = format!("{ip},{protocol}:{},{ip}", endpoint.port());

@@ -1,161 +1,17 @@
-//! Which address sets the glue needs, and what a plan puts into them. Pure.
+//! What a plan puts into the glue's address sets. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use sluice_kernel::address_set::{Entry, SetKind};
+use sluice_kernel::address_set::Entry;
 use sluice_service_plan::access::admits_itself;
 use sluice_service_plan::model::{Family, LocalDetector, NodeFacts, NodePortAddresses, Settings};
 use sluice_service_plan::plan::{
     Frontend, FrontendAddress, FrontendKind, Masquerade, PortPlan, Refusal, ServicePlan,
 };
 
+pub use super::role::{Role, SetId, prefix};
 use crate::family::kernel_protocol;
-
-/// What a set is for. The order is the order in which entries are added; they are deleted the other way round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// The node's own addresses but loopback: they serve node ports, and are never closed when a service uses one of them.
-    OwnIp,
-    /// Sources that are this node's pods, where the local detector goes by network.
-    Pods,
-    /// Destinations towards which the source is kept.
-    KeepSource,
-    /// Addresses that serve node ports, where the policy names some.
-    NodePortIp,
-    /// Clients allowed to use a guarded frontend.
-    Allowed,
-    /// Load-balancer frontends with source ranges. After `Allowed`: a guard without its list would shut everybody out.
-    Guarded,
-    /// Frontends whose traffic gets a source of this node, always.
-    Masquerade,
-    /// ... when it does not come from this node's pods.
-    MasqueradeOutside,
-    /// ... when it starts on this node.
-    MasqueradeNode,
-    /// Node ports, as `Masquerade`.
-    NodePortMasquerade,
-    /// Node ports, as `MasqueradeNode`.
-    NodePortMasqueradeNode,
-    /// Endpoints of this node, with themselves as the source.
-    Hairpin,
-    /// Frontends without a usable endpoint here.
-    Drop,
-    /// Frontends without a usable endpoint anywhere.
-    Reject,
-    /// Node ports, as `Drop`.
-    NodePortDrop,
-    /// Node ports, as `Reject`.
-    NodePortReject,
-    /// Ports of health-check servers.
-    HealthPort,
-    /// Cluster IPs. Last of all: what is known as a service address and has no rule yet is refused.
-    ClusterIp,
-    /// External and load-balancer addresses.
-    ExternalIp,
-}
-
-impl Role {
-    /// All of them, in order.
-    pub const ALL: [Self; 19] = [
-        Self::OwnIp,
-        Self::Pods,
-        Self::KeepSource,
-        Self::NodePortIp,
-        Self::Allowed,
-        Self::Guarded,
-        Self::Masquerade,
-        Self::MasqueradeOutside,
-        Self::MasqueradeNode,
-        Self::NodePortMasquerade,
-        Self::NodePortMasqueradeNode,
-        Self::Hairpin,
-        Self::Drop,
-        Self::Reject,
-        Self::NodePortDrop,
-        Self::NodePortReject,
-        Self::HealthPort,
-        Self::ClusterIp,
-        Self::ExternalIp,
-    ];
-
-    const fn suffix(self) -> &'static str {
-        match self {
-            Self::OwnIp => "OWN-IP",
-            Self::Pods => "PODS",
-            Self::KeepSource => "KEEP-SOURCE",
-            Self::NodePortIp => "NODEPORT-IP",
-            Self::Allowed => "ALLOWED",
-            Self::Guarded => "GUARDED",
-            Self::Masquerade => "MASQ",
-            Self::MasqueradeOutside => "MASQ-OUTSIDE",
-            Self::MasqueradeNode => "MASQ-NODE",
-            Self::NodePortMasquerade => "NODEPORT-MASQ",
-            Self::NodePortMasqueradeNode => "NODEPORT-MASQ-NODE",
-            Self::Hairpin => "HAIRPIN",
-            Self::Drop => "DROP",
-            Self::Reject => "REJECT",
-            Self::NodePortDrop => "NODEPORT-DROP",
-            Self::NodePortReject => "NODEPORT-REJECT",
-            Self::HealthPort => "HEALTH-PORT",
-            Self::ClusterIp => "CLUSTER-IP",
-            Self::ExternalIp => "EXTERNAL-IP",
-        }
-    }
-
-    /// The kind of its sets.
-    pub const fn kind(self) -> SetKind {
-        match self {
-            Self::OwnIp | Self::ClusterIp | Self::ExternalIp => SetKind::HashIp,
-            Self::Pods | Self::KeepSource | Self::NodePortIp => SetKind::HashNet,
-            Self::Allowed => SetKind::HashIpPortNet,
-            Self::Hairpin => SetKind::HashIpPortIp,
-            Self::HealthPort => SetKind::BitmapPort,
-            Self::Guarded
-            | Self::Masquerade
-            | Self::MasqueradeOutside
-            | Self::MasqueradeNode
-            | Self::Drop
-            | Self::Reject => SetKind::HashIpPort,
-            Self::NodePortMasquerade
-            | Self::NodePortMasqueradeNode
-            | Self::NodePortDrop
-            | Self::NodePortReject => SetKind::HashNetPort,
-        }
-    }
-
-    /// Entries of it may be owed to several services at once; of the others the claim registry allows one.
-    pub const fn is_shared(self) -> bool {
-        matches!(
-            self,
-            Self::ClusterIp | Self::ExternalIp | Self::Hairpin | Self::HealthPort | Self::Allowed
-        )
-    }
-}
-
-/// One set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SetId {
-    /// What it is for.
-    pub role: Role,
-    /// Family of its addresses.
-    pub family: Family,
-}
-
-impl SetId {
-    /// Its name in the kernel.
-    pub fn name(self) -> String {
-        format!("{}{}", prefix(self.family), self.role.suffix())
-    }
-}
-
-/// All sets of one family start so.
-pub const fn prefix(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "SLUICE-4-",
-        Family::V6 => "SLUICE-6-",
-    }
-}
 
 /// One entry of one set.
 pub type Member = (SetId, Entry);
@@ -201,12 +57,18 @@ pub fn depends_on_addresses(service: &ServicePlan) -> bool {
 }
 
 /// What one service puts into the sets. An entry may come more than once.
-pub fn of_service(service: &ServicePlan, node: &NodeFacts) -> Vec<Member> {
+pub fn of_service(service: &ServicePlan, node: &NodeFacts, settings: &Settings) -> Vec<Member> {
     let mut members = Vec::new();
     for port in &service.ports {
         for frontend in &port.frontends {
             match frontend.address {
-                FrontendAddress::Ip(ip) => add_frontend(&mut members, node, port, frontend, ip),
+                FrontendAddress::Ip(ip) => {
+                    add_frontend(&mut members, node, port, frontend, ip);
+                    let has_classes = !settings.pod_classes.is_empty();
+                    if frontend.masquerade == Masquerade::Never && has_classes {
+                        add_for_classes(&mut members, port, frontend, ip);
+                    }
+                }
                 FrontendAddress::NodePort => add_node_port(&mut members, port, frontend),
             }
         }
@@ -282,6 +144,16 @@ fn add_frontend(
             itself,
         );
     }
+}
+
+/// No detector, so no rule goes by this set but those of classes.
+fn add_for_classes(members: &mut Vec<Member>, port: &PortPlan, frontend: &Frontend, ip: IpAddr) {
+    let set = SetId {
+        role: Role::MasqueradeOutside,
+        family: port.key.family,
+    };
+    let protocol = kernel_protocol(port.key.protocol);
+    members.push((set, Entry::IpPort(ip, protocol, frontend.port)));
 }
 
 fn add_node_port(members: &mut Vec<Member>, port: &PortPlan, frontend: &Frontend) {

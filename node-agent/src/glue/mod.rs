@@ -7,6 +7,8 @@ use crate::data_plane::{DataPlaneError, Drift, SyncReport};
 
 pub mod iptables;
 pub mod membership;
+pub mod pod_classes;
+pub mod role;
 pub mod sets;
 
 /// What IPVS has to do with packets, as far as rules around it must know.

@@ -8,8 +8,10 @@ use sluice_kernel::address_set::{
 use sluice_service_plan::model::Family;
 
 use super::membership::{Member, Role, SetId, prefix};
-use crate::data_plane::Drift;
+use super::pod_classes::ClassKey;
 use crate::family::kernel_family;
+
+mod compare;
 
 /// An upper bound that no cluster meets; it costs nothing, a hash grows as it fills.
 const MAX_ENTRIES: u32 = 1 << 24;
@@ -44,10 +46,12 @@ impl GlueSets {
         }
     }
 
-    /// Stages the step from what the kernel holds to exactly these members. Sets that are missing are made here.
+    /// Stages the step from what the kernel holds to exactly these members. Sets that are missing are made here, with those of classes of pods,
+    /// whose members are others' business.
     pub fn stage_all(
         &mut self,
         members: impl Iterator<Item = Member>,
+        classes: impl Iterator<Item = ClassKey>,
     ) -> Result<(), AddressSetError> {
         self.forget();
         let mut wanted: BTreeMap<SetId, HashSet<Entry>> = BTreeMap::new();
@@ -57,6 +61,7 @@ impl GlueSets {
             }
             wanted.entry(member.0).or_default().insert(member.1);
         }
+        let classes: Vec<Role> = classes.map(Role::PodClass).collect();
         for family in self.families.clone() {
             let mut headers: HashMap<String, SetHeader> = self
                 .kernel
@@ -64,8 +69,13 @@ impl GlueSets {
                 .into_iter()
                 .map(|h| (h.spec.name.clone(), h))
                 .collect();
-            for role in Role::ALL {
+            for role in Role::ALL.into_iter().chain(classes.iter().copied()) {
                 let set = SetId { role, family };
+                if role.is_filled_by_others() {
+                    self.make(&spec(set, 0), headers.remove(&set.name()))?;
+                    self.sizes.insert(set, 0);
+                    continue;
+                }
                 let entries = wanted.remove(&set).unwrap_or_default();
                 let held = self.held(set, entries.len(), headers.remove(&set.name()))?;
                 self.sizes
@@ -136,94 +146,14 @@ impl GlueSets {
             }
         }
         for name in std::mem::take(&mut self.stale) {
-            self.kernel.destroy(&name)?;
+            match self.kernel.destroy(&name) {
+                Ok(()) => {}
+                // Rules of the other variant go by it, until they are removed: the next full comparison finds it again.
+                Err(AddressSetError::InUse { .. }) => tracing::debug!(set = name, "still in use"),
+                Err(error) => return Err(error),
+            }
         }
         Ok(written)
-    }
-
-    /// Remembers how many rules refer to each set now.
-    pub fn note_references(&mut self) -> Result<(), AddressSetError> {
-        let headers = self.headers()?;
-        // Chains that services need refer to the pods' set, so that number moves.
-        let fixed = headers
-            .into_iter()
-            .filter(|(set, _)| set.role != Role::Pods);
-        self.references = fixed
-            .map(|(set, header)| (set, header.references))
-            .collect();
-        Ok(())
-    }
-
-    /// Compares sizes and references with what they were.
-    pub fn check(&mut self) -> Result<Vec<Drift>, AddressSetError> {
-        let mut headers = self.headers()?;
-        let mut drifts = Vec::new();
-        for (set, size) in &self.sizes {
-            let object = format!("address set {}", set.name());
-            let Some(header) = headers.remove(set) else {
-                drifts.push(Drift {
-                    object,
-                    what: "is gone".to_owned(),
-                });
-                continue;
-            };
-            // The kernel tells no size of a bitmap.
-            if header.entries != *size && set.role.kind() != SetKind::BitmapPort {
-                drifts.push(Drift {
-                    object,
-                    what: format!("holds {} entries instead of {size}", header.entries),
-                });
-            } else if self
-                .references
-                .get(set)
-                .is_some_and(|references| *references != header.references)
-            {
-                let was = self.references.get(set).copied().unwrap_or_default();
-                drifts.push(Drift {
-                    object,
-                    what: format!("is used by {} rules instead of {was}", header.references),
-                });
-            }
-        }
-        Ok(drifts)
-    }
-
-    /// Compares every entry with these members.
-    pub fn verify(
-        &mut self,
-        members: impl Iterator<Item = Member>,
-    ) -> Result<Vec<Drift>, AddressSetError> {
-        let mut wanted: BTreeMap<SetId, HashSet<Entry>> = BTreeMap::new();
-        for (set, entry) in members.filter(|(set, _)| self.families.contains(&set.family)) {
-            wanted.entry(set).or_default().insert(entry);
-        }
-        let mut drifts = Vec::new();
-        let known: Vec<SetId> = self.sizes.keys().copied().collect();
-        for set in known {
-            let object = format!("address set {}", set.name());
-            let held = match self.kernel.list(&set.name()) {
-                Ok(held) => held
-                    .into_iter()
-                    .map(|listed| listed.entry)
-                    .collect::<HashSet<_>>(),
-                Err(AddressSetError::NotFound { .. }) => {
-                    drifts.push(Drift {
-                        object,
-                        what: "is gone".to_owned(),
-                    });
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let entries = wanted.remove(&set).unwrap_or_default();
-            let missing = entries.difference(&held).count();
-            let foreign = held.difference(&entries).count();
-            if missing + foreign > 0 {
-                let what = format!("lacks {missing} entries and holds {foreign} that are not ours");
-                drifts.push(Drift { object, what });
-            }
-        }
-        Ok(drifts)
     }
 
     /// Destroys the sets, those of balancers apart; goes on after errors.
@@ -273,7 +203,26 @@ impl GlueSets {
         self.stale.clear();
     }
 
-    /// What a set holds now; it is made where it is missing, made anew where it is of another kind or too small.
+    /// Makes a set where it is missing, and anew where it is of another kind. Tells its header where it may hold something.
+    fn make(
+        &mut self,
+        wanted: &SetSpec,
+        header: Option<SetHeader>,
+    ) -> Result<Option<SetHeader>, AddressSetError> {
+        if let Some(header) = header {
+            let alike = header.spec.kind == wanted.kind
+                && (wanted.kind == SetKind::BitmapPort || header.spec.family == wanted.family)
+                && header.spec.timeout_seconds.is_none();
+            if alike {
+                return Ok(Some(header));
+            }
+            self.kernel.destroy(&wanted.name)?;
+        }
+        self.kernel.create(wanted)?;
+        Ok(None)
+    }
+
+    /// What a set holds now; it is made where it is missing, and made anew where it is too small.
     fn held(
         &mut self,
         set: SetId,
@@ -281,18 +230,9 @@ impl GlueSets {
         header: Option<SetHeader>,
     ) -> Result<HashSet<Entry>, AddressSetError> {
         let wanted = spec(set, expected);
-        let Some(header) = header else {
-            self.kernel.create(&wanted)?;
+        let Some(header) = self.make(&wanted, header)? else {
             return Ok(HashSet::new());
         };
-        let alike = header.spec.kind == wanted.kind
-            && (wanted.kind == SetKind::BitmapPort || header.spec.family == wanted.family)
-            && header.spec.timeout_seconds.is_none();
-        if !alike {
-            self.kernel.destroy(&wanted.name)?;
-            self.kernel.create(&wanted)?;
-            return Ok(HashSet::new());
-        }
         let held: HashSet<Entry> = self
             .kernel
             .list(&wanted.name)?
@@ -339,24 +279,6 @@ impl GlueSets {
             (true, false) => Turn::Out,
             _ => Turn::None,
         }
-    }
-
-    fn headers(&mut self) -> Result<BTreeMap<SetId, SetHeader>, AddressSetError> {
-        let mut by_set = BTreeMap::new();
-        for family in self.families.clone() {
-            let by_name: HashMap<String, SetHeader> = self
-                .kernel
-                .headers(prefix(family))?
-                .into_iter()
-                .map(|h| (h.spec.name.clone(), h))
-                .collect();
-            let sets = Role::ALL.map(|role| SetId { role, family });
-            by_set.extend(
-                sets.into_iter()
-                    .filter_map(|set| Some((set, by_name.get(&set.name())?.clone()))),
-            );
-        }
-        Ok(by_set)
     }
 }
 

@@ -151,11 +151,6 @@ impl Leftovers {
         no_rules && self.sets.is_empty() && self.nft_families.is_empty()
     }
 
-    /// Whether its IPVS mode was in use here.
-    pub fn of_ipvs_mode(&self) -> bool {
-        !self.sets.is_empty()
-    }
-
     /// What goes, one object a line.
     pub fn objects(&self) -> String {
         let mut text = String::new();
@@ -202,8 +197,8 @@ impl Leftovers {
         )
     }
 
-    /// Removes it all, goes on after an error, and returns every error.
-    pub fn remove(&self) -> Vec<LeftoversError> {
+    /// Removes the rules, goes on after an error, and returns every error.
+    pub fn remove_rules(&self) -> Vec<LeftoversError> {
         let mut errors = Vec::new();
         for one in self.tables.iter().filter(|one| !one.removal.is_empty()) {
             let (variant, table) = (one.variant, one.table);
@@ -217,6 +212,17 @@ impl Leftovers {
                 });
             }
         }
+        for family in &self.nft_families {
+            if let Err(error) = nft(&["delete", "table", family, NFT_TABLE]) {
+                errors.push(error);
+            }
+        }
+        errors
+    }
+
+    /// Removes the sets, which no rule must use any more; goes on after an error, and returns every error.
+    pub fn remove_sets(&self) -> Vec<LeftoversError> {
+        let mut errors = Vec::new();
         if !self.sets.is_empty() {
             match IpsetNetlink::open() {
                 Ok(mut door) => {
@@ -229,11 +235,6 @@ impl Leftovers {
                     }));
                 }
                 Err(error) => errors.push(LeftoversError::Sets(error)),
-            }
-        }
-        for family in &self.nft_families {
-            if let Err(error) = nft(&["delete", "table", family, NFT_TABLE]) {
-                errors.push(error);
             }
         }
         errors

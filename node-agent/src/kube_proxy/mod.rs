@@ -3,6 +3,7 @@
 //!
 //! The names are facts of Kubernetes 1.36 (`pkg/proxy/{iptables,ipvs,nftables}`).
 
+mod claims;
 mod config;
 mod convert;
 mod duration;
@@ -12,8 +13,10 @@ mod rules;
 mod running;
 mod without_equivalent;
 
+pub use claims::{Claims, could_have_made};
 pub use config::ConfigError;
 pub use convert::{Conversion, ConvertError, convert};
 pub use duration::DurationError;
 pub use leftovers::{Leftovers, LeftoversError};
+pub use names::SYSCTLS_OF_IPVS_MODE;
 pub use running::{Running, find_running};

@@ -1,5 +1,7 @@
 //! What kube-proxy calls its own.
 
+use sluice_kernel::address_set::{Family, IpProtocol};
+
 /// Chains of its iptables and IPVS modes. The kubelet's (`KUBE-KUBELET-CANARY`, `KUBE-FIREWALL`, `KUBE-MARK-DROP`,
 /// `KUBE-IPTABLES-HINT`) are not among them.
 const CHAINS: [&str; 13] = [
@@ -44,15 +46,38 @@ const SETS: [&str; 17] = [
     "LOAD-BALANCER-FW",
     "LOAD-BALANCER-SOURCE-IP",
     "LOAD-BALANCER-SOURCE-CIDR",
-    "NODE-PORT-TCP",
+    NODE_PORTS_TCP,
     "NODE-PORT-LOCAL-TCP",
-    "NODE-PORT-UDP",
+    NODE_PORTS_UDP,
     "NODE-PORT-LOCAL-UDP",
     "NODE-PORT-SCTP-HASH",
     "NODE-PORT-LOCAL-SCTP-HASH",
     "HEALTH-CHECK-NODE-PORT",
     "IPVS-IPS",
 ];
+/// Those of them that together name every frontend and every address that it serves.
+pub(super) const TELLING_SETS: [&str; 8] = [
+    "CLUSTER-IP",
+    "EXTERNAL-IP",
+    "EXTERNAL-IP-LOCAL",
+    "LOAD-BALANCER",
+    NODE_PORTS_TCP,
+    NODE_PORTS_UDP,
+    "NODE-PORT-SCTP-HASH",
+    "IPVS-IPS",
+];
+const NODE_PORTS_TCP: &str = "NODE-PORT-TCP";
+const NODE_PORTS_UDP: &str = "NODE-PORT-UDP";
+/// All of its sets start so.
+pub(super) const SETS_START: &str = "KUBE-";
+/// Sysctls without which its IPVS mode does not work. It sets them when it starts.
+pub const SYSCTLS_OF_IPVS_MODE: [&str; 4] = [
+    "net.ipv4.ip_forward",
+    "net.ipv4.vs.conntrack",
+    "net.ipv4.vs.expire_nodest_conn",
+    "net.ipv4.vs.expire_quiescent_template",
+];
+
 /// Longest name of a set; kube-proxy cuts longer ones off.
 const SET_NAME: usize = 31;
 
@@ -72,13 +97,29 @@ pub(super) fn is_chain(name: &str) -> bool {
 
 /// Whether an address set is kube-proxy's.
 pub(super) fn is_set(name: &str) -> bool {
-    ["KUBE-", "KUBE-6-"].iter().any(|start| {
-        SETS.iter().any(|set| {
+    set(name).is_some()
+}
+
+/// Of which family one of its address sets is, and its name without the start that tells that.
+pub(super) fn set(name: &str) -> Option<(Family, &'static str)> {
+    let starts = [(Family::V4, "KUBE-"), (Family::V6, "KUBE-6-")];
+    starts.into_iter().find_map(|(family, start)| {
+        let found = SETS.into_iter().find(|set| {
             let mut whole = format!("{start}{set}");
             whole.truncate(SET_NAME);
             whole == name
-        })
+        });
+        Some((family, found?))
     })
+}
+
+/// Of which protocol the ports in a set are that holds ports only.
+pub(super) fn protocol_of_ports(set: &str) -> Option<IpProtocol> {
+    match set {
+        NODE_PORTS_TCP => Some(IpProtocol::TCP),
+        NODE_PORTS_UDP => Some(IpProtocol::UDP),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

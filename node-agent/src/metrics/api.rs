@@ -59,6 +59,11 @@ impl ApiMetrics {
         gauge.set(i64::from(connected));
     }
 
+    /// Nobody watches a kind any more.
+    pub fn forget(&self, kind: &'static str) {
+        self.connected.remove(&WatchLabel { kind });
+    }
+
     /// A watch failed.
     pub fn count_error(&self, kind: &'static str, error: &'static str) {
         self.errors.get_or_create(&ErrorLabel { kind, error }).inc();

@@ -1,6 +1,7 @@
 //! What the agent counts: kube-proxy's names where the meaning is the same, ours prefixed `sluice_`.
 
 mod api;
+mod attachments;
 mod conntrack;
 mod http;
 mod ipvs;
@@ -23,6 +24,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
 pub use api::ApiMetrics;
+pub use attachments::AttachmentMetrics;
 pub use http::HttpMetrics;
 pub use ipvs_services::IpvsServiceMetrics;
 pub use kernel::KernelMetrics;
@@ -52,6 +54,8 @@ pub struct Metrics {
     pub tally: TallyMetrics,
     /// The API server.
     pub api: ApiMetrics,
+    /// Pods, as the CNI plugin attaches them.
+    pub attachments: AttachmentMetrics,
     /// What IPVS counts of services, where that is asked for.
     pub ipvs_services: IpvsServiceMetrics,
     registry: Registry,
@@ -77,6 +81,7 @@ impl Metrics {
             network_programming: NetworkProgrammingMetrics::register(&mut registry),
             tally: TallyMetrics::register(&mut registry),
             api: ApiMetrics::register(&mut registry),
+            attachments: AttachmentMetrics::register(&mut registry),
             ipvs_services: IpvsServiceMetrics::register(&mut registry, most),
             registry: Registry::default(),
         };

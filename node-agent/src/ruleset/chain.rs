@@ -117,8 +117,12 @@ pub fn stable_hash(parts: &[&[u8]]) -> u64 {
 
 /// [`stable_hash`] in thirteen characters that may stand in a chain's or set's name.
 pub fn short_hash(parts: &[&[u8]]) -> String {
+    short_hash_of(stable_hash(parts))
+}
+
+/// A hash in these characters.
+pub fn short_hash_of(mut bits: u64) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let mut bits = stable_hash(parts);
     let mut out = String::with_capacity(13);
     for _ in 0..13 {
         out.push(char::from(ALPHABET[(bits & 31) as usize]));

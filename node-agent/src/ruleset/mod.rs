@@ -13,7 +13,7 @@ mod memory;
 mod share;
 pub mod table;
 
-pub use chain::{Chain, short_hash, stable_hash};
+pub use chain::{Chain, short_hash, short_hash_of, stable_hash};
 pub use memory::forget;
 pub use share::random_share;
 pub use table::{ChainTable, Jump, PREFIX, Place};

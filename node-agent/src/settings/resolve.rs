@@ -6,13 +6,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sluice_crds::v1alpha1::{
     Cidr, Conntrack, EndpointWeight, IptablesVariant, Ipvs, LabelOperator, LabelRequirement,
-    LabelSelector, ModeRule, NodePortAddress, NodePorts, PortRange, ServiceOverride,
-    ServiceProxyPolicySpec, Sysctl, VipBinding,
+    LabelSelector, ModeRule, NodePortAddress, NodePorts, PodAction, PodClass, PortRange,
+    ServiceOverride, ServiceProxyPolicySpec, Sysctl, VipBinding,
 };
 use sluice_service_plan::model;
 
 use super::detect_local::{LocalDetection, NodeNetworks, detect_local};
 use super::ipvs::IpvsTunables;
+use crate::attachments::Terms;
 
 /// A policy as the agent works with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct NodeSettings {
     pub conntrack: Conntrack,
     /// Further node tunables.
     pub sysctls: Vec<Sysctl>,
+    /// What attachments of pods get.
+    pub attachments: Arc<Terms>,
 }
 
 impl NodeSettings {
@@ -44,26 +47,29 @@ impl NodeSettings {
     pub fn resolve(policy: &ServiceProxyPolicySpec, node: NodeNetworks<'_>) -> Self {
         let nat = &policy.source_nat;
         let local_detection = detect_local(&nat.detect_local, node);
+        let plan = model::Settings {
+            detect_local: local_detection.detector.clone(),
+            masquerade_all: nat.masquerade_all,
+            exclude_destinations: networks(&nat.exclude_destination_cidrs),
+            snat_addresses: networks(&nat.snat.address_cidrs),
+            snat_ports: nat.port_range.map(ports),
+            random_fully: nat.random_fully,
+            pod_classes: nat.pod_classes.iter().map(pod_class).collect(),
+            mark_bit: u8::try_from(nat.mark_bit).unwrap_or(31).min(31),
+            node_port_addresses: node_port_addresses(&policy.node_ports),
+            localhost_node_ports: policy.node_ports.localhost,
+            tcp_be_liberal: policy.conntrack.tcp_be_liberal,
+            endpoint_weights: policy.endpoint_weights.iter().map(weight).collect(),
+            ipvs: ipvs(&policy.ipvs),
+            service_overrides: policy
+                .service_overrides
+                .iter()
+                .map(service_override)
+                .collect(),
+        };
         Self {
-            plan: model::Settings {
-                detect_local: local_detection.detector.clone(),
-                masquerade_all: nat.masquerade_all,
-                exclude_destinations: networks(&nat.exclude_destination_cidrs),
-                snat_addresses: networks(&nat.snat.address_cidrs),
-                snat_ports: nat.port_range.map(ports),
-                random_fully: nat.random_fully,
-                mark_bit: u8::try_from(nat.mark_bit).unwrap_or(31).min(31),
-                node_port_addresses: node_port_addresses(&policy.node_ports),
-                localhost_node_ports: policy.node_ports.localhost,
-                tcp_be_liberal: policy.conntrack.tcp_be_liberal,
-                endpoint_weights: policy.endpoint_weights.iter().map(weight).collect(),
-                ipvs: ipvs(&policy.ipvs),
-                service_overrides: policy
-                    .service_overrides
-                    .iter()
-                    .map(service_override)
-                    .collect(),
-            },
+            attachments: Arc::new(Terms::of(policy, &plan)),
+            plan,
             local_detection,
             mode: policy.mode_rule(),
             drain_timeout: policy
@@ -81,6 +87,22 @@ impl NodeSettings {
             conntrack: policy.conntrack.clone(),
             sysctls: policy.sysctls.clone(),
         }
+    }
+}
+
+fn pod_class(class: &PodClass) -> model::PodClass {
+    let addresses = class.snat.as_ref();
+    model::PodClass {
+        name: class.name.as_str().into(),
+        action: match class.action {
+            PodAction::Preserve => model::PodAction::Preserve,
+            PodAction::Masquerade => model::PodAction::Masquerade,
+            PodAction::SNAT => model::PodAction::Snat(
+                addresses.map_or_else(Vec::new, |snat| networks(&snat.address_cidrs)),
+            ),
+        },
+        egress: class.egress,
+        out_interface: class.out_interface.clone(),
     }
 }
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use sluice_crds::v1alpha1::{
     Conntrack, IptablesVariant, NodePortAddress, ServiceProxyPolicySpec, Sysctl,
 };
-use sluice_service_plan::model::{LocalDetector, NodePortAddresses, Settings};
+use sluice_service_plan::model::{LocalDetector, NodePortAddresses, PodAction, PodClass, Settings};
 
 use super::*;
 
@@ -173,13 +173,28 @@ fn each_field_of_a_policy_reaches_its_setting() {
             serde_json::from_str(r#"{"from": 1024, "to": 65535}"#).unwrap();
         policy.source_nat.exclude_destination_cidrs = vec!["192.168.0.0/16".parse().unwrap()];
         policy.source_nat.snat.address_cidrs = vec!["203.0.113.0/24".parse().unwrap()];
+        policy.source_nat.pod_classes = serde_json::from_str(
+            r#"[{"name": "a", "podSelector": {"matchLabels": {"x": "y"}}, "action": "SNAT",
+                 "snat": {"addressCIDRs": ["203.0.113.0/24"]}, "outInterface": "eth1", "egress": true}]"#,
+        )
+        .unwrap();
         policy.node_ports.localhost = true;
         policy.node_ports.addresses = vec!["192.0.2.0/24".parse().unwrap()];
         policy.conntrack.tcp_be_liberal = true;
         policy.endpoint_weights =
             serde_json::from_str(r#"[{"zones": ["a"], "weight": 3}]"#).unwrap();
     });
+    assert_eq!(settings.pod_classes[0].name, "a");
     let plan = settings.plan;
+    assert_eq!(
+        plan.pod_classes,
+        [PodClass {
+            name: "a".into(),
+            action: PodAction::Snat(nets(&["203.0.113.0/24"])),
+            egress: true,
+            out_interface: Some("eth1".into()),
+        }]
+    );
     assert!(
         plan.masquerade_all
             && !plan.random_fully

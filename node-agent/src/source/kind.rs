@@ -17,6 +17,10 @@ pub enum Kind {
     ServiceProxyPolicy,
     /// `sluice.dev/v1alpha1` `NodeServiceProxy`.
     NodeServiceProxy,
+    /// `v1` Pod.
+    Pod,
+    /// `v1` Namespace.
+    Namespace,
 }
 
 impl Kind {
@@ -36,13 +40,15 @@ impl Kind {
             Self::Node => "Node",
             Self::ServiceProxyPolicy => SERVICE_PROXY_POLICY,
             Self::NodeServiceProxy => NODE_SERVICE_PROXY,
+            Self::Pod => "Pod",
+            Self::Namespace => "Namespace",
         }
     }
 
     /// Its `apiVersion` in manifests.
     pub fn api_version(self) -> &'static str {
         match self {
-            Self::Service | Self::Node => "v1",
+            Self::Service | Self::Node | Self::Pod | Self::Namespace => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
             Self::ServiceProxyPolicy | Self::NodeServiceProxy => API_VERSION,
         }
@@ -50,7 +56,7 @@ impl Kind {
 
     /// Its objects live in namespaces.
     pub fn is_namespaced(self) -> bool {
-        matches!(self, Self::Service | Self::EndpointSlice)
+        matches!(self, Self::Service | Self::EndpointSlice | Self::Pod)
     }
 }
 

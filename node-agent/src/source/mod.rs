@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::agent::Report;
+use crate::attachments::Pods;
 use crate::health::Health;
 use crate::metrics::Metrics;
 
@@ -54,6 +55,8 @@ pub struct AgentState {
     pub report: watch::Receiver<Report>,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
+    /// Where it is told what is known of pods.
+    pub pods: watch::Sender<Pods>,
 }
 
 /// Tells what services, slices, node and policy are, and what of them changes.

@@ -12,4 +12,5 @@ mod ownership;
 mod paths;
 mod retiring;
 mod schedulers;
+mod taking_over;
 mod world;

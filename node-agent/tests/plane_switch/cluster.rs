@@ -6,9 +6,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
-    AddressType, EndpointSlice, LocalDetector, NodeFacts, ObjectName, Protocol, Service,
-    ServicePort, ServiceType, Settings, SliceEndpoint, SlicePort, TrafficPolicy, VipBinding,
+    AddressType, EndpointSlice, LocalDetector, NodeFacts, ObjectName, PodAction, PodClass,
+    Protocol, Service, ServicePort, ServiceType, Settings, SliceEndpoint, SlicePort, TrafficPolicy,
+    VipBinding,
 };
+
+/// The class of pods that policies of these clusters name.
+pub(crate) const CLASS: &str = "chosen";
 
 /// One service.
 #[derive(Debug, Clone)]
@@ -131,6 +135,12 @@ pub(crate) fn catalog(shapes: &[Shape], binding: VipBinding) -> Catalog {
         ..Settings::default()
     };
     settings.ipvs.vip_binding = binding;
+    settings.pod_classes = vec![PodClass {
+        name: Arc::from(CLASS),
+        action: PodAction::Snat(vec!["192.0.2.0/24".parse().unwrap()]),
+        egress: true,
+        out_interface: None,
+    }];
     let mut catalog = Catalog::new(node, settings);
     put(&mut catalog, shapes);
     catalog.take_changes();

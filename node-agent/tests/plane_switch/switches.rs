@@ -4,10 +4,13 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 use sluice_agent::data_plane::DataPlane;
+use sluice_agent::glue::pod_classes::sets_of;
 use sluice_crds::v1alpha1::ActiveMode;
+use sluice_kernel::address_set::{AddressSets, Entry};
+use sluice_service_plan::model::{Family, VipBinding};
 use sluice_service_plan::plan::Plan;
 
-use crate::cluster::{binding, catalog, put, shapes};
+use crate::cluster::{CLASS, binding, catalog, put, shapes, two_services};
 use crate::kernel::{Kernel, drain, fresh};
 
 fn mode() -> impl Strategy<Value = ActiveMode> {
@@ -150,4 +153,37 @@ proptest! {
         prop_assert_eq!(kernel.watch.outages(), Vec::<String>::new());
         prop_assert_eq!(kernel.state(), fresh(other(from), plan));
     }
+}
+
+#[test]
+fn pods_of_a_class_are_known_through_switches_and_back() {
+    let catalog = catalog(&two_services(), VipBinding::LocalRoute);
+    let kernel = Kernel::new();
+    let mut plane = kernel.plane(ActiveMode::IPTables);
+    plane.reconcile(catalog.plan()).unwrap();
+    let sets = sets_of(&catalog.plan().settings, CLASS, Family::V4);
+    assert_eq!(sets.len(), 2);
+    let pod = Entry::Ip("10.244.0.9".parse().unwrap());
+    let mut door = kernel.sets.clone();
+    for name in &sets {
+        let header = door.headers(name).unwrap().remove(0);
+        door.add(&header.spec, &[pod]).unwrap();
+    }
+    let mut now = Instant::now();
+    for mode in [ActiveMode::IPVS, ActiveMode::IPTables] {
+        plane.switch(mode, catalog.plan()).unwrap();
+        drain(&mut plane, &mut now);
+        assert_eq!(plane.verify().unwrap(), []);
+        for name in &sets {
+            let held = door.list(name).unwrap();
+            assert!(held.len() == 1 && held[0].entry == pod, "{mode}: {name}");
+        }
+        let rules = kernel.state().chains;
+        for name in &sets {
+            let by = rules.values().flatten().filter(|rule| rule.contains(name));
+            assert!(by.count() > 0, "{mode}: no rule goes by {name}");
+        }
+    }
+    assert!(plane.remove().is_empty());
+    assert!(door.list(&sets[0]).is_err());
 }

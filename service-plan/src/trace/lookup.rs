@@ -66,6 +66,8 @@ impl Found<'_> {
 pub(super) trait Lookup<'p> {
     /// The frontend behind a door.
     fn frontend(&self, door: &Door) -> Option<Found<'p>>;
+    /// Whether the address is one of a service's.
+    fn is_service_address(&self, ip: IpAddr) -> bool;
     /// A service that has this cluster IP.
     fn cluster_ip(&self, ip: IpAddr) -> Option<&'p ObjectName>;
     /// Whether the address is one of the node's that serve node ports.
@@ -88,6 +90,10 @@ impl<'p> Lookup<'p> for &'p Plan {
         all(self).find(|found| Door::of(*found) == *door)
     }
 
+    fn is_service_address(&self, ip: IpAddr) -> bool {
+        all(self).any(|found| found.frontend.address == FrontendAddress::Ip(ip))
+    }
+
     fn cluster_ip(&self, ip: IpAddr) -> Option<&'p ObjectName> {
         all(self)
             .find(|found| found.cluster_ip() == Some(ip))
@@ -104,6 +110,7 @@ impl<'p> Lookup<'p> for &'p Plan {
 pub struct FrontendIndex<'p> {
     plan: &'p Plan,
     frontends: HashMap<Door, Found<'p>>,
+    addresses: HashSet<IpAddr>,
     cluster_ips: HashMap<IpAddr, &'p ObjectName>,
     node_port_addresses: HashSet<IpAddr>,
 }
@@ -120,6 +127,12 @@ impl<'p> FrontendIndex<'p> {
         Self {
             plan,
             frontends: all(plan).map(|found| (Door::of(found), found)).collect(),
+            addresses: all(plan)
+                .filter_map(|found| match found.frontend.address {
+                    FrontendAddress::Ip(ip) => Some(ip),
+                    FrontendAddress::NodePort => None,
+                })
+                .collect(),
             cluster_ips,
             node_port_addresses: node_port_addresses(&plan.node, &plan.settings)
                 .into_iter()
@@ -135,6 +148,10 @@ impl<'p> FrontendIndex<'p> {
 impl<'p> Lookup<'p> for FrontendIndex<'p> {
     fn frontend(&self, door: &Door) -> Option<Found<'p>> {
         self.frontends.get(door).copied()
+    }
+
+    fn is_service_address(&self, ip: IpAddr) -> bool {
+        self.addresses.contains(&ip)
     }
 
     fn cluster_ip(&self, ip: IpAddr) -> Option<&'p ObjectName> {

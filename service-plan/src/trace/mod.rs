@@ -3,6 +3,7 @@
 //! It judges the first packet of a connection, without the memory that session affinity is. ICMP is not modelled.
 
 mod lookup;
+mod sources;
 mod step;
 
 use std::fmt;
@@ -14,9 +15,10 @@ use self::lookup::{Door, Found, Lookup};
 pub use self::step::Step;
 use crate::access::Admission;
 use crate::masquerade::keeps_source;
-use crate::model::Settings;
+use crate::model::{Family, LocalDetector, NodeFacts, PodAction, PodClass, Settings};
 use crate::packet::{Origin, Packet, Side};
 use crate::plan::{Endpoint, FrontendAddress, Plan, PortKey, Refusal};
+use crate::source::Source;
 
 /// What happens to a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,21 +60,11 @@ pub struct Trace {
     pub verdict: Verdict,
     /// Why, in the order in which it was decided.
     pub steps: Vec<Step>,
+    /// The class of the pod that sends it, where it counts for this packet, its interface apart.
+    class: Option<PodClass>,
     source: IpAddr,
+    node: Arc<NodeFacts>,
     settings: Arc<Settings>,
-}
-
-impl Trace {
-    /// Whether the packet has a source address of the node when it comes to this endpoint: hairpin traffic always;
-    /// other traffic by the frontend's rule, unless [`Settings::exclude_destinations`] holds the endpoint.
-    /// False where the verdict is not [`Verdict::Balance`].
-    pub fn masqueraded(&self, endpoint: &Endpoint) -> bool {
-        let Verdict::Balance { masquerade, .. } = &self.verdict else {
-            return false;
-        };
-        let destination = endpoint.address.ip();
-        destination == self.source || (*masquerade && !keeps_source(destination, &self.settings))
-    }
 }
 
 /// Judges one packet. Looks through the whole plan: for many packets make a [`FrontendIndex`] once.
@@ -91,6 +83,7 @@ struct Decision<'a> {
     packet: &'a Packet,
     plan: &'a Plan,
     steps: Vec<Step>,
+    class: Option<PodClass>,
 }
 
 impl<'a> Decision<'a> {
@@ -99,6 +92,7 @@ impl<'a> Decision<'a> {
             packet,
             plan,
             steps: Vec::new(),
+            class: None,
         }
     }
 
@@ -107,7 +101,9 @@ impl<'a> Decision<'a> {
         Trace {
             verdict,
             steps: self.steps,
+            class: self.class,
             source: self.packet.source,
+            node: self.plan.node.clone(),
             settings: self.plan.settings.clone(),
         }
     }
@@ -196,12 +192,43 @@ impl<'a> Decision<'a> {
             rule: frontend.masquerade,
             applies: masquerade,
         });
+        self.classify(|_| true);
         self.exceptions(endpoints, masquerade);
         Verdict::Balance {
             key: port.key.clone(),
             endpoints: endpoints.clone(),
             masquerade,
         }
+    }
+
+    /// Notes the class of the pod that sends it, if that counts.
+    fn classify(&mut self, counts: impl Fn(&PodClass) -> bool) {
+        let (node, settings) = (&self.plan.node, &self.plan.settings);
+        let mut classes = settings.pod_classes.iter();
+        let class = classes.find(|class| self.packet.class.as_ref() == Some(&class.name));
+        if let Some(class) = class.filter(|class| counts(class)) {
+            let family = Family::of(self.packet.destination.ip());
+            self.steps.push(Step::Class {
+                name: class.name.clone(),
+                out_interface: class.out_interface.clone(),
+                source: Source::of_class(&class.action, family, node, settings),
+            });
+            self.class = Some(class.clone());
+        }
+    }
+
+    /// Whether an address beyond this node is nobody's that this cluster knows: neither a pod's nor a service's.
+    fn is_beyond_cluster(&self, ip: IpAddr, lookup: &impl Lookup<'a>) -> bool {
+        let (node, settings) = (&self.plan.node, &self.plan.settings);
+        let pods = match &settings.detect_local {
+            LocalDetector::Cidrs(networks) => networks.as_slice(),
+            _ => &[],
+        };
+        let pods = pods.iter().chain(&node.pod_cidrs);
+        !node.addresses.contains(&ip)
+            && !pods.into_iter().any(|net| net.contains(&ip))
+            && !lookup.is_service_address(ip)
+            && !keeps_source(ip, settings)
     }
 
     /// Endpoints that are masqueraded otherwise than the frontend's rule says.
@@ -221,6 +248,8 @@ impl<'a> Decision<'a> {
             .iter()
             .filter(|address| keeps_source(address.ip(), settings))
             .count();
+        let class = self.class.as_ref().map(|class| &class.action);
+        let masquerade = masquerade || class.is_some_and(|action| *action != PodAction::Preserve);
         if masquerade && excluded > 0 {
             self.steps.push(Step::KeepsSource {
                 endpoints: excluded,
@@ -247,6 +276,8 @@ impl<'a> Decision<'a> {
                     destination,
                     protocol: self.packet.protocol,
                 });
+                let is_beyond = self.is_beyond_cluster(destination.ip(), lookup);
+                self.classify(|class| class.egress && is_beyond);
                 Verdict::NotOurs
             }
         }

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::access::Admission;
 use crate::model::{ObjectName, Protocol};
 use crate::packet::Side;
 use crate::plan::{FrontendKind, Masquerade, Pool, PortKey, Refusal};
+use crate::source::Source;
 
 /// One reason on the way to a verdict. Each is also a place where kernel objects do the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,15 @@ pub enum Step {
         rule: Masquerade,
         /// What it says of this packet.
         applies: bool,
+    },
+    /// The class of the pod that sends it.
+    Class {
+        /// Its name.
+        name: Arc<str>,
+        /// It counts for packets that leave by this interface only.
+        out_interface: Option<String>,
+        /// What it makes of the source.
+        source: Source,
     },
     /// An endpoint that is the client itself.
     Hairpin {
@@ -140,6 +151,17 @@ impl fmt::Display for Step {
                 "sessionAffinity: a client seen in the last {seconds} s gets the endpoint it had"
             ),
             Self::Masquerade { rule, applies } => f.write_str(masquerade_words(*rule, *applies)),
+            Self::Class {
+                name,
+                out_interface,
+                source,
+            } => {
+                write!(f, "its pod is of class {name}")?;
+                if let Some(interface) = out_interface {
+                    write!(f, ", if it leaves by {interface}")?;
+                }
+                write!(f, ": {source}")
+            }
             Self::Hairpin { endpoint } => {
                 write!(
                     f,

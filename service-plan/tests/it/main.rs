@@ -15,6 +15,7 @@ mod incremental;
 mod naive;
 mod objects;
 mod overrides;
+mod pod_classes;
 mod random;
 mod trace;
 mod verdicts;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use sluice_service_plan::model::{
-    AddressType, LocalDetector, NodePortAddresses, Service, ServicePort, ServiceType,
+    AddressType, LocalDetector, NodePortAddresses, PodAction, Service, ServicePort, ServiceType,
     SliceEndpoint, TrafficPolicy,
 };
 use sluice_service_plan::packet::{Origin, Packet};
@@ -178,16 +178,25 @@ fn at_port(
             .iter()
             .any(|net| net.contains(&ip))
     };
-    Opinion::Balance(
-        pool.into_keys()
-            .map(|at| {
-                (
-                    at,
-                    at.ip() == packet.source || (masquerade && !excluded(at.ip())),
-                )
-            })
-            .collect(),
-    )
+    let class = world
+        .settings
+        .pod_classes
+        .iter()
+        .find(|one| packet.class.as_deref() == Some(&*one.name))
+        .filter(|one| one.out_interface.is_none());
+    let translated = |ip: IpAddr| {
+        if ip == packet.source {
+            return true;
+        }
+        let wanted = match class.map(|one| &one.action) {
+            None => masquerade,
+            Some(PodAction::Preserve) => false,
+            Some(PodAction::Masquerade | PodAction::Snat(_)) => true,
+        };
+        wanted && !excluded(ip)
+    };
+    let judged = |at: SocketAddr| (at, translated(at.ip()));
+    Opinion::Balance(pool.into_keys().map(judged).collect())
 }
 
 fn admitted(world: &World, packet: &Packet, service: &Service) -> bool {

@@ -10,8 +10,8 @@ use proptest::sample::{select, subsequence};
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
     AddressType, EndpointSlice, EndpointWeight, Hints, LocalDetector, NodeFacts, NodePortAddresses,
-    ObjectName, Protocol, Service, ServicePort, ServiceType, Settings, SliceEndpoint, SlicePort,
-    TrafficPolicy,
+    ObjectName, PodAction, PodClass, Protocol, Service, ServicePort, ServiceType, Settings,
+    SliceEndpoint, SlicePort, TrafficPolicy,
 };
 use sluice_service_plan::packet::{Origin, Packet};
 
@@ -48,6 +48,7 @@ const RANGES: [&str; 6] = [
 const PORTS: [u16; 5] = [80, 80, 80, 443, 30_000];
 const NODE_PORTS: [u16; 2] = [30_000, 30_001];
 const NODES: [&str; 4] = ["node-a", "node-b", "node-a", "node-c"];
+const CLASSES: [&str; 2] = ["keep", "hide"];
 const ZONES: [&str; 2] = ["zone-1", "zone-2"];
 
 const DESTINATIONS: [&str; 8] = [
@@ -328,6 +329,21 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
         NodePortAddresses::Cidrs(nets(&["192.0.2.1/32", "127.0.0.0/8"])),
         NodePortAddresses::Primary,
     ]);
+    let networks = some_nets(&["192.0.2.1/32", "2001:db8::/32", "172.16.0.0/12"]);
+    let actions = prop_oneof![
+        Just(PodAction::Preserve),
+        Just(PodAction::Masquerade),
+        networks.prop_map(PodAction::Snat),
+    ];
+    let interface = prop::option::of(Just("eth0".to_owned()));
+    let classes = (select(&CLASSES[..]), actions, any::<bool>(), interface).prop_map(
+        |(name, action, egress, out_interface)| PodClass {
+            name: name.into(),
+            action,
+            egress,
+            out_interface,
+        },
+    );
     let weights =
         (some_names(&ZONES), some_names(&NODES), 0..4_u16).prop_map(|(zones, nodes, weight)| {
             EndpointWeight {
@@ -343,9 +359,18 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
         node_port_addresses,
         any::<bool>(),
         prop::collection::vec(weights, 0..3),
+        prop::collection::vec(classes, 0..3),
     )
         .prop_map(
-            |(detect_local, all, excluded, node_port_addresses, localhost, endpoint_weights)| {
+            |(
+                detect_local,
+                all,
+                excluded,
+                node_port_addresses,
+                localhost,
+                endpoint_weights,
+                pod_classes,
+            )| {
                 Settings {
                     detect_local,
                     masquerade_all: all,
@@ -353,6 +378,7 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
                     node_port_addresses,
                     localhost_node_ports: localhost,
                     endpoint_weights,
+                    pod_classes,
                     ..Settings::default()
                 }
             },
@@ -387,12 +413,14 @@ pub(crate) fn packets() -> impl Strategy<Value = Packet> {
         Origin::Interface("eth0".into()),
     ]);
     let port = prop_oneof![12 => Just(80), 1 => Just(443), 1 => Just(22), 6 => Just(30_000), 1 => Just(30_001)];
-    (ends, protocols(), port, origin).prop_map(|((source, destination), protocol, port, origin)| {
-        Packet {
+    let class = prop::option::of(select(&CLASSES[..]));
+    (ends, protocols(), port, origin, class).prop_map(
+        |((source, destination), protocol, port, origin, class)| Packet {
             protocol,
             source: ip(source),
             destination: (ip(destination), port).into(),
             origin,
-        }
-    })
+            class: class.map(Arc::from),
+        },
+    )
 }

@@ -20,6 +20,7 @@ fn packet(source: &str, destination: &str) -> Packet {
         source,
         destination: destination.parse().unwrap(),
         origin: Origin::of_source(source, &node()),
+        class: None,
     }
 }
 

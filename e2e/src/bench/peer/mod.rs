@@ -12,7 +12,7 @@ use crate::bench::process::{cpu_ticks_with_programs, memory};
 use crate::bench::{BenchError, Size, size};
 use objects::Objects;
 use probed::Probed;
-use proxy::{PROXIES, Proxy, Running};
+use proxy::{BY_IPTABLES, BY_IPVS, Proxy, Running};
 
 mod objects;
 mod probed;
@@ -23,6 +23,8 @@ mod table;
 const SIZES: [Size; 3] = [size(1_000, 4), size(5_000, 4), size(20_000, 4)];
 /// Changes of one endpoint, one after the other.
 const CHANGES: usize = 21;
+/// But not for longer than this: some take many seconds for each.
+const CHANGES_ENOUGH: Duration = Duration::from_secs(120);
 /// Steady changes,
 const STEADY: Duration = Duration::from_secs(60);
 /// so many a second,
@@ -45,27 +47,41 @@ pub(crate) struct Measured {
     steady: Vec<Duration>,
     /// What the steady changes cost, milliseconds of CPU a change, programs that it ran included.
     cpu_per_change: f64,
+    /// Programs started for each of the single changes, where it tells.
+    programs_per_change: Option<f64>,
     /// Resident after all of it, KiB.
     rss_kib: u64,
 }
 
-/// Measures both, and writes what came out below `out`.
-pub fn measure_all(agent: &Path, out: &Path, most_services: u32) -> Result<(), BenchError> {
+/// Measures both with rules of iptables, and writes what came out below `out`.
+pub fn by_iptables(agent: &Path, out: &Path, most_services: u32) -> Result<(), BenchError> {
+    measure_all(&BY_IPTABLES, agent, out, most_services)
+}
+
+/// Measures both with IPVS, and writes what came out below `out`.
+pub fn by_ipvs(agent: &Path, out: &Path, most_services: u32) -> Result<(), BenchError> {
+    measure_all(&BY_IPVS, agent, out, most_services)
+}
+
+fn measure_all(
+    proxies: &[Proxy],
+    agent: &Path,
+    out: &Path,
+    most_services: u32,
+) -> Result<(), BenchError> {
     let mut measured = Vec::new();
-    for size in SIZES
-        .into_iter()
-        .filter(|size| size.services <= most_services)
-    {
+    let is_wanted = |size: &Size| {
+        let any = proxies.iter().any(|proxy| proxy.is_measured_at(*size));
+        any && size.services <= most_services
+    };
+    for size in SIZES.into_iter().filter(is_wanted) {
         let control_plane = ControlPlane::start(&Options::default())?;
         let objects = Objects::connect(&control_plane.kubeconfig())?;
         let start = Instant::now();
         objects.create(size, &A1)?;
         eprintln!("{size} are at the API server after {:.0?}", start.elapsed());
-        for proxy in PROXIES
-            .into_iter()
-            .filter(|proxy| proxy.is_measured_at(size))
-        {
-            let row = measure(proxy, size, agent, &control_plane, &objects)?;
+        for proxy in proxies.iter().filter(|proxy| proxy.is_measured_at(size)) {
+            let row = measure(*proxy, size, agent, &control_plane, &objects)?;
             eprintln!("{}", row.summary());
             measured.push(row);
         }
@@ -92,10 +108,15 @@ fn measure(
     let first_bytes = relay.bytes_from_server();
 
     let mut followed = Follower::default();
-    for _ in 0..CHANGES {
+    let programs = running.programs_started(&lab)?;
+    let changes_start = Instant::now();
+    while followed.took.len() < CHANGES && changes_start.elapsed() < CHANGES_ENOUGH {
         followed.follow(objects, &probed)?;
     }
     let changes = followed.take();
+    let programs_per_change = programs
+        .zip(running.programs_started(&lab)?)
+        .map(|(before, after)| (after - before) / changes.len() as f64);
     let before = cpu_ticks_with_programs(running.id()?)?;
     let steady_start = Instant::now();
     let mut made = 0;
@@ -120,6 +141,7 @@ fn measure(
         steady: followed.take(),
         // A tick is 10 ms.
         cpu_per_change: ticks as f64 * 10.0 / f64::from(made),
+        programs_per_change,
         rss_kib: memory(running.id()?, "VmRSS:")?,
     })
 }

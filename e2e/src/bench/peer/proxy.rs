@@ -23,6 +23,7 @@ pub(super) enum Kind {
 pub(super) enum Plane {
     Legacy,
     Nft,
+    Ipvs,
 }
 
 /// How many times less Sluice takes, at least, at a size.
@@ -46,7 +47,8 @@ pub(super) struct Proxy {
 /// How long a first program may take.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
-pub(super) const PROXIES: [Proxy; 4] = [
+/// Those that any kernel runs.
+pub(super) const BY_IPTABLES: [Proxy; 4] = [
     Proxy {
         name: "Sluice, legacy",
         kind: Kind::Sluice,
@@ -86,6 +88,28 @@ pub(super) const PROXIES: [Proxy; 4] = [
     },
 ];
 
+/// Those that need a kernel with IPVS; sizes are for a virtual machine.
+pub(super) const BY_IPVS: [Proxy; 2] = [
+    Proxy {
+        name: "Sluice, IPVS",
+        kind: Kind::Sluice,
+        plane: Plane::Ipvs,
+        promised: Some(Promised {
+            services: 5_000,
+            first: 20.0,
+            change: Some(100.0),
+        }),
+        most_services: 5_000,
+    },
+    Proxy {
+        name: "kube-proxy, IPVS",
+        kind: Kind::KubeProxy,
+        plane: Plane::Ipvs,
+        promised: None,
+        most_services: 5_000,
+    },
+];
+
 impl Proxy {
     pub(super) fn is_measured_at(&self, size: Size) -> bool {
         size.services <= self.most_services
@@ -110,21 +134,22 @@ impl Running {
                 let kubeconfig = control_plane.kubeconfig();
                 let mut agent =
                     AgentProcess::with_kubeconfig(agent, cluster::NODE_NAME, &kubeconfig)?;
-                let variant = match proxy.plane {
-                    Plane::Legacy => "legacy",
-                    Plane::Nft => "nft",
+                let flags: &[&str] = match proxy.plane {
+                    Plane::Legacy => &["--mode", "iptables", "--iptables-variant", "legacy"],
+                    Plane::Nft => &["--mode", "iptables", "--iptables-variant", "nft"],
+                    Plane::Ipvs => &["--mode", "ipvs"],
                 };
-                agent.add_flags(&["--mode", "iptables", "--iptables-variant", variant]);
+                agent.add_flags(flags);
                 agent.start(lab.node())?;
                 Ok(Self::Sluice(agent))
             }
             Kind::KubeProxy => {
-                let variant = match proxy.plane {
-                    Plane::Legacy => Variant::Legacy,
-                    Plane::Nft => Variant::Nft,
+                let mode = match proxy.plane {
+                    Plane::Legacy => KubeProxyMode::Iptables(Variant::Legacy),
+                    Plane::Nft => KubeProxyMode::Iptables(Variant::Nft),
+                    Plane::Ipvs => KubeProxyMode::Ipvs,
                 };
                 let kubeconfig = control_plane.kubeconfig();
-                let mode = KubeProxyMode::Iptables(variant);
                 let started =
                     KubeProxyProcess::start(lab.node(), cluster::NODE_NAME, &kubeconfig, mode);
                 Ok(Self::KubeProxy(started?))
@@ -135,8 +160,19 @@ impl Running {
     pub(super) fn wait_until_healthy(&self, lab: &Lab) -> Result<(), BenchError> {
         match self {
             Self::Sluice(agent) => Ok(agent.wait_until_healthy(lab.node(), PATIENCE)?),
-            // Its rules are written at once: where one service is served, all are.
-            Self::KubeProxy(_) => Ok(()),
+            // Rules are written at once: where one service is served, all are. Virtual servers are not.
+            Self::KubeProxy(proxy) => Ok(proxy.wait_until_programmed(lab.node(), PATIENCE)?),
+        }
+    }
+
+    /// Programs that it started so far, where it tells.
+    pub(super) fn programs_started(&self, lab: &Lab) -> Result<Option<f64>, BenchError> {
+        match self {
+            Self::Sluice(agent) => {
+                let started = agent.metric(lab.node(), "sluice_programs_started_total")?;
+                Ok(Some(started))
+            }
+            Self::KubeProxy(_) => Ok(None),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::bench::{BenchError, Size};
 impl Measured {
     pub(super) fn summary(&self) -> String {
         format!(
-            "{:<22}{:>11} first {:>9.0} ms, {:>6.1} MB; change p50 {:>8.1} p99 {:>8.1} ms; steady p50 {:>8.1} p99 {:>8.1} ms, {:>6.1} ms CPU a change; RSS {:>6.1} MiB",
+            "{:<22}{:>11} first {:>9.0} ms, {:>6.1} MB; change p50 {:>8.1} p99 {:>8.1} ms; steady p50 {:>8.1} p99 {:>8.1} ms, {:>6.1} ms CPU a change; RSS {:>6.1} MiB{}",
             self.proxy.name,
             self.size.to_string(),
             ms(self.first),
@@ -22,7 +22,11 @@ impl Measured {
             ms(at(&self.steady, 50)),
             ms(at(&self.steady, 99)),
             self.cpu_per_change,
-            self.rss_kib as f64 / 1024.0
+            self.rss_kib as f64 / 1024.0,
+            self.programs_per_change
+                .map_or_else(String::new, |programs| format!(
+                    "; {programs:.1} programs a change"
+                )),
         )
     }
 }
@@ -91,12 +95,12 @@ fn peer_of<'a>(sluice: &Measured, measured: &'a [Measured]) -> Option<&'a Measur
 
 fn csv(measured: &[Measured]) -> String {
     let mut csv = String::from(
-        "proxy,services,endpoints,first_ms,first_bytes,change_p50_ms,change_p99_ms,steady_p50_ms,steady_p99_ms,cpu_ms_per_change,rss_kib\n",
+        "proxy,services,endpoints,first_ms,first_bytes,change_p50_ms,change_p99_ms,steady_p50_ms,steady_p99_ms,cpu_ms_per_change,rss_kib,programs_per_change\n",
     );
     for row in measured {
         let _ = writeln!(
             csv,
-            "{},{},{},{:.1},{},{:.2},{:.2},{:.2},{:.2},{:.2},{}",
+            "{},{},{},{:.1},{},{:.2},{:.2},{:.2},{:.2},{:.2},{},{}",
             row.proxy.name,
             row.size.services,
             row.size.endpoints,
@@ -107,7 +111,9 @@ fn csv(measured: &[Measured]) -> String {
             ms(at(&row.steady, 50)),
             ms(at(&row.steady, 99)),
             row.cpu_per_change,
-            row.rss_kib
+            row.rss_kib,
+            row.programs_per_change
+                .map_or_else(String::new, |programs| format!("{programs:.2}")),
         );
     }
     csv

@@ -6,6 +6,7 @@ mod frontends;
 mod hairpin;
 mod masquerade;
 mod node_ports;
+mod pod_classes;
 mod policies;
 mod refusals;
 mod selection;
@@ -29,6 +30,7 @@ pub fn rows() -> Vec<Row> {
         policies::rows(),
         topology::rows(),
         masquerade::rows(),
+        pod_classes::rows(),
         hairpin::rows(),
         source_ranges::rows(),
         affinity::rows(),

@@ -5,9 +5,13 @@ use sluice_e2e::packets::row::Expect;
 
 use crate::peers::Mode;
 
-mod list;
+mod of_ipvs;
+mod of_rules;
 
-pub(crate) use list::DIFFERENCES;
+/// All of them. Of several that fit a row the first counts.
+pub(crate) fn all() -> impl Iterator<Item = &'static Difference> {
+    of_rules::OF_RULES.iter().chain(of_ipvs::OF_IPVS)
+}
 
 /// A difference. Where it is listed it must be seen.
 pub(crate) struct Difference {
@@ -27,8 +31,7 @@ pub(crate) struct Difference {
 impl Difference {
     /// The difference that a row shows in a mode; the first that fits.
     pub(crate) fn of(row: &Row, mode: Mode) -> Option<&'static Self> {
-        let mut listed = DIFFERENCES.iter();
-        listed.find(|one| one.modes.contains(&mode) && (one.rows)(row))
+        all().find(|one| one.modes.contains(&mode) && (one.rows)(row))
     }
 
     /// The row, with what kube-proxy does for its expectation.

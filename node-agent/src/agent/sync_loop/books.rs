@@ -16,6 +16,7 @@ use crate::agent::failure::{category, refused_restore};
 use crate::agent::inbox::Cause;
 use crate::agent::plane::{Plane, PlaneError};
 use crate::agent::report::Report;
+use crate::attachments::Terms;
 use crate::data_plane::{Drift, SyncReport};
 use crate::health::{Health, Trouble};
 use crate::metrics::{Metrics, SyncKind};
@@ -146,7 +147,13 @@ impl Books {
     }
 
     /// All is programmed, but for what is done otherwise than the settings ask; what is new of it is logged.
-    pub(super) fn tell_conditions(&self, conditions: Vec<String>, plane: &Plane, services: usize) {
+    pub(super) fn tell_conditions(
+        &self,
+        conditions: Vec<String>,
+        plane: &Plane,
+        services: usize,
+        terms: &Arc<Terms>,
+    ) {
         let told = self.report.borrow().conditions.clone();
         for condition in conditions.iter().filter(|c| !told.contains(c)) {
             tracing::warn!(condition, "the settings need attention");
@@ -163,6 +170,7 @@ impl Books {
             report.refused = refused.cloned();
             report.conditions = conditions;
             report.service_ports = u32::try_from(services).unwrap_or(u32::MAX);
+            report.terms = Some(Arc::clone(terms));
         });
     }
 

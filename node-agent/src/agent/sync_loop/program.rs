@@ -119,6 +119,6 @@ impl SyncLoop {
         conditions.extend(of_node);
         let services = self.desired.plan().services.len();
         self.books
-            .tell_conditions(conditions, &self.plane, services);
+            .tell_conditions(conditions, &self.plane, services, &settings.attachments);
     }
 }

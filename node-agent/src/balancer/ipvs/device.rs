@@ -12,6 +12,7 @@ use sluice_service_plan::model::VipBinding;
 
 use super::names::{DEVICE, ROUTE_PROTOCOL};
 use crate::data_plane::Drift;
+use crate::kube_proxy::Claims;
 
 const LOOPBACK: &str = "lo";
 /// Table `local` (`RT_TABLE_LOCAL`).
@@ -23,8 +24,8 @@ const METRIC: u32 = 1024;
 
 /// The device, once it was opened.
 pub(super) struct Device {
-    links: Box<dyn Links>,
-    index: Option<u32>,
+    pub(super) links: Box<dyn Links>,
+    pub(super) index: Option<u32>,
 }
 
 /// Source of the node's own packets to a bound address; none leaves it to the kernel.
@@ -40,6 +41,13 @@ pub(super) struct Bound {
     pub(super) routes: HashMap<IpAddr, Source>,
     /// Addresses to which the kernel's own route is there. It comes before ours and has the address itself for a source.
     pub(super) shadowed: HashSet<IpAddr>,
+}
+
+impl Bound {
+    /// Whether kube-proxy bound an address: its set names it, and the kernel's route is there, which goes where we bind one.
+    pub(super) fn is_by_kube_proxy(&self, ip: &IpAddr, claims: &Claims) -> bool {
+        claims.name_address(ip) && self.shadowed.contains(ip)
+    }
 }
 
 impl Device {
@@ -92,13 +100,26 @@ impl Device {
     }
 
     /// The way in which addresses of ours are bound now.
-    pub(super) fn binding(&mut self, ours: &HashSet<IpAddr>) -> Result<VipBinding, LinkError> {
+    pub(super) fn binding(
+        &mut self,
+        ours: &HashSet<IpAddr>,
+        claims: &Claims,
+    ) -> Result<VipBinding, LinkError> {
         let bound = self.read()?;
-        Ok(if bound.addresses.is_disjoint(ours) {
-            VipBinding::LocalRoute
-        } else {
+        let mut addresses = bound.addresses.intersection(ours);
+        Ok(if addresses.any(|ip| !bound.is_by_kube_proxy(ip, claims)) {
             VipBinding::Dummy
+        } else {
+            VipBinding::LocalRoute
         })
+    }
+
+    /// Addresses of the other devices.
+    pub(super) fn read_own(&mut self) -> Result<HashSet<IpAddr>, LinkError> {
+        let index = named(&self.links.links()?, DEVICE).map(|link| link.index);
+        let all = self.links.addresses()?.into_iter();
+        let own = all.filter(|held| Some(held.interface) != index);
+        Ok(own.map(|held| held.address).collect())
     }
 
     pub(super) fn add_routes(
@@ -137,16 +158,28 @@ impl Device {
     /// Deletes the kernel's own routes to addresses of the device, so that ours are followed.
     pub(super) fn delete_shadows(&mut self, addresses: &[IpAddr]) -> Result<(), LinkError> {
         let index = self.index()?;
-        let of_kernel = |ip: &IpAddr| Route {
-            protocol: PROTOCOL_KERNEL,
-            metric: 0,
-            ..route(index, *ip, Source(None))
-        };
-        let routes: Vec<Route> = addresses.iter().map(of_kernel).collect();
+        let routes: Vec<Route> = addresses
+            .iter()
+            .map(|ip| of_kernel(index, *ip, None))
+            .collect();
         if routes.is_empty() {
             return Ok(());
         }
         first(self.links.delete_routes(&routes)?)
+    }
+
+    /// Gives the kernel's own routes back, as they come with addresses.
+    pub(super) fn restore_shadows(&mut self, addresses: &[IpAddr]) -> Result<(), LinkError> {
+        let index = self.index()?;
+        let source = |ip: &IpAddr| ip.is_ipv4().then_some(*ip);
+        let routes: Vec<Route> = addresses
+            .iter()
+            .map(|ip| of_kernel(index, *ip, source(ip)))
+            .collect();
+        if routes.is_empty() {
+            return Ok(());
+        }
+        first(self.links.add_routes(&routes)?)
     }
 
     pub(super) fn delete_routes(&mut self, addresses: &[IpAddr]) -> Result<(), LinkError> {
@@ -237,47 +270,6 @@ impl Device {
         }])
     }
 
-    /// Unbinds what is ours, and deletes the device unless others use it.
-    pub(super) fn remove(&mut self, ours: &HashSet<IpAddr>) -> Vec<LinkError> {
-        let mut errors = Vec::new();
-        if let Err(error) = self.try_remove(ours, &mut errors) {
-            errors.push(error);
-        }
-        errors
-    }
-
-    fn try_remove(
-        &mut self,
-        ours: &HashSet<IpAddr>,
-        errors: &mut Vec<LinkError>,
-    ) -> Result<(), LinkError> {
-        let links = self.links.links()?;
-        self.index = named(&links, DEVICE).map(|link| link.index);
-        let Some(index) = self.index else {
-            return Ok(());
-        };
-        self.delete_detours()?;
-        let bound = self.read()?;
-        let routes: Vec<IpAddr> = bound.routes.into_keys().collect();
-        errors.extend(self.delete_routes(&routes).err());
-        let addresses: Vec<IpAddr> = bound.addresses.intersection(ours).copied().collect();
-        errors.extend(self.delete_addresses(&addresses).err());
-        let left = RouteFilter {
-            interface: Some(index),
-            ..RouteFilter::default()
-        };
-        let routes_left = self.links.routes_of(&left)?;
-        let used = !self.read()?.addresses.is_empty()
-            || routes_left
-                .iter()
-                .any(|route| route.protocol != PROTOCOL_KERNEL);
-        if !used {
-            self.links.delete_link(index)?;
-            self.index = None;
-        }
-        Ok(())
-    }
-
     fn index(&self) -> Result<u32, LinkError> {
         self.index.ok_or_else(|| LinkError::NoSuchInterface {
             operation: format!("bind addresses to {DEVICE}"),
@@ -295,6 +287,14 @@ fn route(interface: u32, ip: IpAddr, Source(source): Source) -> Route {
         table: TABLE_LOCAL,
         protocol: ROUTE_PROTOCOL,
         metric: METRIC,
+    }
+}
+
+fn of_kernel(interface: u32, ip: IpAddr, source: Option<IpAddr>) -> Route {
+    Route {
+        protocol: PROTOCOL_KERNEL,
+        metric: 0,
+        ..route(interface, ip, Source(source))
     }
 }
 

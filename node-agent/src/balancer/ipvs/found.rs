@@ -8,6 +8,7 @@ use sluice_kernel::ipvs::{Service, VirtualServer};
 
 use super::desired::Desired;
 use super::ledger::Ledger;
+use super::others::Seen;
 use super::server::Server;
 use super::servers::Servers;
 use super::steps::{Held, Steps, address};
@@ -29,19 +30,19 @@ impl Found {
     pub(super) fn read(
         servers: &mut Servers,
         ledger: &mut Ledger,
-    ) -> Result<(Self, HashSet<VirtualServer>), DataPlaneError> {
+    ) -> Result<(Self, Seen), DataPlaneError> {
         let holdings = ledger.read()?;
         let mut by_key: HashMap<VirtualServer, Server> =
             holdings.servers.into_iter().map(|s| (s.key, s)).collect();
         let mut ours = BTreeMap::new();
-        let mut foreign = HashSet::new();
+        let mut others = Seen::new();
         for listed in servers.list()? {
             match by_key.remove(&listed.service.server) {
                 Some(server) => {
                     ours.insert(server, listed.service);
                 }
                 None => {
-                    foreign.insert(listed.service.server);
+                    others.insert(listed.service.server, Some(listed.service));
                 }
             }
         }
@@ -51,7 +52,7 @@ impl Found {
             inside: holdings.inside,
             addresses: holdings.addresses,
         };
-        Ok((found, foreign))
+        Ok((found, others))
     }
 
     /// Compares with what some services ask for.
@@ -62,7 +63,11 @@ impl Found {
         steps: &mut Steps,
     ) -> Result<(), DataPlaneError> {
         for (server, wanted) in &desired.servers {
-            if servers.is_foreign(&server.key, true) {
+            if let Some(held) = servers.to_take_over(&server.key)? {
+                steps.take_over(*server, wanted, &held);
+                continue;
+            }
+            if servers.others.contest(&server.key, true) {
                 continue;
             }
             self.missing.remove(server);

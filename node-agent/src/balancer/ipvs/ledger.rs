@@ -14,6 +14,7 @@ use super::names;
 use super::server::Server;
 use crate::data_plane::Drift;
 use crate::family::kernel_family;
+use crate::kube_proxy::Claims;
 
 /// An upper bound that no cluster meets; it costs nothing, a hash grows as it fills.
 const MAX_ENTRIES: u32 = 1 << 24;
@@ -143,6 +144,11 @@ impl Ledger {
             }
         }
         Ok(holdings)
+    }
+
+    /// What kube-proxy's sets say is kube-proxy's.
+    pub(super) fn claims_of_kube_proxy(&mut self) -> Result<Claims, AddressSetError> {
+        Claims::read(self.kernel.as_mut())
     }
 
     pub(super) fn add_servers(&mut self, servers: &[Server]) -> Result<u64, AddressSetError> {

@@ -1,4 +1,4 @@
-//! What of ours somebody deleted: virtual servers, found without a plan, and the ledger itself.
+//! What differs and is found without a plan: virtual servers of ours that somebody deleted, those to be taken over, and the ledger itself.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use sluice_service_plan::plan::Plan;
 
 use super::IpvsBalancer;
 use super::desired::node_port_addresses;
+use super::steps::to_be_taken_over;
 use crate::data_plane::{DataPlaneError, Drift};
 
 /// After a listing of everything, rest so many times as long as it took: a thousandth of a core goes into it.
@@ -25,6 +26,7 @@ impl IpvsBalancer {
         }
         let mut drifts = self.vips.lost()?;
         drifts.extend(self.lost_servers()?);
+        drifts.extend(self.servers_to_take_over()?);
         let end = Instant::now();
         self.next_listing = Some(end + ((end - start) * REST).min(LONGEST_REST));
         Ok(drifts)
@@ -47,17 +49,38 @@ impl IpvsBalancer {
             .collect())
     }
 
+    /// Contested virtual servers that kube-proxy has claimed since: it makes one before its sets name it.
+    fn servers_to_take_over(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
+        let contested = self.servers.others.contested().clone();
+        if contested.is_empty() || self.retired.is_some() {
+            return Ok(Vec::new());
+        }
+        self.believe_kube_proxy()?;
+        let mut drifts = Vec::new();
+        for server in contested {
+            if self.servers.to_take_over(&server)?.is_some() {
+                drifts.push(to_be_taken_over(&server));
+            }
+        }
+        Ok(drifts)
+    }
+
     /// Where the ledger was emptied, what this run has made must not pass for another's.
     pub(super) fn restore_ledger(&mut self, former: &Plan) -> Result<(), DataPlaneError> {
         if self.ledger.check()?.is_empty() {
             return Ok(());
         }
-        let node_ports = node_port_addresses(&former.node, &former.settings);
         let mut servers = self.draining.servers();
-        for service in former.services.values() {
-            let desired = self.desired(former, &node_ports, [service.as_ref()]);
-            let keys = desired.servers.into_keys();
-            servers.extend(keys.filter(|server| !self.servers.is_known_foreign(&server.key)));
+        if let Some(left) = &self.retired {
+            // It has made nothing of what came since.
+            servers.extend(left);
+        } else {
+            let node_ports = node_port_addresses(&former.node, &former.settings);
+            for service in former.services.values() {
+                let desired = self.desired(former, &node_ports, [service.as_ref()]);
+                let keys = desired.servers.into_keys();
+                servers.extend(keys.filter(|server| !self.servers.others.contain(&server.key)));
+            }
         }
         servers.sort_unstable();
         servers.dedup();

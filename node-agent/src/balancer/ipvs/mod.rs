@@ -25,12 +25,16 @@ mod desired;
 mod device;
 mod draining;
 mod found;
+pub mod kube_proxy_left;
 mod ledger;
 mod losses;
 mod marks;
 pub mod names;
+mod others;
+mod own_connections;
 mod program;
 pub mod readback;
+mod removal;
 mod server;
 mod servers;
 mod steps;
@@ -152,7 +156,8 @@ impl Balancer for IpvsBalancer {
             let holdings = self.ledger.read()?;
             self.ledger.note_sizes()?;
             if self.plan.is_none() {
-                self.vips.resume(&holdings)?;
+                let claims = self.ledger.claims_of_kube_proxy()?;
+                self.vips.resume(&holdings, &claims)?;
             }
             self.retired = Some(holdings.servers.into_iter().collect());
         }
@@ -238,24 +243,7 @@ impl Balancer for IpvsBalancer {
     }
 
     fn remove(&mut self) -> Vec<DataPlaneError> {
-        let mut errors: Vec<DataPlaneError> = Vec::new();
-        let holdings = match self.ledger.read() {
-            Ok(holdings) => holdings,
-            Err(error) => return vec![error.into()],
-        };
-        let delete = |server: &Server| Change::DeleteService(server.key);
-        let changes: Vec<Change> = holdings.servers.iter().map(delete).collect();
-        errors.extend(self.servers.write_departures(&changes).err());
-        let links = self.vips.remove(&holdings.addresses);
-        errors.extend(links.into_iter().map(DataPlaneError::from));
-        // Without the sets nobody could tell later what was ours.
-        if errors.is_empty() {
-            errors.extend(self.ledger.remove().into_iter().map(DataPlaneError::from));
-        }
-        self.draining = Draining::default();
-        self.plan = None;
-        self.retired = None;
-        errors
+        self.remove_all()
     }
 }
 

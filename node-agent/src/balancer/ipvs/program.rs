@@ -18,6 +18,7 @@ use super::server::Server;
 use super::steps::{Held, Steps};
 use crate::data_plane::{DataPlaneError, Drift, SyncReport};
 use crate::family::kernel_protocol;
+use crate::kube_proxy::Claims;
 
 /// Changes that are gathered before they are written, where everything is looked at.
 const MANY: usize = 4_000;
@@ -43,11 +44,20 @@ impl IpvsBalancer {
             ipvs_commands: self.servers.written() - commands,
             ..SyncReport::default()
         };
-        let (mut found, foreign) = Found::read(&mut self.servers, &mut self.ledger)?;
-        self.servers.set_foreign(foreign);
+        let (mut found, others) = Found::read(&mut self.servers, &mut self.ledger)?;
+        self.servers.others.see(others);
+        let claims = self.ledger.claims_of_kube_proxy()?;
         self.servers.forget_refused();
         let binding = plan.settings.ipvs.vip_binding;
-        self.vips.restart(&found.addresses, &plan.node, binding)?;
+        self.vips
+            .restart(&found.addresses, &claims, &plan.node, binding)?;
+        // One that was retired takes over nothing.
+        let claims = if self.retired.is_some() {
+            Claims::default()
+        } else {
+            claims
+        };
+        self.servers.others.believe(claims, &plan.node.addresses);
         let former = std::mem::take(&mut self.draining);
         let node_ports = node_port_addresses(&plan.node, &plan.settings);
         self.decide_all(plan, &node_ports, &found.inside);
@@ -80,8 +90,11 @@ impl IpvsBalancer {
 
     /// What the kernel would have to be told, were it programmed anew.
     pub(super) fn compare_all(&mut self, plan: &Plan) -> Result<Vec<Drift>, DataPlaneError> {
-        let (mut found, foreign) = Found::read(&mut self.servers, &mut self.ledger)?;
-        self.servers.set_foreign(foreign);
+        let (mut found, others) = Found::read(&mut self.servers, &mut self.ledger)?;
+        if !others.is_empty() {
+            self.believe_kube_proxy()?;
+        }
+        self.servers.others.see(others);
         let ours = found.addresses.clone();
         let node_ports = node_port_addresses(&plan.node, &plan.settings);
         let mut needed = HashSet::new();
@@ -146,7 +159,7 @@ impl IpvsBalancer {
         if former.node != plan.node {
             self.vips.follow(&plan.node);
         }
-        let steps = self.difference(&before, &after);
+        let steps = self.difference(&before, &after)?;
         let mut report = self.carry_out_as_retired(steps)?;
         report += self.settle()?;
         self.real_servers += after.real_servers();
@@ -162,19 +175,32 @@ impl IpvsBalancer {
         self.carry_out(steps)
     }
 
-    fn difference(&mut self, before: &Desired, after: &Desired) -> Steps {
+    fn difference(&mut self, before: &Desired, after: &Desired) -> Result<Steps, DataPlaneError> {
         let mut steps = Steps::default();
         let keys: BTreeSet<&Server> = before.servers.keys().chain(after.servers.keys()).collect();
         for server in keys {
             let (old, new) = (before.servers.get(server), after.servers.get(server));
-            let foreign = self.servers.is_foreign(&server.key, new.is_some());
+            if let Some(new) = new
+                && let Some(held) = self.servers.to_take_over(&server.key)?
+            {
+                steps.take_over(*server, new, &held);
+                continue;
+            }
+            let foreign = self.servers.others.contest(&server.key, new.is_some());
             if !foreign && old != new {
                 let held = self.held(server, old);
                 steps.put(*server, new, held.as_ref());
             }
         }
         steps.put_marks(&after.inside, &before.inside);
-        steps
+        Ok(steps)
+    }
+
+    /// Reads anew what kube-proxy claims.
+    pub(super) fn believe_kube_proxy(&mut self) -> Result<(), DataPlaneError> {
+        let claims = self.ledger.claims_of_kube_proxy()?;
+        self.servers.others.renew(claims);
+        Ok(())
     }
 
     /// What the kernel holds of a virtual server that was to be so.

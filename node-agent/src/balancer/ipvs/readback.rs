@@ -1,6 +1,6 @@
 //! What of ours the kernel's IPVS holds, for people and for comparison: read, and nothing written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use sluice_kernel::address_set::{AddressSets, Entry, Family, IpProtocol, IpsetNetlink};
@@ -28,7 +28,7 @@ pub struct Readback {
     /// Addresses that are taken as the node's.
     pub bindings: BTreeMap<IpAddr, Binding>,
     /// Virtual servers of others.
-    pub foreign_servers: usize,
+    pub foreign_servers: BTreeSet<VirtualServer>,
     /// What others have on our device.
     pub foreign_on_device: Vec<String>,
 }
@@ -110,7 +110,7 @@ impl Readback {
     ) -> Result<(), DataPlaneError> {
         for service in ipvs.services()? {
             let Some(server) = ours.remove(&service.service.server) else {
-                self.foreign_servers += 1;
+                self.foreign_servers.insert(service.service.server);
                 continue;
             };
             let mut real_servers = match ipvs.destinations(&server.key) {

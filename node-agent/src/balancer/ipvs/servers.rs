@@ -1,6 +1,6 @@
 //! Writes to the kernel's table of virtual servers, and what the kernel refuses of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_kernel::ipvs::{
     Cause, Change, Ipvs, IpvsError, ListedDestination, ListedService, RealServer, Refused,
@@ -9,6 +9,7 @@ use sluice_kernel::ipvs::{
 use sluice_service_plan::model::IpvsTimeouts;
 
 use super::desired::fallback;
+use super::others::Others;
 use crate::data_plane::DataPlaneError;
 
 /// The door, and what does not go through it.
@@ -17,9 +18,7 @@ pub(super) struct Servers {
     /// Schedulers that the kernel has not.
     lacking: BTreeSet<String>,
     /// Virtual servers that others made.
-    foreign: HashSet<VirtualServer>,
-    /// Those of them that a service of ours should have.
-    contested: BTreeSet<VirtualServer>,
+    pub(super) others: Others,
     refused: BTreeMap<(VirtualServer, RealServer), Cause>,
     written: u64,
 }
@@ -29,8 +28,7 @@ impl Servers {
         Self {
             kernel,
             lacking: BTreeSet::new(),
-            foreign: HashSet::new(),
-            contested: BTreeSet::new(),
+            others: Others::default(),
             refused: BTreeMap::new(),
             written: 0,
         }
@@ -56,31 +54,9 @@ impl Servers {
         }
     }
 
-    /// Takes note of what others made.
-    pub(super) fn set_foreign(&mut self, foreign: HashSet<VirtualServer>) {
-        self.contested.retain(|server| foreign.contains(server));
-        self.foreign = foreign;
-    }
-
     /// Forgets which real servers were refused: they are tried again.
     pub(super) fn forget_refused(&mut self) {
         self.refused.clear();
-    }
-
-    /// Whether another was seen to have made it.
-    pub(super) fn is_known_foreign(&self, server: &VirtualServer) -> bool {
-        self.foreign.contains(server)
-    }
-
-    /// Whether another made it. `wanted`: it should be ours.
-    pub(super) fn is_foreign(&mut self, server: &VirtualServer, wanted: bool) -> bool {
-        let foreign = self.foreign.contains(server);
-        if foreign && wanted {
-            self.contested.insert(*server);
-        } else {
-            self.contested.remove(server);
-        }
-        foreign
     }
 
     /// Creates virtual servers and sets how they balance. Returns those that another made meanwhile.
@@ -103,8 +79,7 @@ impl Servers {
         if !again.is_empty() {
             foreign.extend(self.write_services(&again)?);
         }
-        self.foreign.extend(&foreign);
-        self.contested.extend(&foreign);
+        self.others.came(&foreign);
         Ok(foreign)
     }
 
@@ -189,7 +164,7 @@ impl Servers {
                 fallback(name)
             )
         });
-        let contested = self.contested.iter().map(|server| {
+        let contested = self.others.contested().iter().map(|server| {
             format!(
                 "virtual server {server} is another program's: it is left alone, and the service is not served \
                  there; delete it (ipvsadm -D), or list its network in ipvs.excludeCIDRs"

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use sluice_kernel::address_set::Entry;
-use sluice_kernel::ipvs::{Change, Destination, RealServer, Service};
+use sluice_kernel::ipvs::{Change, Destination, RealServer, Service, VirtualServer};
 
 use super::desired::Wanted;
 use super::server::Server;
@@ -40,6 +40,8 @@ pub(super) fn address(entry: &Entry) -> Option<IpAddr> {
 pub(super) struct Steps {
     /// Virtual servers that come: the ledger has them before the kernel.
     pub(super) created: Vec<Server>,
+    /// Those that were kube-proxy's: the same.
+    pub(super) taken_over: Vec<Server>,
     /// New ones, and new ways to balance.
     pub(super) services: Vec<Change>,
     /// New real servers and weights.
@@ -101,6 +103,12 @@ impl Steps {
                 self.take_leave(server, true, BTreeMap::new());
             }
         }
+    }
+
+    /// A virtual server of kube-proxy's is ours, and its way to what it has to be.
+    pub(super) fn take_over(&mut self, server: Server, wanted: &Wanted, held: &Held) {
+        self.taken_over.push(server);
+        self.put(server, Some(wanted), Some(held));
     }
 
     /// The frontends' way from some marks to others.
@@ -165,14 +173,16 @@ impl Steps {
 
     /// How many changes there are.
     pub(super) fn len(&self) -> usize {
-        self.services.len() + self.arrivals.len() + self.departures.len() + self.claims.len()
+        let changes = self.services.len() + self.arrivals.len() + self.departures.len();
+        changes + self.claims.len() + self.taken_over.len()
     }
 
     /// The addresses that the virtual servers and marked frontends here need, what leaves for good included.
     pub(super) fn needed_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let created = self.created.iter().filter_map(Server::address);
+        let new = self.created.iter().chain(&self.taken_over);
+        let new = new.filter_map(Server::address);
         let marked = self.marked.iter().filter_map(|(entry, _)| address(entry));
-        self.claims.iter().copied().chain(created).chain(marked)
+        self.claims.iter().copied().chain(new).chain(marked)
     }
 
     /// What is not so in the kernel as it has to be, where these steps were to be taken.
@@ -182,6 +192,8 @@ impl Steps {
             object: format!("virtual server {}", change.virtual_server()),
             what: format!("is not as programmed: {change}"),
         });
+        let taken_over = self.taken_over.into_iter();
+        let taken_over = taken_over.map(|server| to_be_taken_over(&server.key));
         let struck = self.struck.into_iter().map(|server| Drift {
             object: format!("virtual server {}", server.key),
             what: "is gone or needed by nobody, and in our ledger".to_owned(),
@@ -194,6 +206,18 @@ impl Steps {
             object: format!("frontend {entry:?}"),
             what: what.to_owned(),
         });
-        servers.chain(struck).chain(frontends).collect()
+        servers
+            .chain(taken_over)
+            .chain(struck)
+            .chain(frontends)
+            .collect()
+    }
+}
+
+/// One of kube-proxy's on a frontend of ours.
+pub(super) fn to_be_taken_over(server: &VirtualServer) -> Drift {
+    Drift {
+        object: format!("virtual server {server}"),
+        what: "is kube-proxy's, and to be taken over".to_owned(),
     }
 }

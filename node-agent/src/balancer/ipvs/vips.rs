@@ -16,6 +16,7 @@ use super::ledger::Holdings;
 use super::server::Server;
 use super::steps::address;
 use crate::data_plane::Drift;
+use crate::kube_proxy::Claims;
 
 const NOT_BOUND: &str = "is not bound";
 
@@ -68,10 +69,12 @@ impl Vips {
         self.device.open()
     }
 
-    /// Forgets who needs which address, and reads which are bound. `ours` are those that we may have bound.
+    /// Forgets who needs which address, and reads which are bound. `ours` are those that we may have bound. Of kube-proxy's we take over
+    /// what we need (with `Dummy`), and leave alone the rest.
     pub(super) fn restart(
         &mut self,
         ours: &HashSet<IpAddr>,
+        claims: &Claims,
         node: &NodeFacts,
         binding: VipBinding,
     ) -> Result<(), LinkError> {
@@ -82,15 +85,20 @@ impl Vips {
         self.touched.clear();
         self.refused.clear();
         let found = self.device.read()?;
-        self.foreign = found.addresses.difference(ours).copied().collect();
+        let others = found.addresses.difference(ours);
+        self.foreign = others
+            .filter(|ip| !claims.name_address(ip))
+            .copied()
+            .collect();
         // What is in the ledger only was to be bound, or is gone: it is looked at like the others.
         for ip in ours.iter().chain(found.routes.keys()) {
             let noted = ours.contains(ip);
+            let by_kube_proxy = found.is_by_kube_proxy(ip, claims);
             let vip = Vip {
                 needed_by: 0,
                 noted,
                 route: found.routes.get(ip).copied(),
-                on_device: noted && found.addresses.contains(ip),
+                on_device: noted && found.addresses.contains(ip) && !by_kube_proxy,
                 shadowed: noted && found.shadowed.contains(ip),
             };
             self.known.insert(*ip, vip);
@@ -99,9 +107,9 @@ impl Vips {
     }
 
     /// Takes up what another run of the agent left, without a plan: nothing will be bound, only let go.
-    pub(super) fn resume(&mut self, holdings: &Holdings) -> Result<(), LinkError> {
-        let binding = self.device.binding(&holdings.addresses)?;
-        self.restart(&holdings.addresses, &NodeFacts::default(), binding)?;
+    pub(super) fn resume(&mut self, holdings: &Holdings, claims: &Claims) -> Result<(), LinkError> {
+        let binding = self.device.binding(&holdings.addresses, claims)?;
+        self.restart(&holdings.addresses, claims, &NodeFacts::default(), binding)?;
         let servers = holdings.servers.iter().filter_map(Server::address);
         servers
             .chain(holdings.inside.keys().filter_map(address))
@@ -327,11 +335,16 @@ impl Vips {
         }))
     }
 
-    /// Unbinds all of these, and deletes the device unless others use it; goes on after errors.
-    pub(super) fn remove(&mut self, ours: &HashSet<IpAddr>) -> Vec<LinkError> {
+    /// Unbinds all of these but kube-proxy's, and deletes the device unless others use it; goes on after errors.
+    pub(super) fn remove(&mut self, ours: &HashSet<IpAddr>, claims: &Claims) -> Vec<LinkError> {
         self.known.clear();
         self.touched.clear();
-        self.device.remove(ours)
+        self.device.remove(ours, claims)
+    }
+
+    /// The node's own addresses, as the kernel has them.
+    pub(super) fn read_own(&mut self) -> Result<HashSet<IpAddr>, LinkError> {
+        self.device.read_own()
     }
 
     fn routed(&self) -> Vec<(IpAddr, Source)> {

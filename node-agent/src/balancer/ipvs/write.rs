@@ -15,6 +15,8 @@ impl IpvsBalancer {
         let commands = self.servers.written();
         let mut report = SyncReport::default();
         report.set_entries += self.ledger.add_servers(&steps.created)?;
+        report.set_entries += self.ledger.add_servers(&steps.taken_over)?;
+        self.servers.others.were_taken_over(&steps.taken_over);
         let foreign = self.servers.write_services(&steps.services)?;
         if !foreign.is_empty() {
             let is_foreign = |server: &&Server| foreign.contains(&server.key);

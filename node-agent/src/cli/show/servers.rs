@@ -131,8 +131,8 @@ pub(super) fn notes(read: &Readback) -> Vec<String> {
             )
         })
         .collect();
-    if read.foreign_servers > 0 {
-        let count = read.foreign_servers;
+    if !read.foreign_servers.is_empty() {
+        let count = read.foreign_servers.len();
         notes.push(format!("{count} virtual servers in IPVS are not ours"));
     }
     let foreign = read.foreign_on_device.iter();

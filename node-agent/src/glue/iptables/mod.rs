@@ -9,6 +9,7 @@ use sluice_service_plan::model::{NodeFacts, ObjectName, Settings};
 use sluice_service_plan::plan::{Plan, ServicePlan};
 
 use super::membership::{depends_on_addresses, of_node, of_service};
+use super::pod_classes;
 use super::sets::GlueSets;
 use super::{Glue, IpvsPart};
 use crate::balancer::Scope;
@@ -61,15 +62,21 @@ impl IptablesGlue {
         Ok(self.sets.note_references()?)
     }
 
+    fn stage_all(&mut self, plan: &Plan) -> Result<(), DataPlaneError> {
+        let classes = pod_classes::ruled(&plan.settings).into_keys();
+        Ok(self.sets.stage_all(members(plan), classes)?)
+    }
+
     fn stage(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<(), DataPlaneError> {
         let Scope::Change(change) = scope else {
-            return Ok(self.sets.stage_all(members(plan))?);
+            return self.stage_all(plan);
         };
         if self.node.internal_ips != plan.node.internal_ips
             || self.node.pod_cidrs != plan.node.pod_cidrs
+            || !pod_classes::are_alike(&self.settings, &plan.settings)
         {
-            // Hairpin looks at these; they change about never.
-            return Ok(self.sets.stage_all(members(plan))?);
+            // Hairpin looks at the former, which sets there are depends on the latter; they change about never.
+            return self.stage_all(plan);
         }
         let mut come: Vec<&ServicePlan> = change
             .services
@@ -93,10 +100,10 @@ impl IptablesGlue {
         }
         let come = come
             .into_iter()
-            .flat_map(|service| of_service(service, &plan.node));
+            .flat_map(|service| of_service(service, &plan.node, &plan.settings));
         let go = go
             .into_iter()
-            .flat_map(|service| of_service(service, &self.node));
+            .flat_map(|service| of_service(service, &self.node, &self.settings));
         if self.node != plan.node || self.settings != plan.settings {
             let now = of_node(&plan.node, &plan.settings);
             let before = of_node(&self.node, &self.settings);
@@ -209,7 +216,9 @@ impl Glue for IptablesGlue {
     }
 
     fn prepare(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError> {
-        let all = matches!(scope, Scope::All);
+        // Chains of a class that there is no more go with the rules that led there.
+        let all =
+            matches!(scope, Scope::All) || !pod_classes::are_alike(&self.settings, &plan.settings);
         let constants = all || plan.node != self.node || plan.settings != self.settings;
         self.stage(plan, scope)?;
         self.node = Arc::clone(&plan.node);
@@ -284,7 +293,7 @@ fn members(plan: &Plan) -> impl Iterator<Item = super::membership::Member> + '_ 
     let services = plan
         .services
         .values()
-        .flat_map(|service| of_service(service, &plan.node));
+        .flat_map(|service| of_service(service, &plan.node, &plan.settings));
     of_node(&plan.node, &plan.settings)
         .into_iter()
         .chain(services)

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
+use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use sluice_crds::v1alpha1::NodeServiceProxy;
+use tokio::sync::watch;
 
 use super::super::Kind;
 use super::access::with_causes;
@@ -21,6 +24,8 @@ use super::rest::Failures;
 use super::source::Mailbox;
 use super::store::{Found, Store};
 use super::view::{Read, View};
+use crate::agent::Report;
+use crate::attachments::Terms;
 use crate::metrics::Metrics;
 
 /// A list that lost nearly everything is read again after so long, and then believed.
@@ -95,6 +100,37 @@ impl Followed for NodeServiceProxy {
     }
 }
 
+impl Followed for PartialObjectMeta<Pod> {
+    const KIND: Kind = Kind::Pod;
+
+    fn selection(node: &str) -> watcher::Config {
+        watcher::Config::default().fields(&format!("spec.nodeName={node}"))
+    }
+
+    fn take(view: &mut View, object: Read<Self>) {
+        view.pods.put(Self::KIND, metadata_of(object));
+    }
+}
+
+impl Followed for PartialObjectMeta<Namespace> {
+    const KIND: Kind = Kind::Namespace;
+
+    fn selection(_: &str) -> watcher::Config {
+        watcher::Config::default()
+    }
+
+    fn take(view: &mut View, object: Read<Self>) {
+        view.pods.put(Self::KIND, metadata_of(object));
+    }
+}
+
+fn metadata_of<K>(object: Read<PartialObjectMeta<K>>) -> ObjectMeta {
+    match object {
+        Ok(object) => object.metadata,
+        Err(unreadable) => unreadable.metadata,
+    }
+}
+
 fn of_name(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
@@ -124,6 +160,37 @@ pub(super) async fn follow<K: Followed>(
             tracing::info!(kind = %K::KIND, "the API server streams no lists: they are read in whole");
             config = K::selection(&node).any_semantic();
         }
+    }
+}
+
+/// Follows a kind as long as it matters by the settings in force.
+pub(super) async fn follow_while<K: Followed>(
+    client: Client,
+    node: Arc<str>,
+    mailbox: Arc<Mailbox>,
+    metrics: Arc<Metrics>,
+    mut report: watch::Receiver<Report>,
+    matters: fn(&Terms) -> bool,
+) {
+    let does = |report: &Report| report.terms.as_deref().is_some_and(matters);
+    loop {
+        if report.wait_for(does).await.is_err() {
+            // The agent ends.
+            return std::future::pending().await;
+        }
+        let (node, mailbox, metrics) = (&node, &mailbox, &metrics);
+        let followed = follow::<K>(
+            client.clone(),
+            Arc::clone(node),
+            Arc::clone(mailbox),
+            Arc::clone(metrics),
+        );
+        tokio::select! {
+            () = followed => {}
+            _ = report.wait_for(|report| !does(report)) => {}
+        }
+        mailbox.change(|view| view.pods.forget(K::KIND));
+        metrics.api.forget(K::KIND.as_str());
     }
 }
 

@@ -12,6 +12,7 @@ mod access;
 mod follow;
 mod guarded;
 mod known;
+mod pod_view;
 mod rest;
 mod settings;
 mod source;

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
+use kube::core::PartialObjectMeta;
 use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicySpec};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -16,10 +17,11 @@ use tokio::task::JoinSet;
 
 use super::super::{AgentState, Kind, Source, SourceError, Update};
 use super::access::{Access, AccessError, with_causes};
-use super::follow::follow;
+use super::follow::{follow, follow_while};
 use super::settings::{Settings, SettingsFile};
 use super::status::StatusWriter;
 use super::view::{Own, View};
+use crate::attachments::{Pods, Terms};
 use crate::health::Health;
 use crate::metrics::Metrics;
 
@@ -34,6 +36,8 @@ pub(super) struct Mailbox {
     view: Mutex<View>,
     arrived: Condvar,
     own: watch::Sender<Option<Own>>,
+    /// Absent where nobody attaches pods.
+    pods: OnceLock<watch::Sender<Pods>>,
     /// Nobody watches any more, which should never be.
     is_ended: AtomicBool,
 }
@@ -44,6 +48,7 @@ impl Mailbox {
             view: Mutex::new(View::new(settings)),
             arrived: Condvar::new(),
             own: watch::Sender::new(None),
+            pods: OnceLock::new(),
             is_ended: AtomicBool::new(false),
         }
     }
@@ -59,6 +64,9 @@ impl Mailbox {
             }
             is_new
         });
+        if let (Some(sender), Some(pods)) = (self.pods.get(), view.pods.news()) {
+            sender.send_replace(pods);
+        }
         self.arrived.notify_all();
         result
     }
@@ -166,6 +174,19 @@ impl ClusterSource {
             )*};
         }
         spawn!(Service, EndpointSlice, Node, NodeServiceProxy);
+        if let Some(state) = &self.state {
+            macro_rules! spawn_while {
+                ($($kind:ty: $matters:expr),*) => {$(
+                    let (client, node, mailbox, metrics) = arguments();
+                    let report = state.report.clone();
+                    let followed = follow_while::<PartialObjectMeta<$kind>>(
+                        client, node, mailbox, metrics, report, $matters,
+                    );
+                    watches.spawn_on(followed, runtime.handle());
+                )*};
+            }
+            spawn_while!(Pod: Terms::need_pods, Namespace: Terms::need_namespaces);
+        }
         let writer = self.state.take().map(|state| {
             StatusWriter::new(
                 self.client.clone(),
@@ -241,6 +262,8 @@ impl Source for ClusterSource {
 
     fn listen(&mut self, state: AgentState) {
         self.health = Some(Arc::clone(&state.health));
+        // Nobody listens twice.
+        let _ = self.mailbox.pods.set(state.pods.clone());
         self.state = Some(state);
     }
 }

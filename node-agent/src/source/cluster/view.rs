@@ -15,6 +15,7 @@ use super::super::convert::{self, FieldError};
 use super::super::{Kind, Refusal, Revision, Update};
 use super::guarded::Unreadable;
 use super::known::{Ended, Known};
+use super::pod_view::PodView;
 use super::settings::{Given, Settings};
 
 /// Kinds that must have been listed before anything is told.
@@ -54,6 +55,8 @@ pub(super) struct View {
     own_is_listed: bool,
     listed: BTreeSet<Kind>,
     refusals: BTreeMap<(Kind, String), Refusal>,
+    /// Not waited for: pods are attached without an answer too.
+    pub(super) pods: PodView,
     told_policy: Option<ServiceProxyPolicySpec>,
     told_revision: Option<Revision>,
     pending: Update,
@@ -71,6 +74,7 @@ impl View {
             own_is_listed: false,
             listed: BTreeSet::new(),
             refusals: BTreeMap::new(),
+            pods: PodView::default(),
             told_policy: None,
             told_revision: None,
             pending: Update::default(),
@@ -110,6 +114,7 @@ impl View {
         if kind == Kind::NodeServiceProxy {
             self.own_is_listed = false;
         }
+        self.pods.begin_list(kind);
         if let Some(known) = self.known(kind) {
             known.begin_list();
         }
@@ -130,6 +135,7 @@ impl View {
         if kind == Kind::NodeServiceProxy && !self.own_is_listed {
             self.own = None;
         }
+        self.pods.end_list(kind);
         self.listed.insert(kind);
         None
     }
@@ -257,6 +263,7 @@ impl View {
                     self.settle(kind, &name);
                 }
             }
+            Kind::Pod | Kind::Namespace => self.pods.remove(kind, metadata),
             Kind::Node | Kind::ServiceProxyPolicy => {}
         }
     }
@@ -271,7 +278,7 @@ impl View {
                 self.pending.causes.remove(&name);
                 self.pending.slices.insert(name, None);
             }
-            Kind::Node | Kind::NodeServiceProxy | Kind::ServiceProxyPolicy => {}
+            _ => {}
         }
     }
 
@@ -279,7 +286,7 @@ impl View {
         match kind {
             Kind::Service => Some(&mut self.services),
             Kind::EndpointSlice => Some(&mut self.slices),
-            Kind::Node | Kind::NodeServiceProxy | Kind::ServiceProxyPolicy => None,
+            _ => None,
         }
     }
 

@@ -105,9 +105,9 @@ pub(super) fn object(kind: Kind, body: &Body<'_>) -> Result<Object, Vec<Fault>> 
             .map(Object::Node)
             .map_err(one),
         Kind::ServiceProxyPolicy => policy(typed(body)?).map(Box::new).map(Object::Policy),
-        Kind::NodeServiceProxy => Err(vec![Fault {
+        Kind::NodeServiceProxy | Kind::Pod | Kind::Namespace => Err(vec![Fault {
             field: "kind".to_owned(),
-            reason: "only an API server has objects of this kind: write a ServiceProxyPolicy"
+            reason: "only an API server has objects of this kind: leave it out; settings are a ServiceProxyPolicy"
                 .to_owned(),
         }]),
     }

@@ -271,7 +271,7 @@ impl ManifestSource {
             Kind::ServiceProxyPolicy => {
                 self.policies.remove(&key.name.name);
             }
-            Kind::NodeServiceProxy => {}
+            Kind::NodeServiceProxy | Kind::Pod | Kind::Namespace => {}
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use sluice_service_plan::model::{Family, LocalDetector, NodeFacts, NodePortAddresses, Settings};
+use sluice_service_plan::source::held_addresses;
 
 use crate::balancer::ipvs;
 use crate::glue::IpvsPart;
@@ -13,6 +14,8 @@ use sluice_kernel::iptables::Table;
 mod filter;
 mod mangle;
 mod nat;
+mod pod_classes;
+mod source_nat;
 
 /// Marks what goes to a service address. The balancer leads there before it translates.
 pub(crate) const MARK: &str = "SLUICE-MARK";
@@ -33,6 +36,8 @@ const IPVS_VIP: &str = "SLUICE-IPVS-VIP";
 const IPVS_OWN: &str = "SLUICE-IPVS-OWN";
 pub(crate) const IPVS_REFUSE: &str = "SLUICE-IPVS-REFUSE";
 const IPVS_TURN: &str = "SLUICE-IPVS-TURN";
+/// Chains of one class of pods start so.
+const POD_PREFIX: &str = "SLUICE-POD-";
 const INSIDE: &str = "SLUICE-INSIDE";
 const INSIDE_NODE: &str = "SLUICE-INSIDE-NODE";
 
@@ -60,7 +65,8 @@ pub(crate) fn owns(chain: &str) -> bool {
             | IPVS_TURN
             | INSIDE
             | INSIDE_NODE
-    )
+            | pod_classes::MARK_POD
+    ) || chain.starts_with(POD_PREFIX)
 }
 
 /// Chains of one table, and jumps to them from the built-in ones.
@@ -108,19 +114,7 @@ impl Inputs<'_> {
 
     /// The node's own addresses that the policy wants as source of masqueraded traffic.
     pub(crate) fn source_addresses(&self) -> Vec<IpAddr> {
-        let wanted = |ip: &&IpAddr| {
-            Family::of(**ip) == self.family
-                && self
-                    .settings
-                    .snat_addresses
-                    .iter()
-                    .any(|net| net.contains(*ip))
-        };
-        let mut addresses: Vec<IpAddr> =
-            self.node.addresses.iter().filter(wanted).copied().collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses
+        held_addresses(&self.settings.snat_addresses, self.family, self.node)
     }
 
     /// Matches destinations that serve node ports. `loopback` is how a packet on the loopback device shows, where it may at all:

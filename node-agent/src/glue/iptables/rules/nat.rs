@@ -1,16 +1,15 @@
 //! The nat table: who gets a source of this node, and what is for IPVS.
 
-use std::net::IpAddr;
-
 use sluice_service_plan::model::Protocol;
 
+use super::source_nat::source_nat;
 use super::{
     IPVS, IPVS_OWN, IPVS_REFUSE, IPVS_TURN, IPVS_VIP, Inputs, MARK, MARK_NODE_PORT, MARKED,
-    POSTROUTING, SOURCE_NAT,
+    POSTROUTING, SOURCE_NAT, pod_classes,
 };
 use crate::glue::IpvsPart;
 use crate::glue::membership::Role;
-use crate::ruleset::{Chain, Jump, Place, random_share};
+use crate::ruleset::{Chain, Jump, Place};
 
 const SOURCE_NAT_JUMP: Jump = Jump {
     from: "POSTROUTING",
@@ -60,6 +59,7 @@ pub(super) fn chains(inputs: &Inputs<'_>) -> Vec<Chain> {
         marked(inputs),
         source_nat(inputs),
     ];
+    chains.extend(pod_classes::chains(inputs));
     if inputs.ipvs != IpvsPart::None {
         chains.extend([ipvs_refuse(inputs), ipvs_turn(inputs)]);
     }
@@ -134,6 +134,7 @@ fn ipvs_turn(inputs: &Inputs<'_>) -> Chain {
 
 fn mark(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(MARK);
+    pod_classes::before_mark(inputs, &mut chain);
     let mark = inputs.mark();
     let always = inputs.set(Role::Masquerade);
     chain.rule(format_args!(
@@ -158,6 +159,7 @@ fn mark(inputs: &Inputs<'_>) -> Chain {
 
 fn mark_node_port(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(MARK_NODE_PORT);
+    pod_classes::before_mark_node_port(inputs, &mut chain);
     let mark = inputs.mark();
     let always = inputs.set(Role::NodePortMasquerade);
     chain.rule(format_args!(
@@ -196,6 +198,7 @@ fn postrouting(inputs: &Inputs<'_>) -> Chain {
             );
         }
     }
+    pod_classes::not_marked(inputs, &mut chain);
     chain
 }
 
@@ -205,50 +208,7 @@ fn marked(inputs: &Inputs<'_>) -> Chain {
     chain.rule(format_args!("-j MARK --set-xmark 0x0/{bit:#x}"));
     let keep = inputs.set(Role::KeepSource);
     chain.rule(format_args!("-m set --match-set {keep} dst -j RETURN"));
+    pod_classes::marked(inputs, &mut chain);
     chain.lead("", "-j", SOURCE_NAT);
-    chain
-}
-
-fn source_nat(inputs: &Inputs<'_>) -> Chain {
-    let mut chain = Chain::new(SOURCE_NAT);
-    let random = if inputs.settings.random_fully {
-        " --random-fully"
-    } else {
-        ""
-    };
-    let addresses = inputs.source_addresses();
-    if addresses.is_empty() {
-        if let Some((first, last)) = inputs.settings.snat_ports {
-            for protocol in Protocol::ALL {
-                chain.rule(format_args!(
-                    "-p {protocol} -j MASQUERADE --to-ports {first}-{last}{random}"
-                ));
-            }
-        }
-        chain.rule(format_args!("-j MASQUERADE{random}"));
-        return chain;
-    }
-    for (index, address) in addresses.iter().enumerate() {
-        let rest = addresses.len() - index;
-        let share = random_share(1, rest as u64);
-        if let Some((first, last)) = inputs.settings.snat_ports {
-            // One draw decides for the three protocols: a packet has one of them.
-            let to = match address {
-                IpAddr::V4(ip) => format!("{ip}:{first}-{last}"),
-                IpAddr::V6(ip) => format!("[{ip}]:{first}-{last}"),
-            };
-            for protocol in Protocol::ALL {
-                chain.rule(format_args!(
-                    "-p {protocol}{share} -j SNAT --to-source {to}{random}"
-                ));
-            }
-        } else {
-            let share = share.trim_start();
-            let gap = if share.is_empty() { "" } else { " " };
-            chain.rule(format_args!(
-                "{share}{gap}-j SNAT --to-source {address}{random}"
-            ));
-        }
-    }
     chain
 }

@@ -1,4 +1,4 @@
-//! The list.
+//! What kube-proxy's iptables and nftables modes do.
 
 use sluice_e2e::lab::places::{A1, B1, Home, NODE};
 use sluice_e2e::packets::Row;
@@ -13,8 +13,7 @@ use crate::rows;
 const ROUTED: Expect = Expect::NotOurs(Untouched::Routed);
 const REFUSED_BY_NODE: Expect = Expect::NotOurs(Untouched::Refused);
 
-/// Of several that fit a row the first counts.
-pub(crate) const DIFFERENCES: &[Difference] = &[
+pub(super) const OF_RULES: &[Difference] = &[
     Difference {
         title: "Ports that a service does not list",
         modes: &[Mode::Iptables],

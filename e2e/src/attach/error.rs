@@ -1,0 +1,35 @@
+//! Why a chain could not be run.
+
+use crate::lab::LabError;
+
+/// Errors of this module; a plugin that refuses is none of them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The lab.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// The node's files.
+    #[error("the node's directory")]
+    Directory(#[source] std::io::Error),
+    /// A plugin did not start, or could not be talked to.
+    #[error("plugin {plugin}")]
+    Plugin {
+        /// Its type.
+        plugin: String,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// What a plugin printed is not JSON.
+    #[error("plugin {plugin} printed {printed:?}")]
+    Output {
+        /// Its type.
+        plugin: String,
+        /// What it printed.
+        printed: String,
+    },
+    /// The agent's socket.
+    #[error("the agent's socket")]
+    Agent(#[source] std::io::Error),
+}

@@ -1,0 +1,145 @@
+//! A node whose pods are attached by chains of CNI plugins, called as a runtime calls them.
+
+mod agent;
+mod chain;
+mod error;
+mod pod;
+
+pub use agent::ScriptedAgent;
+pub use chain::{Chain, Refused, Verb};
+pub use error::AttachError;
+pub use pod::Pod;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::lab::{LabError, Namespace};
+
+/// Where Debian puts the reference plugins.
+pub const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
+/// The sets of the classes Preserve and Masquerade, IPv4 first.
+pub const CLASS_SETS: [&str; 4] = [
+    "SLUICE-4-POD-PRESERVE",
+    "SLUICE-6-POD-PRESERVE",
+    "SLUICE-4-POD-MASQ",
+    "SLUICE-6-POD-MASQ",
+];
+
+/// A network namespace for the node and a directory for its files.
+#[derive(Debug)]
+pub struct Node {
+    namespace: Namespace,
+    directory: TempDir,
+    plugin: PathBuf,
+}
+
+impl Node {
+    /// A node without pods that forwards and lets bridged packets meet its rules. `plugin` is the `sluice-cni` to be called.
+    pub fn new(plugin: impl Into<PathBuf>) -> Result<Self, AttachError> {
+        let namespace = Namespace::new("node")?;
+        for (path, value) in [
+            ("net/ipv4/ip_forward", "1"),
+            ("net/ipv6/conf/all/forwarding", "1"),
+            ("net/bridge/bridge-nf-call-iptables", "1"),
+            ("net/bridge/bridge-nf-call-ip6tables", "1"),
+        ] {
+            namespace.sysctl(path, value)?;
+        }
+        let directory = tempfile::tempdir().map_err(AttachError::Directory)?;
+        Ok(Self {
+            namespace,
+            directory,
+            plugin: plugin.into(),
+        })
+    }
+
+    /// Its network namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Its files.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The plugin under test.
+    pub fn plugin(&self) -> &Path {
+        &self.plugin
+    }
+
+    /// Where the agent's socket is expected.
+    pub fn socket(&self) -> PathBuf {
+        self.directory().join("agent.sock")
+    }
+
+    /// Where attachments are remembered.
+    pub fn state(&self) -> PathBuf {
+        self.directory().join("attachments")
+    }
+
+    /// The plugin's entry in a chain, with these fields besides.
+    pub fn sluice(&self, more: &Value) -> Value {
+        let mut entry = json!({
+            "type": "sluice-cni", "socket": self.socket(), "stateDirectory": self.state(),
+        });
+        if let (Some(entry), Some(more)) = (entry.as_object_mut(), more.as_object()) {
+            entry.extend(more.clone());
+        }
+        entry
+    }
+
+    /// The reference plugin `host-local` with both families.
+    pub fn addresses(&self) -> Value {
+        json!({
+            "type": "host-local", "dataDir": self.directory().join("ipam"),
+            "ranges": [[{"subnet": "10.99.0.0/24"}], [{"subnet": "fd00:99::/112"}]],
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+        })
+    }
+
+    /// A chain of plugins, in a version of the specification.
+    pub fn chain(&self, version: &str, plugins: Vec<Value>) -> Chain<'_> {
+        Chain::new(self, version, plugins)
+    }
+
+    /// Makes the sets of the classes, as the agent's first sync does.
+    pub fn make_class_sets(&self) -> Result<(), LabError> {
+        for (number, name) in CLASS_SETS.iter().enumerate() {
+            let family = if number % 2 == 0 { "inet" } else { "inet6" };
+            let line = format!("ipset create {name} hash:ip family {family}");
+            self.namespace.command(&line)?;
+        }
+        Ok(())
+    }
+
+    /// What the sets of the classes hold, as `SET ADDRESS`, sorted.
+    pub fn members(&self) -> Result<Vec<String>, LabError> {
+        let saved = self.namespace.command("ipset save")?;
+        let mut members: Vec<_> = saved
+            .lines()
+            .filter_map(|line| line.strip_prefix("add "))
+            .map(str::to_owned)
+            .collect();
+        members.sort();
+        Ok(members)
+    }
+
+    /// Names of the files that remember attachments, and of what should not be there.
+    pub fn remembered(&self) -> Result<Vec<String>, AttachError> {
+        let entries = match std::fs::read_dir(self.state()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(AttachError::Directory)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(AttachError::Directory)?.file_name();
+            names.push(name.to_string_lossy().into_owned());
+        }
+        names.retain(|name| name != ".lock");
+        names.sort();
+        Ok(names)
+    }
+}

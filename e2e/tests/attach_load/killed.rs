@@ -1,0 +1,72 @@
+//! SIGKILL at any step.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sluice_e2e::attach::Verb;
+
+use crate::crowd::{Crowd, all_succeed};
+
+const STEP: Duration = Duration::from_micros(200);
+const STEPS: u32 = 120;
+
+/// Every address in a set has a record that says so: what is killed can be taken back.
+fn is_consistent(crowd: &Crowd) {
+    let records = crowd.node.remembered().unwrap();
+    let known = records.iter().any(|name| name == "pod0:eth0.json");
+    let members = crowd.node.members().unwrap();
+    assert!(known || members.is_empty(), "{records:?} {members:?}");
+}
+
+/// Starts a call, and kills it after each of many times; returns how often it had not ended before.
+fn kill_at_all_times(crowd: &Crowd, verb: Verb, after: impl Fn()) -> u32 {
+    let mut killed = 0;
+    for step in 0..STEPS {
+        let mut child = crowd.start(verb, 0);
+        std::thread::sleep(STEP * step);
+        child.kill().unwrap();
+        if !child.wait().unwrap().success() {
+            killed += 1;
+        }
+        is_consistent(crowd);
+        after();
+    }
+    killed
+}
+
+#[test]
+fn an_add_that_is_killed_is_taken_back_by_del() {
+    let crowd = Crowd::new(1, &json!({}));
+    let killed = kill_at_all_times(&crowd, Verb::Add, || {
+        all_succeed(&[crowd.call(Verb::Del, 0)]);
+        crowd.holds(0);
+    });
+    eprintln!("{killed} of {STEPS} were killed on the way");
+    assert!(killed > 5);
+}
+
+#[test]
+fn a_del_that_is_killed_is_done_by_the_next() {
+    let crowd = Crowd::new(1, &json!({}));
+    all_succeed(&[crowd.call(Verb::Add, 0)]);
+    let killed = kill_at_all_times(&crowd, Verb::Del, || {
+        all_succeed(&[crowd.call(Verb::Del, 0)]);
+        crowd.holds(0);
+        all_succeed(&[crowd.call(Verb::Add, 0)]);
+        crowd.holds(1);
+    });
+    eprintln!("{killed} of {STEPS} were killed on the way");
+    assert!(killed > 5);
+}
+
+#[test]
+fn an_add_that_is_killed_is_made_again_as_if_it_had_not_been() {
+    let crowd = Crowd::new(1, &json!({}));
+    kill_at_all_times(&crowd, Verb::Add, || {
+        all_succeed(&[crowd.call(Verb::Add, 0)]);
+        crowd.holds(1);
+        assert_eq!(crowd.hairpins(), 1);
+        all_succeed(&[crowd.call(Verb::Del, 0)]);
+        crowd.holds(0);
+    });
+}

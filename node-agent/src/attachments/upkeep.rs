@@ -1,0 +1,204 @@
+//! Sees to it that address sets, records and hairpin flags are as settings and labels ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_attachment::store::{Store, StoreError};
+use sluice_attachment::{HairpinSet, Record, SetName};
+use sluice_kernel::address_set::{AddressSetError, AddressSets, Entry, SetKind, SetSpec};
+use sluice_kernel::links::{LinkError, Links, named};
+use tokio::sync::{Notify, watch};
+
+use super::correction::Correction;
+use super::pods::Pods;
+use super::terms::Terms;
+use crate::agent::Report;
+use crate::metrics::Metrics;
+
+/// What names of our sets start with.
+const PREFIX: &str = "SLUICE-";
+/// Between two looks where nobody says that something changed.
+const EVERY: Duration = Duration::from_secs(30);
+/// Changes that come together are looked at together.
+const GATHER: Duration = Duration::from_millis(50);
+/// Plugins hold the lock for less than a millisecond.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Errors of an upkeep. It is tried again; what was done before the error stays done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpkeepError {
+    /// The records.
+    #[error("the records of attachments cannot be read or written")]
+    Store(#[from] StoreError),
+    /// Sets.
+    #[error("the address sets of pod classes cannot be read or written")]
+    Sets(#[from] AddressSetError),
+    /// Hairpin flags.
+    #[error("the ports of bridges cannot be read or changed")]
+    Links(#[from] LinkError),
+}
+
+/// See the module.
+pub struct Upkeep {
+    /// Where the plugin keeps its records.
+    pub store: Store,
+    /// The door to address sets.
+    pub sets: Box<dyn AddressSets>,
+    /// The door to links.
+    pub links: Box<dyn Links>,
+    /// The settings in force are in it.
+    pub report: watch::Receiver<Report>,
+    /// What is known of pods.
+    pub pods: watch::Receiver<Pods>,
+    /// Told when an attachment was made or ended.
+    pub nudge: Arc<Notify>,
+    /// Where repairs are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Upkeep {
+    /// Looks whenever something changed, and now and then; until the agent ends.
+    pub async fn follow(mut self) {
+        let mut last_error = String::new();
+        loop {
+            if let Err(error) = self.look() {
+                let words = anyhow::Error::from(error).to_string();
+                if words != last_error {
+                    tracing::warn!(
+                        error = words,
+                        "attachments of pods cannot be looked after; trying again"
+                    );
+                    last_error = words;
+                }
+            } else {
+                last_error.clear();
+            }
+            let is_over = tokio::select! {
+                changed = self.report.changed() => changed.is_err(),
+                changed = self.pods.changed() => changed.is_err(),
+                () = self.nudge.notified() => false,
+                () = tokio::time::sleep(EVERY) => false,
+            };
+            if is_over {
+                return;
+            }
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    /// One look at everything.
+    pub fn look(&mut self) -> Result<(), UpkeepError> {
+        let Some(terms) = self.report.borrow_and_update().terms.clone() else {
+            return Ok(());
+        };
+        let pods = self.pods.borrow_and_update().clone();
+        let records = self.correct(&terms, &pods)?;
+        self.repair_hairpin(&records)
+    }
+
+    /// No plugin attaches or detaches meanwhile. Returns all records.
+    fn correct(&mut self, terms: &Terms, pods: &Pods) -> Result<Vec<Record>, UpkeepError> {
+        let locked = self.store.lock(LOCK_PATIENCE)?;
+        let listing = locked.list()?;
+        for corrupt in &listing.corrupt {
+            tracing::warn!(file = %corrupt.path.display(), reason = corrupt.reason,
+                "the record of an attachment cannot be read and was set aside: its pod has the node's default source NAT");
+        }
+        self.metrics
+            .attachments
+            .set_attachments(listing.records.len());
+        let held = held(self.sets.as_mut(), terms)?;
+        let correction = Correction::between(&held, listing.records.clone(), terms, pods);
+        let mut repairs = 0;
+        // A pod that moves is rather in both than in none.
+        for (set, addresses) in &correction.come {
+            repairs += addresses.len();
+            self.sets.add(&spec(set), &entries(addresses))?;
+        }
+        for (set, addresses) in &correction.go {
+            repairs += addresses.len();
+            self.sets.delete(&spec(set), &entries(addresses))?;
+        }
+        for record in &correction.records {
+            locked.put(record)?;
+            tracing::info!(
+                attachment = %record.id,
+                class = record.treatment.class,
+                "the pod's class is another now"
+            );
+        }
+        self.metrics.attachments.count_repairs("set", repairs);
+        Ok(listing.records)
+    }
+
+    /// The flag goes off when others make the port anew or change it.
+    fn repair_hairpin(&mut self, records: &[Record]) -> Result<(), UpkeepError> {
+        let of_ports = |record: &&Record| matches!(record.hairpin, HairpinSet::BridgePort { .. });
+        let mut wanted = records.iter().filter(of_ports).peekable();
+        if wanted.peek().is_none() {
+            return Ok(());
+        }
+        let links = self.links.links()?;
+        for record in wanted {
+            let port = record.host_interface.as_deref();
+            let Some(port) = port.and_then(|name| named(&links, name)) else {
+                continue;
+            };
+            if port.hairpin == Some(false) {
+                self.links.set_hairpin(port.index, true)?;
+                self.metrics.attachments.count_repairs("hairpin", 1);
+                tracing::warn!(attachment = %record.id, port = port.name, "the port's hairpin flag was off; it is on again");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Addresses in the sets of classes, of those sets that the kernel has.
+fn held(
+    sets: &mut dyn AddressSets,
+    terms: &Terms,
+) -> Result<BTreeMap<SetName, BTreeSet<IpAddr>>, UpkeepError> {
+    let headers = sets.headers(PREFIX)?;
+    let mut held = BTreeMap::new();
+    for set in &terms.sets {
+        let Some(header) = headers.iter().find(|header| header.spec.name == set.name) else {
+            continue;
+        };
+        let mut addresses = BTreeSet::new();
+        if header.entries > 0 {
+            let listed = sets.list(&set.name)?;
+            addresses.extend(listed.into_iter().filter_map(|listed| match listed.entry {
+                Entry::Ip(address) => Some(address),
+                _ => None,
+            }));
+        }
+        held.insert(set.clone(), addresses);
+    }
+    Ok(held)
+}
+
+fn entries(addresses: &BTreeSet<IpAddr>) -> Vec<Entry> {
+    addresses.iter().copied().map(Entry::Ip).collect()
+}
+
+/// As much of it as writing entries takes.
+fn spec(set: &SetName) -> SetSpec {
+    use sluice_attachment::Family as Named;
+    use sluice_kernel::address_set::Family;
+    SetSpec {
+        name: set.name.clone(),
+        kind: SetKind::HashIp,
+        family: match set.family {
+            Named::V4 => Family::V4,
+            Named::V6 => Family::V6,
+        },
+        max_entries: 0,
+        expected_entries: 0,
+        timeout_seconds: None,
+        marks: false,
+    }
+}

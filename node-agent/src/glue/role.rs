@@ -1,0 +1,179 @@
+//! Which address sets the glue needs.
+
+use sluice_kernel::address_set::SetKind;
+use sluice_service_plan::model::Family;
+
+use super::pod_classes::ClassKey;
+
+/// What a set is for. The order is the order in which entries are added; they are deleted the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The node's own addresses but loopback: they serve node ports, and are never closed when a service uses one of them.
+    OwnIp,
+    /// Sources that are this node's pods, where the local detector goes by network.
+    Pods,
+    /// Destinations towards which the source is kept.
+    KeepSource,
+    /// Addresses that serve node ports, where the policy names some.
+    NodePortIp,
+    /// Clients allowed to use a guarded frontend.
+    Allowed,
+    /// Load-balancer frontends with source ranges. After `Allowed`: a guard without its list would shut everybody out.
+    Guarded,
+    /// Pods of a class whose traffic to services keeps its source. What is in it is not the plan's, as for the next two.
+    PodPreserve,
+    /// Pods of a class whose traffic to services gets a source of this node.
+    PodMasquerade,
+    /// Pods of a class that needs rules of its own.
+    PodClass(ClassKey),
+    /// Frontends whose traffic gets a source of this node, always.
+    Masquerade,
+    /// ... when it does not come from this node's pods. Where these are not told, nobody's; classes of pods then tell by it what is to a service.
+    MasqueradeOutside,
+    /// ... when it starts on this node.
+    MasqueradeNode,
+    /// Node ports, as `Masquerade`.
+    NodePortMasquerade,
+    /// Node ports, as `MasqueradeNode`.
+    NodePortMasqueradeNode,
+    /// Endpoints of this node, with themselves as the source.
+    Hairpin,
+    /// Frontends without a usable endpoint here.
+    Drop,
+    /// Frontends without a usable endpoint anywhere.
+    Reject,
+    /// Node ports, as `Drop`.
+    NodePortDrop,
+    /// Node ports, as `Reject`.
+    NodePortReject,
+    /// Ports of health-check servers.
+    HealthPort,
+    /// Cluster IPs. Last of all: what is known as a service address and has no rule yet is refused.
+    ClusterIp,
+    /// External and load-balancer addresses.
+    ExternalIp,
+}
+
+impl Role {
+    /// All that are there whatever the settings, in order.
+    pub const ALL: [Self; 21] = [
+        Self::OwnIp,
+        Self::Pods,
+        Self::KeepSource,
+        Self::NodePortIp,
+        Self::Allowed,
+        Self::Guarded,
+        Self::PodPreserve,
+        Self::PodMasquerade,
+        Self::Masquerade,
+        Self::MasqueradeOutside,
+        Self::MasqueradeNode,
+        Self::NodePortMasquerade,
+        Self::NodePortMasqueradeNode,
+        Self::Hairpin,
+        Self::Drop,
+        Self::Reject,
+        Self::NodePortDrop,
+        Self::NodePortReject,
+        Self::HealthPort,
+        Self::ClusterIp,
+        Self::ExternalIp,
+    ];
+
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::OwnIp => "OWN-IP",
+            Self::Pods => "PODS",
+            Self::KeepSource => "KEEP-SOURCE",
+            Self::NodePortIp => "NODEPORT-IP",
+            Self::Allowed => "ALLOWED",
+            Self::Guarded => "GUARDED",
+            Self::PodPreserve => "POD-PRESERVE",
+            Self::PodMasquerade => "POD-MASQ",
+            Self::PodClass(_) => "POD-",
+            Self::Masquerade => "MASQ",
+            Self::MasqueradeOutside => "MASQ-OUTSIDE",
+            Self::MasqueradeNode => "MASQ-NODE",
+            Self::NodePortMasquerade => "NODEPORT-MASQ",
+            Self::NodePortMasqueradeNode => "NODEPORT-MASQ-NODE",
+            Self::Hairpin => "HAIRPIN",
+            Self::Drop => "DROP",
+            Self::Reject => "REJECT",
+            Self::NodePortDrop => "NODEPORT-DROP",
+            Self::NodePortReject => "NODEPORT-REJECT",
+            Self::HealthPort => "HEALTH-PORT",
+            Self::ClusterIp => "CLUSTER-IP",
+            Self::ExternalIp => "EXTERNAL-IP",
+        }
+    }
+
+    /// The kind of its sets.
+    pub const fn kind(self) -> SetKind {
+        match self {
+            Self::OwnIp
+            | Self::PodPreserve
+            | Self::PodMasquerade
+            | Self::PodClass(_)
+            | Self::ClusterIp
+            | Self::ExternalIp => SetKind::HashIp,
+            Self::Pods | Self::KeepSource | Self::NodePortIp => SetKind::HashNet,
+            Self::Allowed => SetKind::HashIpPortNet,
+            Self::Hairpin => SetKind::HashIpPortIp,
+            Self::HealthPort => SetKind::BitmapPort,
+            Self::Guarded
+            | Self::Masquerade
+            | Self::MasqueradeOutside
+            | Self::MasqueradeNode
+            | Self::Drop
+            | Self::Reject => SetKind::HashIpPort,
+            Self::NodePortMasquerade
+            | Self::NodePortMasqueradeNode
+            | Self::NodePortDrop
+            | Self::NodePortReject => SetKind::HashNetPort,
+        }
+    }
+
+    /// Its entries are not the plan's: they are neither staged nor compared.
+    pub const fn is_filled_by_others(self) -> bool {
+        matches!(
+            self,
+            Self::PodPreserve | Self::PodMasquerade | Self::PodClass(_)
+        )
+    }
+
+    /// Entries of it may be owed to several services at once; of the others the claim registry allows one.
+    pub const fn is_shared(self) -> bool {
+        matches!(
+            self,
+            Self::ClusterIp | Self::ExternalIp | Self::Hairpin | Self::HealthPort | Self::Allowed
+        )
+    }
+}
+
+/// One set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SetId {
+    /// What it is for.
+    pub role: Role,
+    /// Family of its addresses.
+    pub family: Family,
+}
+
+impl SetId {
+    /// Its name in the kernel.
+    pub fn name(self) -> String {
+        let (prefix, suffix) = (prefix(self.family), self.role.suffix());
+        match self.role {
+            Role::PodClass(key) => format!("{prefix}{suffix}{key}"),
+            _ => format!("{prefix}{suffix}"),
+        }
+    }
+}
+
+/// All sets of one family start so.
+pub const fn prefix(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "SLUICE-4-",
+        Family::V6 => "SLUICE-6-",
+    }
+}
