@@ -73,6 +73,11 @@ impl Cluster {
         for object in wanted.into_values() {
             self.put(object);
         }
+        self.mark()
+    }
+
+    /// Changes the marker.
+    pub(crate) fn mark(&mut self) -> Marker {
         self.marker = self.marker.next();
         for object in self.marker.objects() {
             self.put(object);

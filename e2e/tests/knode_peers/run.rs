@@ -100,6 +100,15 @@ fn run_group(cluster: &mut Cluster, group: &Group<'_>, reports: &mut [Report]) {
         if number > 0 {
             marker = cluster.change_to(step.scene);
         }
+        if reports.iter().any(|report| report.peer.balances_by_ipvs) {
+            // It programs one service after the other: another change is taken up when all of this one is done.
+            std::thread::scope(|scope| {
+                for node in &nodes {
+                    scope.spawn(move || node.wait_for(marker));
+                }
+            });
+            marker = cluster.mark();
+        }
         std::thread::scope(|scope| {
             for (node, report) in nodes.iter_mut().zip(reports.iter_mut()) {
                 scope.spawn(move || {

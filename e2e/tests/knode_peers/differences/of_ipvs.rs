@@ -1,6 +1,6 @@
 //! What kube-proxy's IPVS mode alone does: mostly because a virtual server has one set of endpoints for all who use it.
 
-use sluice_e2e::lab::places::{A1, A3, B1, B2, CLIENT, NODE, NODE_SECOND};
+use sluice_e2e::lab::places::{A1, A3, B1, B2, CLIENT, NODE};
 use sluice_e2e::packets::Row;
 use sluice_e2e::packets::row::{Expect, Source, Untouched, reaches};
 use sluice_e2e::packets::surroundings::Surrounding;
@@ -49,24 +49,6 @@ pub(super) const OF_IPVS: &[Difference] = &[
         sluice: "drops the client's packets in either mode, as kube-proxy's other modes.",
         reason: "The virtual server gets all endpoints so that the node's own packets find one (kubernetes/kubernetes#93456). Sluice has \
                  two virtual servers there, one for clients inside.",
-    },
-    Difference {
-        title: "External IPs that are the node's own",
-        modes: &[Mode::Ipvs],
-        rows: |row| {
-            row.packet.to.ip() == NODE_SECOND.ip(crate::rows::family(row))
-                && matches!(row.expect, Expect::Reaches(_, Source::Masqueraded))
-                && row
-                    .scene
-                    .services
-                    .iter()
-                    .any(|one| one.external_ips.contains(&row.packet.to.ip()))
-        },
-        instead: |_, _| reaches([A1], Source::Kept),
-        may_be_missed: false,
-        kube_proxy: "does not masquerade clients outside.",
-        sluice: "masquerades them, as with any other external IP.",
-        reason: "Under the external policy Cluster replies have to come back through the node, whosever the address is.",
     },
     Difference {
         title: "Host ports of pods on service addresses",
