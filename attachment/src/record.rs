@@ -56,7 +56,7 @@ pub enum HairpinSet {
         /// Name of the bridge.
         bridge: String,
     },
-    /// This bridge is promiscuous.
+    /// This bridge was made promiscuous. No plugin does so today: see the hairpin decision in ARCHITECTURE.md.
     PromiscuousBridge {
         /// Its name.
         bridge: String,

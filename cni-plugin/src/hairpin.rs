@@ -14,10 +14,10 @@ use crate::sandbox::{Sandbox, SandboxError};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HairpinError {
     #[error(
-        "bridge {0} is not promiscuous, and sluice-cni does not make it so, as it has no filter against the duplicates that \
-         come of it: set the hairpin mode to HairpinVeth, or \"promiscMode\" of the bridge plugin"
+        "hairpin mode PromiscuousBridge is not carried out: where bridged packets meet iptables, kernels since 2024 take what bridge {0} hears \
+         only by being promiscuous for new connections, and pods do not reach themselves; set the hairpin mode to HairpinVeth"
     )]
-    NotPromiscuous(String),
+    Promiscuous(String),
     #[error(transparent)]
     Port(#[from] PortError),
     #[error(transparent)]
@@ -35,21 +35,20 @@ impl Coded for HairpinError {
     }
 }
 
-/// What a mode means for what leads to the pod.
-///
-/// A promiscuous bridge already gives a pod's packets back by way of the node; with the flag they would come twice. Where the node routes,
-/// they come back by the link they came from without more, once the service's rules have masqueraded them.
+/// What a mode means for what leads to the pod. Where the node routes, packets come back by the link they came from without more, once the
+/// service's rules have masqueraded them.
 pub(crate) fn plan(mode: HairpinMode, side: &HostSide) -> Result<HairpinSet, HairpinError> {
-    let bridge = match (mode, side) {
-        (HairpinMode::None, _) | (_, HostSide::NoWire { .. }) => return Ok(HairpinSet::Nothing),
-        (_, HostSide::Routed { .. }) => return Ok(HairpinSet::Routed),
-        (_, HostSide::Bridged { bridge, .. }) => bridge,
-    };
-    let name = bridge.name.clone();
-    match mode {
-        _ if bridge.promiscuous => Ok(HairpinSet::PromiscuousBridge { bridge: name }),
-        HairpinMode::PromiscuousBridge => Err(HairpinError::NotPromiscuous(name)),
-        _ => Ok(HairpinSet::BridgePort { bridge: name }),
+    match (mode, side) {
+        (HairpinMode::None, _) | (_, HostSide::NoWire { .. }) => Ok(HairpinSet::Nothing),
+        (_, HostSide::Routed { .. }) => Ok(HairpinSet::Routed),
+        (HairpinMode::HairpinVeth, HostSide::Bridged { bridge, .. }) => {
+            Ok(HairpinSet::BridgePort {
+                bridge: bridge.name.clone(),
+            })
+        }
+        (HairpinMode::PromiscuousBridge, HostSide::Bridged { bridge, .. }) => {
+            Err(HairpinError::Promiscuous(bridge.name.clone()))
+        }
     }
 }
 
@@ -79,11 +78,10 @@ mod tests {
 
     #[test]
     fn a_mode_means_what_the_link_lets_it_mean() {
-        let bridged = |promiscuous| HostSide::Bridged {
+        let bridged = || HostSide::Bridged {
             port: Port::default(),
             bridge: Port {
                 name: "cni0".to_owned(),
-                promiscuous,
                 ..Port::default()
             },
         };
@@ -96,22 +94,17 @@ mod tests {
         let port = HairpinSet::BridgePort {
             bridge: "cni0".to_owned(),
         };
-        let promiscuous = HairpinSet::PromiscuousBridge {
-            bridge: "cni0".to_owned(),
-        };
         for (mode, side, expected) in [
-            (HairpinMode::None, bridged(false), HairpinSet::Nothing),
-            (HairpinVeth, bridged(false), port),
-            (HairpinVeth, bridged(true), promiscuous.clone()),
-            (PromiscuousBridge, bridged(true), promiscuous),
+            (HairpinMode::None, bridged(), HairpinSet::Nothing),
+            (HairpinVeth, bridged(), port),
             (HairpinVeth, routed, HairpinSet::Routed),
             (PromiscuousBridge, none, HairpinSet::Nothing),
         ] {
             assert_eq!(plan(mode, &side).unwrap(), expected, "{mode:?} {side:?}");
         }
         assert!(matches!(
-            plan(PromiscuousBridge, &bridged(false)),
-            Err(HairpinError::NotPromiscuous(_))
+            plan(PromiscuousBridge, &bridged()),
+            Err(HairpinError::Promiscuous(_))
         ));
     }
 }

@@ -9,6 +9,7 @@ mod conf;
 mod decision;
 mod hairpin;
 mod host_side;
+pub mod install;
 mod membership;
 mod sandbox;
 mod sysctls;

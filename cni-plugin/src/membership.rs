@@ -18,6 +18,8 @@ pub(crate) enum MembershipError {
         "the pod's source-NAT class: set {0} is not there yet: the agent makes it with its next sync"
     )]
     NotYet(String),
+    #[error("the pod's source-NAT class: {0:?} is not the name of a set")]
+    NotAName(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -25,7 +27,7 @@ pub(crate) enum MembershipError {
 impl Coded for MembershipError {
     fn code(&self) -> Code {
         match self {
-            Self::Sets(_) => Code::AddressSets,
+            Self::Sets(_) | Self::NotAName(_) => Code::AddressSets,
             Self::NotYet(_) => Code::TryAgainLater,
             Self::Store(error) => error.code(),
         }
@@ -43,6 +45,22 @@ impl Coded for StoreError {
 
 /// Opens the kernel's sets only when there is something to change.
 pub(crate) type Open<'a> = dyn FnMut() -> Result<Box<dyn AddressSets>, AddressSetError> + 'a;
+
+/// `IPSET_MAXNAMELEN` without the terminating zero.
+const MAX_NAME_BYTES: usize = 31;
+
+/// Refuses what cannot be the name of a set, before anything is recorded of it.
+pub(crate) fn check(sets: &[SetName]) -> Result<(), MembershipError> {
+    let wrong = sets.iter().find(|set| !is_name(&set.name));
+    wrong.map_or(Ok(()), |set| {
+        let name = set.name.chars().take(64).collect();
+        Err(MembershipError::NotAName(name))
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
 
 /// A set and an address in it.
 type Membership = (SetName, IpAddr);
@@ -131,9 +149,10 @@ fn take_out(
         Err(AddressSetError::Unsupported) => return Ok(()),
         other => other?,
     };
-    for (set, address) in stale {
+    for (set, address) in stale.filter(|(set, _)| is_name(&set.name)) {
         match sets.delete(&spec(&set), &[Entry::Ip(address)]) {
-            Ok(()) | Err(AddressSetError::NotFound { .. }) => {}
+            // Nor is it in a set that cannot hold it, of another kind or family.
+            Ok(()) | Err(AddressSetError::NotFound { .. } | AddressSetError::Mismatch { .. }) => {}
             Err(error) => return Err(error),
         }
     }

@@ -95,12 +95,14 @@ impl OperatorProcess {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// The sum of a metric over all its labels; zero where it is not told.
+    /// The sum of a metric over all its labels, or over those that begin as in `name{kind="Node"`; zero where it is not told.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").unwrap_or_default();
         let values = text.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
-            (series.split('{').next() == Some(name)).then(|| value.parse::<f64>().ok())?
+            let rest = series.strip_prefix(name)?;
+            let is_it = rest.is_empty() || rest.starts_with(['{', ',', '}']);
+            is_it.then(|| value.parse::<f64>().ok())?
         });
         values.sum()
     }

@@ -167,7 +167,7 @@ fn agents_and_operators_have_the_rights_that_they_need_and_no_others() {
             "serviceproxypolicies.sluice.dev/status [patch]",
             "nodeserviceproxies.sluice.dev [get list watch create patch delete]",
             "events.events.k8s.io [create patch]",
-            "leases.coordination.k8s.io [get list watch create update patch]",
+            "leases.coordination.k8s.io [get create update]",
             "controllerrevisions.apps [get list watch create patch delete]",
         ])
     );

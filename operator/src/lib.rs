@@ -6,6 +6,7 @@
 
 pub mod cli;
 mod cluster;
+mod election;
 mod http;
 mod metrics;
 pub mod objects;

@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use sluice_api_access::Requests;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
@@ -29,6 +30,7 @@ pub(crate) struct Metrics {
     services: Gauge,
     writes: Family<WriteLabel, Counter>,
     watch_errors: Family<KindLabel, Counter>,
+    requests: Requests,
     registry: Registry,
 }
 
@@ -54,7 +56,14 @@ impl Metrics {
             "Errors of watches, by kind",
             metrics.watch_errors.clone(),
         );
+        let api = registry.sub_registry_with_prefix("api");
+        metrics.requests.register(api);
         metrics
+    }
+
+    /// Requests, where clients count them.
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     pub(crate) fn set_leader(&self, leads: bool) {

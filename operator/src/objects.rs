@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use siphasher::sip::SipHasher13;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
 use sluice_crds::v1alpha1::{
@@ -13,7 +14,7 @@ use sluice_crds::v1alpha1::{
     ServiceProxyPolicySpec, ServiceProxyPolicyStatus,
 };
 
-/// On an object of a node: when the operator moved it to what it has now, by the operator's clock. Survives the operator.
+/// On an object of a node: when an operator moved it to what it has now, by the clock of that operator, which need not be ours.
 pub const MOVED_AT: &str = "sluice.dev/moved-at";
 
 /// Keeps pods off a node that is not served yet. Whoever makes the node puts it on.
@@ -47,7 +48,7 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Its kubelet says that it is ready, or nobody says that it is not.
     pub is_reachable: bool,
-    /// Since when that is so.
+    /// Since when that is so: as it is written, until a [`Snapshot`](crate::snapshot::Snapshot) says it by the operator's clock.
     pub reachable_since: Option<Timestamp>,
     /// Position of [`NOT_READY_TAINT`] among its taints.
     pub not_ready_taint: Option<usize>,
@@ -82,12 +83,18 @@ pub enum Answer {
 /// The object of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
+    /// `metadata.uid`.
+    pub uid: Option<String>,
+    /// `metadata.resourceVersion`.
+    pub version: Option<String>,
     /// `metadata.uid` of the Node that it belongs to.
     pub owner: Option<String>,
     /// What it was told; absent where that cannot be read.
     pub told: Option<Told>,
-    /// When.
+    /// When, as it is written; absent for a node that cannot be late.
     pub moved_at: Option<Timestamp>,
+    /// When by the operator's clock, as far as that is known.
+    pub moving_since: Option<Timestamp>,
     /// What it says of that.
     pub answer: Answer,
     /// Why it is not ready, in its agent's words.
@@ -137,7 +144,7 @@ impl Policy {
 
     /// Of an object that cannot be read.
     pub fn unreadable(
-        metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+        metadata: ObjectMeta,
         error: &str,
         status: ServiceProxyPolicyStatus,
     ) -> Option<Self> {
@@ -145,7 +152,7 @@ impl Policy {
     }
 
     fn with(
-        metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+        metadata: ObjectMeta,
         spec: Result<Arc<ServiceProxyPolicySpec>, String>,
         status: ServiceProxyPolicyStatus,
     ) -> Option<Self> {
@@ -186,7 +193,7 @@ impl Node {
 }
 
 impl Proxy {
-    /// Of an object. `ready_since` is not known from it.
+    /// Of an object. What is by the operator's clock is not known from it.
     pub fn of(object: NodeServiceProxy) -> Self {
         let status = object.status.unwrap_or_default();
         let generation = object.metadata.generation;
@@ -217,6 +224,8 @@ impl Proxy {
             .filter_map(condition)
             .find(|c| c.status == "False");
         Self {
+            uid: object.metadata.uid,
+            version: object.metadata.resource_version,
             owner: object
                 .metadata
                 .owner_references
@@ -234,16 +243,20 @@ impl Proxy {
             can_run_ipvs: status.capabilities.as_ref().map(|can| can.ipvs),
             active_mode: status.active_mode,
             told: Some(told),
+            moving_since: None,
             ready_since: None,
         }
     }
 
     /// One that cannot be read: it is told anew.
-    pub fn unreadable(owner: Option<String>) -> Self {
+    pub fn unreadable(metadata: ObjectMeta, owner: Option<String>) -> Self {
         Self {
+            uid: metadata.uid,
+            version: metadata.resource_version,
             owner,
             told: None,
             moved_at: None,
+            moving_since: None,
             answer: Answer::None,
             message: String::new(),
             is_programmed: false,

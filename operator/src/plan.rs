@@ -29,13 +29,24 @@ pub struct Plan {
     /// Nodes to tell.
     pub nodes: Vec<NodeWrite>,
     /// Objects of nodes that are gone, or of earlier nodes of their name.
-    pub gone: Vec<Arc<str>>,
+    pub gone: Vec<Gone>,
     /// Nodes that are served, and whose taint goes: position of it.
     pub served: Vec<(Arc<str>, usize)>,
     /// Revisions that nobody needs any more.
     pub old_revisions: Vec<Arc<str>>,
     /// When to plan again though nothing has happened.
     pub wake: Option<Timestamp>,
+}
+
+/// The object of a node that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// The node.
+    pub node: Arc<str>,
+    /// `metadata.uid` of the object that was found to be an earlier node's,
+    pub uid: Option<String>,
+    /// and its version then: one that has changed since is looked at again.
+    pub version: Option<String>,
 }
 
 /// A policy's new status.
@@ -227,7 +238,7 @@ impl Plan {
             let (Some(revision), Some(node)) = (revision, snapshot.nodes.get(node)) else {
                 continue;
             };
-            if self.gone.contains(&node.name) {
+            if self.gone.iter().any(|gone| gone.node == node.name) {
                 // Its object is an earlier node's: that goes first.
                 continue;
             }
@@ -275,13 +286,18 @@ fn members<'a>(
         .collect()
 }
 
-fn gone(snapshot: &Snapshot) -> Vec<Arc<str>> {
+fn gone(snapshot: &Snapshot) -> Vec<Gone> {
     let is_gone = |(name, proxy): &(&Arc<str>, &Proxy)| match snapshot.nodes.get(*name) {
         None => true,
         Some(node) => proxy.owner.as_ref().is_some_and(|owner| *owner != node.uid),
     };
     let gone = snapshot.proxies.iter().filter(is_gone);
-    gone.map(|(name, _)| Arc::clone(name)).collect()
+    gone.map(|(name, proxy)| Gone {
+        node: Arc::clone(name),
+        uid: proxy.uid.clone(),
+        version: proxy.version.clone(),
+    })
+    .collect()
 }
 
 fn served(snapshot: &Snapshot) -> Vec<(Arc<str>, usize)> {

@@ -4,25 +4,18 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
+use sluice_api_access::AccessError;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::cluster::{Access, AccessError, Cluster, Writer, watch_all, with_causes};
+use crate::cluster::{Access, Cluster, Writer, watch_all};
+use crate::election::{Candidate, Leadership};
 use crate::http;
 use crate::metrics::Metrics;
 
-const LEASE: &str = "sluice-operator";
-/// A leader that has not renewed its lease for so many seconds has lost it,
-const LEASE_SECONDS: u64 = 15;
-/// and it renews it so many before.
-const GRACE_SECONDS: u64 = 5;
-/// Rest before the lease is asked after again.
-const LEASE_RETRY: Duration = Duration::from_secs(1);
 /// Changes that come together are planned for together.
 const GATHER: Duration = Duration::from_millis(50);
 /// Rest after a write failed, at first; it doubles up to [`LONGEST_REST`].
@@ -72,25 +65,31 @@ pub enum OperatorError {
         #[source]
         source: std::io::Error,
     },
-    /// A watch ended, which it never should.
-    #[error("a watch ended unexpectedly: see the lines above")]
+    /// A watch or the election ended, which they never should.
+    #[error("a part of the operator ended unexpectedly: see the lines above")]
     Ended,
 }
 
 /// Runs an operator until a signal.
 pub async fn run(options: Options) -> Result<(), OperatorError> {
+    let metrics = Arc::new(Metrics::new());
     let Access {
         client,
         lease_client,
+        authority,
         namespace,
-    } = Access::open(options.kubeconfig.as_deref(), options.namespace.clone()).await?;
+    } = Access::open(
+        options.kubeconfig.as_deref(),
+        options.namespace,
+        metrics.requests(),
+    )
+    .await?;
     let failed = |what| move |source| OperatorError::System { what, source };
     let mut terminate =
         signal(SignalKind::terminate()).map_err(failed("listen for the signal TERM"))?;
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(failed("listen for the signal INT"))?;
     let cluster = Arc::new(Cluster::default());
-    let metrics = Arc::new(Metrics::new());
     let listener = match options.bind_address {
         Some(address) => {
             let bound = http::bind(address).await;
@@ -98,28 +97,24 @@ pub async fn run(options: Options) -> Result<(), OperatorError> {
         }
         None => None,
     };
-    let mut watches = watch_all(&client, &namespace, &cluster, &metrics);
-    let mut leads = if options.leader_election {
-        let (of, identity) = (namespace.clone(), options.identity.clone());
-        lead(move || {
-            LeaseManagerBuilder::new(lease_client.clone(), LEASE)
-                .with_namespace(&of)
-                .with_identity(&identity)
-                .with_duration(LEASE_SECONDS)
-                .with_grace(GRACE_SECONDS)
-                .with_field_manager(LEASE)
-        })
-    } else {
-        let (sender, receiver) = watch::channel(true);
-        // Nobody takes it away.
-        std::mem::forget(sender);
-        receiver
+    let mut parts = watch_all((&client, &authority), &namespace, &cluster, &metrics);
+    let identity = options.identity.clone();
+    let candidate = options
+        .leader_election
+        .then(|| Candidate::new(lease_client, &namespace, identity, authority));
+    let mut leadership = match candidate.clone() {
+        Some(candidate) => {
+            let (leadership, election) = candidate.stand();
+            parts.spawn(election);
+            leadership
+        }
+        None => Leadership::alone(),
     };
     let writer = Writer::new(
         client,
         namespace,
         &options.identity,
-        leads.clone(),
+        leadership.clone(),
         Arc::clone(&cluster),
         Arc::clone(&metrics),
     );
@@ -134,7 +129,7 @@ pub async fn run(options: Options) -> Result<(), OperatorError> {
     let work = work(
         &cluster,
         &writer,
-        &mut leads,
+        &mut leadership,
         &metrics,
         options.remove_node_taint,
     );
@@ -142,63 +137,21 @@ pub async fn run(options: Options) -> Result<(), OperatorError> {
         _ = terminate.recv() => tracing::info!("told to end by TERM"),
         _ = interrupt.recv() => tracing::info!("told to end by INT"),
         result = answers => result.map_err(failed("serve health and metrics"))?,
-        _ = watches.join_next() => return Err(OperatorError::Ended),
+        _ = parts.join_next() => return Err(OperatorError::Ended),
         () = work => {}
     }
-    Ok(())
-}
-
-/// Takes part in the election for ever. A lease that cannot be renewed, or asked after, is taken for lost: another replica may have it.
-fn lead(
-    builder: impl Fn() -> LeaseManagerBuilder + Send + Sync + 'static,
-) -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        let mut trouble = String::new();
-        loop {
-            let error = follow(&builder, &sender, &mut trouble).await;
-            sender.send_replace(false);
-            let words = with_causes(&error);
-            if words != trouble {
-                tracing::warn!(
-                    error = words,
-                    "the lease cannot be asked after, so this replica does not lead: check that the API server is there, that the \
-                     namespace exists, and what the operator's service account may do with leases in it"
-                );
-                trouble = words;
-            }
-            sleep(LEASE_RETRY).await;
-        }
-    });
-    receiver
-}
-
-/// Tells who leads until that is not known any more.
-async fn follow(
-    builder: &impl Fn() -> LeaseManagerBuilder,
-    sender: &watch::Sender<bool>,
-    trouble: &mut String,
-) -> LeaseManagerError {
-    let manager = match builder().build().await {
-        Ok(manager) => manager,
-        Err(error) => return error,
-    };
-    loop {
-        match manager.changed().await {
-            Ok(leads) => {
-                trouble.clear();
-                sender.send_replace(leads);
-            }
-            Err(error) => return error,
-        }
+    parts.shutdown().await;
+    if let Some(candidate) = candidate {
+        candidate.give_up().await;
     }
+    Ok(())
 }
 
 /// Plans whenever something has changed, and writes the plan.
 async fn work(
     cluster: &Cluster,
     writer: &Writer,
-    leads: &mut watch::Receiver<bool>,
+    leadership: &mut Leadership,
     metrics: &Metrics,
     remove_taint: bool,
 ) {
@@ -218,10 +171,10 @@ async fn work(
         tokio::select! {
             () = cluster.changed() => sleep(GATHER).await,
             () = until => {}
-            changed = leads.changed() => if changed.is_err() { return },
+            () = leadership.changed() => {}
         }
         wake = None;
-        let leads_now = *leads.borrow();
+        let leads_now = leadership.is_ours();
         metrics.set_leader(leads_now);
         metrics.set_counts(cluster.counts());
         if leads_now != led {
@@ -241,7 +194,13 @@ async fn work(
         if plan.is_empty() {
             continue;
         }
-        if writer.write(plan).await {
+        let written = writer.write(plan).await;
+        let again = written.again.map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            Timestamp::now() + left
+        });
+        wake = wake.into_iter().chain(again).min();
+        if written.all_well {
             rest = REST;
         } else {
             sleep(rest).await;

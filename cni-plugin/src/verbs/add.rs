@@ -59,6 +59,7 @@ pub(crate) fn add(
     if let Some(reason) = &without_agent {
         say(log, &attachment.id, &chain(reason));
     }
+    membership::check(&treatment.sets)?;
     sysctls::check(&treatment.sysctls)?;
     let interface = attachment.id.interface();
     let mut node = NetlinkPorts::open().map_err(AddError::Links)?;
@@ -135,9 +136,11 @@ fn say_what_is_left_out(
             "hairpin needs nothing: the node routes to {} and does not bridge",
             port.name
         ),
-        (HairpinSet::PromiscuousBridge { bridge }, _) if mode == HairpinMode::HairpinVeth => {
+        (HairpinSet::BridgePort { bridge }, HostSide::Bridged { bridge: found, .. })
+            if found.promiscuous =>
+        {
             format!(
-                "hairpin needs no flag: {bridge} is promiscuous, and with the flag packets would come twice"
+                "{bridge} is promiscuous besides, so a pod's packets to itself may come twice: take promiscMode from the main plugin"
             )
         }
         (HairpinSet::Nothing, HostSide::NoWire { kind }) if mode != HairpinMode::None => {

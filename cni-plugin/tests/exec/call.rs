@@ -128,12 +128,15 @@ pub(crate) fn conf(version: &str, more: &str) -> String {
 
 /// With a state directory and a socket that are not there, and a result of plugins before.
 pub(crate) fn chained(version: &str, directory: &Path, more: &str) -> String {
-    let (state, socket) = (directory.join("state"), directory.join("agent.sock"));
+    let [state, socket] = ["state", "agent.sock"].map(|name| directory.join(name));
+    let [state, socket] = [state, socket].map(|path| path.to_str().unwrap().to_owned());
     let ips = r#"[{"address":"10.0.0.2/24"}]"#;
     conf(
         version,
         &format!(
-            r#","stateDirectory":{state:?},"socket":{socket:?},"prevResult":{{"cniVersion":"{version}","ips":{ips}}}{more}"#
+            r#","stateDirectory":"{}","socket":"{}","prevResult":{{"cniVersion":"{version}","ips":{ips}}}{more}"#,
+            state.display(),
+            socket.display()
         ),
     )
 }

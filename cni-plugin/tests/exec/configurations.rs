@@ -116,6 +116,7 @@ fn a_pod_can_be_removed_with_any_configuration() {
         assert_eq!(call.succeeds(more), "");
     }
     let socket = directory.path().join("none");
+    let socket = socket.to_str().unwrap();
     let bare =
         format!(r#"{{"cniVersion":"0.4.0","stateDirectory":{socket:?},"socket":{socket:?}}}"#);
     Call::new("DEL", bare).succeeds("without a name");

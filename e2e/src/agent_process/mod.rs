@@ -74,6 +74,11 @@ impl AgentProcess {
         Ok(agent)
     }
 
+    /// Lets it go by another kubeconfig, from the next start on.
+    pub fn set_kubeconfig(&mut self, kubeconfig: &Path) {
+        self.kubeconfig = Some(kubeconfig.to_owned());
+    }
+
     /// Adds flags that every subcommand of it takes, from the next start on.
     pub fn add_flags(&mut self, flags: &[&str]) {
         self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));

@@ -7,7 +7,8 @@ use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::Settings;
 use sluice_service_plan::plan::Plan;
 
-use crate::lab::load::{Attempt, LoadReport};
+use crate::lab::load::{Attempt, Load, LoadReport};
+use crate::lab::places::ROUTER;
 use crate::lab::{Lab, LabError, Outcome};
 use crate::packets::build::{EndpointBuilder, ServiceBuilder};
 use crate::packets::row::Scene;
@@ -164,6 +165,55 @@ pub fn lost(report: &LoadReport, excused: impl Fn(&Attempt) -> bool) -> Vec<Stri
         })
         .chain(syns)
         .collect()
+}
+
+/// Ends a load of which at least so many connections were made, all of them answered by endpoints, none by the router behind the node.
+/// Tells how many.
+pub fn nothing_lost(load: Load, least: u32) -> Result<usize, Losses> {
+    let report = load.stop()?;
+    let all = report.attempts.len();
+    if all < least as usize {
+        return Err(Losses::TooLittle { all });
+    }
+    let answers = report.answers();
+    let beyond = answers.get(ROUTER.name).copied().unwrap_or_default();
+    let failures = lost(&report, |_| false);
+    if beyond == 0 && failures.is_empty() {
+        return Ok(all);
+    }
+    Err(Losses::Lost {
+        all,
+        failed: report.failures().len(),
+        beyond,
+        failures,
+    })
+}
+
+/// Why a load does not show that nothing was lost.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Losses {
+    /// The lab.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// It shows nothing.
+    #[error("too little load: {all} connections")]
+    TooLittle {
+        /// Connections.
+        all: usize,
+    },
+    /// Something was.
+    #[error("of {all} connections {failed} failed, and {beyond} were not translated: {failures:?}")]
+    Lost {
+        /// Connections.
+        all: usize,
+        /// Of them, those that failed,
+        failed: usize,
+        /// and those that the router answered.
+        beyond: usize,
+        /// What happened to the first of them.
+        failures: Vec<String>,
+    },
 }
 
 /// The attempt was refused: allowed only while there is no endpoint.

@@ -28,6 +28,7 @@ use tempfile::TempDir;
 
 mod api;
 mod credentials;
+mod distrust;
 mod error;
 mod flags;
 mod kubectl;
@@ -40,6 +41,7 @@ use crate::skip::skip;
 pub use api::{Api, Reply};
 use credentials::Tokens;
 pub use credentials::User;
+pub use distrust::Distrust;
 pub use error::ControlPlaneError;
 use error::failed;
 use flags::Files;

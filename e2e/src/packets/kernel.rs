@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use sluice_agent::data_plane::{DataPlane, DataPlaneError, Drain, Drift};
+use sluice_api_access::with_causes;
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::plan::Plan;
 
@@ -265,10 +266,4 @@ impl NodeUnderTest {
         self.plane = Some(plane);
         Ok(result)
     }
-}
-
-/// An error and what it comes from.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

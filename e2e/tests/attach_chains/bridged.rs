@@ -118,23 +118,29 @@ fn mode_none_leaves_the_port_as_it_is() {
 }
 
 #[test]
-fn a_promiscuous_bridge_serves_either_mode_and_another_is_refused_that_mode() {
-    for mode in ["HairpinVeth", "PromiscuousBridge"] {
+fn a_promiscuous_bridge_needs_the_flag_too_and_is_no_mode_of_its_own() {
+    for by_the_plugin in [false, true] {
         let node = node();
         let pod = Pod::new("web").unwrap();
-        let mut main = bridge(&node);
-        main["promiscMode"] = true.into();
-        let last = node.sluice(&json!({"withoutAgent": {"hairpin": mode}}));
-        let chain = node.chain("1.0.0", vec![main, last]);
-        let (result, _) = add(&chain, &pod);
-        assert!(!hairpin_is_on(&node, &result), "{mode}");
-        Served::start(&node, &pod, &result).reaches_itself();
-        chain.check(&pod, &result).unwrap().unwrap();
+        let mut plugins = vec![bridge(&node)];
+        plugins[0]["promiscMode"] = true.into();
+        if by_the_plugin {
+            plugins.push(node.sluice(&json!({})));
+        }
+        let (result, log) = add(&node.chain("1.0.0", plugins), &pod);
+        let served = Served::start(&node, &pod, &result);
+        assert_eq!(hairpin_is_on(&node, &result), by_the_plugin);
+        if by_the_plugin {
+            assert!(log.contains("promiscuous besides"), "{log}");
+            served.reaches_itself();
+        } else {
+            served.does_not_reach_itself();
+        }
     }
     let node = node();
-    let pod = Pod::new("web").unwrap();
+    let other = Pod::new("other").unwrap();
     let last = node.sluice(&json!({"withoutAgent": {"hairpin": "PromiscuousBridge"}}));
-    let refused = node.chain("1.0.0", vec![bridge(&node), last]).add(&pod);
+    let refused = node.chain("1.0.0", vec![bridge(&node), last]).add(&other);
     let refused = refused.unwrap().unwrap_err();
     assert_eq!(refused.error["code"], 101, "{refused:?}");
     assert!(

@@ -46,6 +46,10 @@ fn attached(enhanced: &str, by_the_plugin: bool) -> String {
         node.namespace().command(&line).unwrap();
     }
     assert!(hairpin_is_on(&node, &result));
+    // The plugin `bridge` has switched detection off where the kernel's pods would not know their own questions.
+    pod.namespace
+        .sysctl("net/ipv6/conf/eth0/accept_dad", "1")
+        .unwrap();
     // Its detection runs while the port gives frames back.
     pod.namespace
         .command("ip addr add fd00:99::aaaa/112 dev eth0")

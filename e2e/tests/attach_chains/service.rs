@@ -1,6 +1,7 @@
 //! A service whose one endpoint is the pod that calls it: translated and masqueraded as the data planes do it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sluice_e2e::attach::{Node, Pod};
@@ -8,6 +9,7 @@ use sluice_e2e::lab::{Listen, Outcome, Probe, Server};
 use sluice_service_plan::model::Protocol;
 
 const PORT: u16 = 8080;
+const SETTLING: Duration = Duration::from_secs(8);
 
 /// Of each family.
 fn service(address: IpAddr) -> SocketAddr {
@@ -69,9 +71,16 @@ impl<'a> Served<'a> {
         self.addresses.iter().map(probe).collect()
     }
 
+    /// Links that just came up may lose what is sent first.
     pub(crate) fn reaches_itself(&self) {
-        for outcome in self.outcomes() {
-            assert_eq!(outcome.endpoint(), Some("web"), "{outcome}");
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let outcomes = self.outcomes();
+            let reached = |outcome: &Outcome| outcome.endpoint() == Some("web");
+            if outcomes.iter().all(reached) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{outcomes:?}");
         }
     }
 

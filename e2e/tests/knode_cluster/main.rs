@@ -9,4 +9,5 @@ mod cluster;
 mod nodes;
 mod outages;
 mod pools;
+mod refusals;
 mod rollouts;

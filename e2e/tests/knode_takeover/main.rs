@@ -6,7 +6,7 @@
 use sluice_e2e::kube_proxy_process::KubeProxyMode;
 use sluice_kernel::iptables::Variant;
 
-use node::{Node, PATIENCE, cluster, settle};
+use node::{Node, cluster, settle};
 use traffic::Traffic;
 
 mod ipvs;
@@ -40,10 +40,7 @@ fn there_and_back(test: &str, mode: KubeProxyMode) {
         "{refused}"
     );
 
-    node.agent.start(node.lab.node()).unwrap();
-    node.agent
-        .wait_until_healthy(node.lab.node(), PATIENCE)
-        .unwrap();
+    node.start_agent();
     settle();
     drop(proxy);
     settle();

@@ -14,7 +14,7 @@ use sluice_e2e::lab::pace::stretched;
 const AGENT: &str = env!("CARGO_BIN_EXE_agent-under-test");
 const NODE_NAME: &str = "node-a";
 /// For what takes seconds where nothing else is done.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const NODE_MANIFEST: &str = "
 apiVersion: v1
@@ -86,8 +86,16 @@ impl Node {
     pub(crate) fn start_kube_proxy(&self) -> KubeProxyProcess {
         let node = self.lab.node();
         let proxy = KubeProxyProcess::start(node, NODE_NAME, &self.kubeconfig, self.mode).unwrap();
-        proxy.wait_until_programmed(node, PATIENCE).unwrap();
+        let patience = stretched(PATIENCE);
+        proxy.wait_until_programmed(node, patience).unwrap();
         proxy
+    }
+
+    pub(crate) fn start_agent(&mut self) {
+        let node = self.lab.node();
+        self.agent.start(node).unwrap();
+        let patience = stretched(PATIENCE);
+        self.agent.wait_until_healthy(node, patience).unwrap();
     }
 
     pub(crate) fn cleanup(&self, more: &[&str]) -> Result<String, String> {

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sluice_agent::source::cluster::{Access, SettingsFile};
-use sluice_agent::source::{ClusterSource, Source, Update};
+use sluice_agent::source::cluster::SettingsFile;
+use sluice_agent::source::{AgentState, ClusterSource, Source, Update};
+use sluice_api_access::Access;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 use sluice_e2e::control_plane::{ControlPlane, Kubectl, Options, User};
 use sluice_service_plan::model::ObjectName;
@@ -135,6 +136,12 @@ impl Told {
         let file = state_dir.map(SettingsFile::new);
         let source = ClusterSource::open(access, NODE, own, file).unwrap();
         Self { source }
+    }
+
+    /// With an agent that wants to know.
+    pub(crate) fn listen(mut self, state: AgentState) -> Self {
+        self.source.listen(state);
+        self
     }
 
     pub(crate) fn within(&mut self, wait: Duration) -> Option<Update> {

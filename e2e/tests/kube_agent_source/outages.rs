@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluice_agent::source::cluster::Access;
+use sluice_api_access::Access;
 
 use crate::cluster::{Cluster, PATIENCE, SILENCE, Told, mark_bit, name};
 use crate::gate::Gate;

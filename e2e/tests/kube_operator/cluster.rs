@@ -10,7 +10,7 @@ use sluice_e2e::operator_process::OperatorProcess;
 
 use crate::agents::Agents;
 
-const OPERATOR: &str = env!("CARGO_BIN_EXE_operator-under-test");
+pub(crate) const OPERATOR: &str = env!("CARGO_BIN_EXE_operator-under-test");
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct Cluster {

@@ -4,8 +4,11 @@
 // Helpers of tests may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod access;
 mod agents;
+mod clocks;
 mod cluster;
+mod contests;
 mod nodes;
 mod replicas;
 mod rollouts;

@@ -142,3 +142,61 @@ fn pause_stops_and_a_change_on_the_way_goes_straight_on() {
     });
     cluster.wait_for("spp/edge", "Ready");
 }
+
+#[test]
+fn on_failure_pause_stops_where_it_is_until_the_policy_is_mended() {
+    let Some(cluster) = Cluster::up("on failure pause") else {
+        return;
+    };
+    cluster.add_nodes("edge", "edge", 4);
+    let orders = &cluster.agents.orders;
+    orders
+        .without_ipvs
+        .lock()
+        .unwrap()
+        .insert("edge-2".to_owned());
+    let operator = cluster.operator(&[]);
+    let pausing = |mode: &str, drain: u32| {
+        let mut spec = spec("edge", mode, drain);
+        spec["rollout"]["onFailure"] = json!("Pause");
+        spec
+    };
+    cluster.policy("edge", &pausing("IPTables", 1));
+    cluster.eventually("every node is ready", || {
+        cluster.field("spp/edge", ".status.readyNodes") == "4"
+            && cluster.condition("spp/edge", "Ready", "status") == "True"
+    });
+    let first = cluster.field("spp/edge", ".status.currentRevision");
+
+    cluster.policy("edge", &pausing("IPVS", 1));
+    cluster.wait_for("spp/edge", "Stalled");
+    let modes = || {
+        let mode = |n: u32| cluster.field(&format!("nsp/edge-{n}"), ".spec.mode");
+        [1, 2, 3, 4].map(mode)
+    };
+    assert_eq!(modes(), ["IPVS", "IPVS", "IPTables", "IPTables"]);
+    let message = cluster.condition("spp/edge", "Stalled", "message");
+    assert!(message.contains("edge-2"), "{message}");
+    assert_eq!(cluster.condition("spp/edge", "Ready", "status"), "False");
+    assert_eq!(cluster.field("spp/edge", ".status.rejectedRevision"), "");
+    assert_eq!(cluster.field("spp/edge", ".status.currentRevision"), first);
+    // Nobody goes on, or back: beyond the deadline, and with another operator.
+    let before = (modes(), cluster.versions());
+    std::thread::sleep(Duration::from_secs(35));
+    assert_eq!((modes(), cluster.versions()), before);
+    drop(operator);
+    let _next = cluster.operator(&["--leader-election=false"]);
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!((modes(), cluster.versions()), before);
+
+    cluster.policy("edge", &pausing("IPTables", 2));
+    cluster.eventually("all have what all can run", || {
+        (1..=4).all(|n| {
+            let path = ".spec.settings.modeSwitch.drainTimeoutSeconds";
+            cluster.field(&format!("nsp/edge-{n}"), path) == "2"
+        })
+    });
+    cluster.wait_for("spp/edge", "Ready");
+    cluster.wait_for("spp/edge", "Stalled=false");
+    assert_eq!(modes(), ["IPTables"; 4]);
+}

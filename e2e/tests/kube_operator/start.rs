@@ -1,7 +1,5 @@
 //! What an operator needs before it can work.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use sluice_e2e::installation::Installation;
@@ -49,22 +47,4 @@ fn while_nothing_happens_nothing_is_written() {
         operator.metric("sluice_operator_writes_total"),
     );
     assert_eq!(before, after);
-}
-
-#[test]
-fn a_kubeconfig_that_cannot_be_used_is_said_in_a_sentence() {
-    let run = |argument: &str| {
-        let ended = Command::new(env!("CARGO_BIN_EXE_operator-under-test"))
-            .args([argument, "--bind-address=off"])
-            .output()
-            .unwrap();
-        assert!(!ended.status.success());
-        String::from_utf8(ended.stderr).unwrap()
-    };
-    let missing = Path::new("/nonexistent/kubeconfig");
-    let said = run(&format!("--kubeconfig={}", missing.display()));
-    assert!(said.contains("/nonexistent/kubeconfig"), "{said}");
-    assert!(!said.contains("panicked"), "{said}");
-    let said = run("--no-such-flag");
-    assert!(said.contains("--no-such-flag"), "{said}");
 }

@@ -35,7 +35,7 @@ use crate::kube_proxy::{ConvertError, Running};
 use crate::lock::LockError;
 use crate::settings::FlagsError;
 use crate::source::ManifestError;
-use crate::source::cluster::AccessError;
+use crate::source::cluster::OpenError;
 
 /// What the exit codes mean.
 pub mod exit_code {
@@ -110,7 +110,7 @@ pub enum CliError {
     Manifests(#[from] ManifestError),
     /// How to reach an API server.
     #[error(transparent)]
-    Access(#[from] AccessError),
+    Access(#[from] OpenError),
     /// Nothing says where Services come from.
     #[error("say where Services come from: --kubeconfig FILE, --in-cluster, or --manifests DIR")]
     NoSource,

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sluice_api_access::Access;
 
 use super::CliError;
 use super::manifests::NodeArgs;
-use crate::source::cluster::{Access, SettingsFile};
+use crate::source::cluster::SettingsFile;
 use crate::source::{ClusterSource, Source};
 
 /// In a pod the kubelet sets it.

@@ -5,6 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use sluice_api_access::Requests;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WatchLabel {
@@ -24,6 +25,7 @@ pub struct ApiMetrics {
     errors: Family<ErrorLabel, Counter>,
     status_writes: Counter,
     status_refusals: Counter,
+    requests: Requests,
 }
 
 impl ApiMetrics {
@@ -50,7 +52,13 @@ impl ApiMetrics {
             "Writes of the status that failed",
             metrics.status_refusals.clone(),
         );
+        metrics.requests.register(ours);
         metrics
+    }
+
+    /// Requests, where clients count them.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// Whether the watch of a kind works.

@@ -38,6 +38,9 @@ pub enum SourceError {
     /// The manifest directory.
     #[error(transparent)]
     Manifests(#[from] ManifestError),
+    /// How to reach an API server.
+    #[error(transparent)]
+    Access(#[from] sluice_api_access::AccessError),
     /// The thread that asks an API server.
     #[error("a thread cannot be started ({0})")]
     Thread(#[source] io::Error),

@@ -1,6 +1,8 @@
 //! The API server: what it holds, kept up to date, and what is written to it.
 
 mod access;
+mod contest;
+mod events;
 mod kept_revision;
 mod watch;
 mod write;
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use kube::Resource;
 use kube::ResourceExt as _;
+use kube::api::ObjectMeta;
 use sluice_crds::v1alpha1::NodeServiceProxy;
 use tokio::sync::Notify;
 
@@ -18,9 +21,13 @@ use crate::objects::Proxy;
 use crate::plan::{Plan, plan};
 use crate::snapshot::Snapshot;
 
-pub(crate) use access::{Access, AccessError, with_causes};
+pub(crate) use access::Access;
+use contest::another_writer;
 pub(crate) use watch::watch_all;
 pub(crate) use write::Writer;
+
+/// Whose the fields are that the operator writes.
+const FIELD_MANAGER: &str = "sluice-operator";
 
 /// A kind that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +67,8 @@ struct Held {
     listed: BTreeSet<Kind>,
     /// Versions of objects of nodes. What a watch tells of an earlier one came later only.
     versions: HashMap<Arc<str>, u64>,
+    /// Who else wrote last what is the operator's to write, where somebody did.
+    other_writers: HashMap<(Kind, Arc<str>), String>,
 }
 
 impl Held {
@@ -77,11 +86,26 @@ impl Held {
             return;
         }
         self.versions.insert(Arc::clone(&name), version);
+        self.note_writer(Kind::Proxy, &name, &object.metadata);
         self.snapshot
             .set_proxy(&name, Proxy::of(object), Timestamp::now());
     }
 
+    fn note_writer(&mut self, kind: Kind, name: &Arc<str>, metadata: &ObjectMeta) {
+        let part = if kind == Kind::Policy {
+            "f:status"
+        } else {
+            "f:spec"
+        };
+        let key = (kind, Arc::clone(name));
+        match another_writer(metadata, part, FIELD_MANAGER) {
+            Some(writer) => self.other_writers.insert(key, writer),
+            None => self.other_writers.remove(&key),
+        };
+    }
+
     fn forget_proxy(&mut self, name: &str) {
+        self.other_writers.remove(&(Kind::Proxy, Arc::from(name)));
         self.versions.remove(name);
         self.snapshot.proxies.remove(name);
     }
@@ -115,6 +139,12 @@ impl Cluster {
     /// What is to be written now.
     pub(crate) fn plan(&self, remove_taint: bool) -> Plan {
         plan(&self.lock().snapshot, remove_taint, Timestamp::now())
+    }
+
+    /// Who else writes what is the operator's to write.
+    fn other_writer(&self, kind: Kind, name: &Arc<str>) -> Option<String> {
+        let key = (kind, Arc::clone(name));
+        self.lock().other_writers.get(&key).cloned()
     }
 
     /// Policies, nodes and services.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Service};
 use kube::api::Api;
@@ -16,11 +17,11 @@ use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use siphasher::sip::SipHasher13;
+use sluice_api_access::{Authority, distrust, with_causes};
 use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicy};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::access::with_causes;
 use super::{Cluster, Held, Kind, kept_revision, owner_of};
 use crate::metrics::Metrics;
 use crate::objects::{Node, Policy, Proxy};
@@ -28,21 +29,24 @@ use crate::objects::{Node, Policy, Proxy};
 /// After an error all is listed anew, at first so soon; the time doubles up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// For errors that do not say themselves what to do.
+const REMEDY: &str = "check that it is there, that the definitions of sluice.dev are installed, and what the operator's service account may do";
 
 /// Starts all watches. They go on for ever, as long as the value lives; one that ends has panicked.
 pub(crate) fn watch_all(
-    client: &Client,
+    (client, authority): (&Client, &Authority),
     namespace: &str,
     cluster: &Arc<Cluster>,
     metrics: &Arc<Metrics>,
 ) -> JoinSet<()> {
     let mut watches = JoinSet::new();
     let kept = Api::namespaced(client.clone(), namespace);
-    spawn::<ControllerRevision>(&mut watches, kept, cluster, metrics);
-    spawn::<ServiceProxyPolicy>(&mut watches, Api::all(client.clone()), cluster, metrics);
-    spawn::<NodeObject>(&mut watches, Api::all(client.clone()), cluster, metrics);
-    spawn::<NodeServiceProxy>(&mut watches, Api::all(client.clone()), cluster, metrics);
-    spawn::<Service>(&mut watches, Api::all(client.clone()), cluster, metrics);
+    let with = (authority, cluster, metrics);
+    spawn::<ControllerRevision>(&mut watches, kept, with);
+    spawn::<ServiceProxyPolicy>(&mut watches, Api::all(client.clone()), with);
+    spawn::<NodeObject>(&mut watches, Api::all(client.clone()), with);
+    spawn::<NodeServiceProxy>(&mut watches, Api::all(client.clone()), with);
+    spawn::<Service>(&mut watches, Api::all(client.clone()), with);
     watches
 }
 
@@ -65,6 +69,9 @@ impl Watched for ServiceProxyPolicy {
     const KIND: Kind = Kind::Policy;
 
     fn take(held: &mut Held, object: DeserializeGuard<Self>, _: bool) {
+        if let Some(name) = &object.meta().name {
+            held.note_writer(Kind::Policy, &Arc::from(name.as_str()), object.meta());
+        }
         let policies = &mut held.snapshot.policies;
         let policy = match object.0 {
             Ok(object) => Policy::of(object),
@@ -81,6 +88,8 @@ impl Watched for ServiceProxyPolicy {
     }
 
     fn remove(held: &mut Held, name: &str) {
+        let key = (Kind::Policy, Arc::from(name));
+        held.other_writers.remove(&key);
         held.snapshot.policies.remove(name);
     }
 
@@ -95,9 +104,7 @@ impl Watched for NodeObject {
     fn take(held: &mut Held, object: DeserializeGuard<Self>, _: bool) {
         let name = object.meta().name.clone().unwrap_or_default();
         match object.0.map(Node::of) {
-            Ok(Some(node)) => {
-                held.snapshot.nodes.insert(Arc::clone(&node.name), node);
-            }
+            Ok(Some(node)) => held.snapshot.set_node(node, Timestamp::now()),
             Ok(None) => Self::remove(held, &name),
             // Its last good state stays.
             Err(_) => {}
@@ -121,8 +128,8 @@ impl Watched for NodeServiceProxy {
         match object.0 {
             Ok(object) => held.take_proxy(object, is_listed),
             Err(invalid) => {
-                if let Some(name) = invalid.metadata.name {
-                    let proxy = Proxy::unreadable(owner);
+                if let Some(name) = invalid.metadata.name.clone() {
+                    let proxy = Proxy::unreadable(invalid.metadata, owner);
                     held.snapshot.proxies.insert(Arc::from(name), proxy);
                 }
             }
@@ -225,14 +232,19 @@ fn held_name<K: Watched>(object: &DeserializeGuard<K>) -> Arc<str> {
 fn spawn<K: Watched>(
     watches: &mut JoinSet<()>,
     api: Api<DeserializeGuard<K>>,
-    cluster: &Arc<Cluster>,
-    metrics: &Arc<Metrics>,
+    (authority, cluster, metrics): (&Authority, &Arc<Cluster>, &Arc<Metrics>),
 ) {
+    let authority = authority.clone();
     let (cluster, metrics) = (Arc::clone(cluster), Arc::clone(metrics));
-    watches.spawn(async move { follow(api, &cluster, &metrics).await });
+    watches.spawn(async move { follow(api, &authority, &cluster, &metrics).await });
 }
 
-async fn follow<K: Watched>(api: Api<DeserializeGuard<K>>, cluster: &Cluster, metrics: &Metrics) {
+async fn follow<K: Watched>(
+    api: Api<DeserializeGuard<K>>,
+    authority: &Authority,
+    cluster: &Cluster,
+    metrics: &Metrics,
+) {
     let mut config = K::selection().streaming_lists();
     let mut trouble = String::new();
     let mut rest = REST;
@@ -252,11 +264,12 @@ async fn follow<K: Watched>(api: Api<DeserializeGuard<K>>, cluster: &Cluster, me
                     metrics.count_watch_error(K::KIND.as_str());
                     let words = with_causes(&error);
                     if trouble != words {
+                        let remedy = distrust(&error, authority);
                         tracing::warn!(
                             kind = K::KIND.as_str(),
                             error = words,
-                            "the API server cannot be asked, and nothing is written before it can: check that it is there, that the definitions \
-                             of sluice.dev are installed, and what the operator's service account may do"
+                            "the API server cannot be asked, and nothing is written before it can: {}",
+                            remedy.as_deref().unwrap_or(REMEDY)
                         );
                         trouble = words;
                     }

@@ -1,30 +1,33 @@
 //! Writes, each only while this replica leads.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Node, ObjectReference};
+use k8s_openapi::api::core::v1::Node;
 use kube::Client;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
+use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::{
     API_VERSION, NODE_SERVICE_PROXY, NodeServiceProxy, SERVICE_PROXY_POLICY, ServiceProxyPolicy,
 };
-use tokio::sync::watch;
 
-use super::access::with_causes;
-use super::{Cluster, kept_revision};
+use super::contest::{self, Contest};
+use super::events::Events;
+use super::{Cluster, FIELD_MANAGER, Kind, kept_revision};
+use crate::election::Leadership;
 use crate::metrics::Metrics;
 use crate::objects::{MOVED_AT, NOT_READY_TAINT, Policy};
-use crate::plan::{NodeWrite, Plan, StatusWrite};
+use crate::plan::{Gone, NodeWrite, Plan, StatusWrite};
 
-const FIELD_MANAGER: &str = "sluice-operator";
 /// Requests at a time.
 const AT_ONCE: usize = 32;
-/// An API server takes notes of at most so many bytes.
-const LONGEST_NOTE: usize = 1024;
+/// Somebody is told of a contest when the same was written again so often,
+const TOLD_AFTER: u32 = 2;
+/// and whenever it was so often more.
+const TOLD_EVERY: u32 = 10;
 
 /// A write failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +40,24 @@ enum WriteError {
     Json(#[from] serde_json::Error),
 }
 
+/// What became of a plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    /// What did not go well is in the next plan again.
+    pub(crate) all_well: bool,
+    /// When something may be written that somebody else keeps undoing.
+    pub(crate) again: Option<Instant>,
+}
+
 /// See the module.
 pub(crate) struct Writer {
     client: Client,
     namespace: String,
-    recorder: Recorder,
-    leads: watch::Receiver<bool>,
+    events: Events,
+    leadership: Leadership,
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
+    contest: Mutex<Contest>,
 }
 
 impl Writer {
@@ -52,26 +65,34 @@ impl Writer {
         client: Client,
         namespace: String,
         identity: &str,
-        leads: watch::Receiver<bool>,
+        leadership: Leadership,
         cluster: Arc<Cluster>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let reporter = Reporter {
-            controller: FIELD_MANAGER.to_owned(),
-            instance: Some(identity.to_owned()),
-        };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            events: Events::new(client.clone(), identity),
             client,
             namespace,
-            leads,
+            leadership,
             cluster,
             metrics,
+            contest: Mutex::default(),
         }
     }
 
-    /// Writes a plan, in its order. Returns whether all went well; what did not is in the next plan again.
-    pub(crate) async fn write(&self, plan: Plan) -> bool {
+    /// Writes a plan, in its order, but for what was undone since it was written last: that has its time.
+    pub(crate) async fn write(&self, mut plan: Plan) -> Written {
+        let again = {
+            let mut contest = self.contest.lock().unwrap_or_else(PoisonError::into_inner);
+            contest.hold_back(&mut plan, Instant::now())
+        };
+        Written {
+            all_well: self.write_all(&plan).await,
+            again,
+        }
+    }
+
+    async fn write_all(&self, plan: &Plan) -> bool {
         let mut all_well = true;
         for revision in &plan.revisions {
             all_well &= self.told(
@@ -80,9 +101,11 @@ impl Writer {
                 self.keep(revision).await,
             );
         }
-        for write in &plan.statuses {
-            all_well &= self.told("status", &write.policy, self.status(write).await);
-        }
+        let all = |well: bool, this: bool| async move { well & this };
+        let statuses = stream::iter(&plan.statuses).map(|write| async move {
+            self.told("status", &write.policy, self.status(write).await)
+        });
+        all_well &= statuses.buffer_unordered(AT_ONCE).fold(true, all).await;
         // A revision that is not kept could not be gone back to, and a failure that is not noted would be tried again.
         if !all_well {
             return false;
@@ -90,8 +113,8 @@ impl Writer {
         let nodes = stream::iter(&plan.nodes).map(|write| async move {
             self.told("NodeServiceProxy", &write.node, self.node(write).await)
         });
-        let gone = stream::iter(&plan.gone).map(|name| async move {
-            self.told("NodeServiceProxy", name, self.delete_node(name).await)
+        let gone = stream::iter(&plan.gone).map(|gone| async move {
+            self.told("NodeServiceProxy", &gone.node, self.delete_node(gone).await)
         });
         let served = stream::iter(&plan.served).map(|(name, taint)| async move {
             self.told("taint", name, self.remove_taint(name, *taint).await)
@@ -99,7 +122,6 @@ impl Writer {
         let old = stream::iter(&plan.old_revisions).map(|name| async move {
             self.told("ControllerRevision", name, self.forget(name).await)
         });
-        let all = |well: bool, this: bool| async move { well & this };
         let nodes = nodes.buffer_unordered(AT_ONCE).fold(true, all).await;
         let gone = gone.buffer_unordered(AT_ONCE).fold(true, all).await;
         let served = served.buffer_unordered(AT_ONCE).fold(true, all).await;
@@ -123,7 +145,7 @@ impl Writer {
     }
 
     fn check(&self) -> Result<(), WriteError> {
-        if *self.leads.borrow() {
+        if self.leadership.is_ours() {
             Ok(())
         } else {
             Err(WriteError::NotLeading)
@@ -165,10 +187,12 @@ impl Writer {
             "metadata": {"name": &*write.policy, "uid": write.uid},
             "status": write.status,
         });
+        let other_writer = self.cluster.other_writer(Kind::Policy, &write.policy);
         let written = api
             .patch_status(&write.policy, &apply(), &Patch::Apply(object))
             .await?;
         self.cluster.change(|held| {
+            held.note_writer(Kind::Policy, &write.policy, &written.metadata);
             // Its spec may have changed meanwhile: the watch tells.
             let status = Policy::of(written).map(|policy| policy.status);
             if let (Some(known), Some(status)) =
@@ -178,39 +202,17 @@ impl Writer {
             }
         });
         for event in &write.events {
-            self.tell(write, event).await;
+            tracing::info!(policy = %write.policy, reason = event.reason, "{}", event.note);
+            let uid = Some(write.uid.clone());
+            self.events
+                .tell(Kind::Policy, &write.policy, uid, event)
+                .await;
         }
+        let uid = Some(write.uid.clone());
+        let content = contest::of_status(write);
+        self.wrote(Kind::Policy, &write.policy, uid, content, other_writer)
+            .await;
         Ok(())
-    }
-
-    /// An event that cannot be told is told nowhere else: conditions say the same.
-    async fn tell(&self, write: &StatusWrite, event: &crate::status::Event) {
-        tracing::info!(policy = %write.policy, reason = event.reason, "{}", event.note);
-        let about = ObjectReference {
-            api_version: Some(API_VERSION.to_owned()),
-            kind: Some(SERVICE_PROXY_POLICY.to_owned()),
-            name: Some(write.policy.to_string()),
-            uid: Some(write.uid.clone()),
-            ..ObjectReference::default()
-        };
-        let mut note = event.note.clone();
-        while note.len() > LONGEST_NOTE {
-            note.pop();
-        }
-        let published = Event {
-            type_: if event.is_warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
-            reason: event.reason.to_owned(),
-            note: Some(note),
-            action: "Rollout".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&published, &about).await {
-            tracing::warn!(policy = %write.policy, error = with_causes(&error), "an event cannot be told");
-        }
     }
 
     async fn node(&self, write: &NodeWrite) -> Result<(), WriteError> {
@@ -229,19 +231,55 @@ impl Writer {
             "metadata": metadata,
             "spec": write.spec,
         });
+        let other_writer = self.cluster.other_writer(Kind::Proxy, &write.node);
         let written = api
             .patch(&write.node, &apply(), &Patch::Apply(object))
             .await?;
+        let uid = written.metadata.uid.clone();
         self.cluster.change(|held| held.take_proxy(written, false));
+        let content = contest::of_node(write);
+        self.wrote(Kind::Proxy, &write.node, uid, content, other_writer)
+            .await;
         Ok(())
     }
 
-    async fn delete_node(&self, name: &str) -> Result<(), WriteError> {
+    /// Only what was found to be an earlier node's, as it was then: an object of that name may have been made anew since.
+    async fn delete_node(&self, gone_one: &Gone) -> Result<(), WriteError> {
         self.check()?;
         let api: Api<NodeServiceProxy> = Api::all(self.client.clone());
-        gone(api.delete(name, &DeleteParams::default()).await)?;
-        self.cluster.change(|held| held.forget_proxy(name));
+        let parameters = DeleteParams::default().preconditions(Preconditions {
+            uid: gone_one.uid.clone(),
+            resource_version: gone_one.version.clone(),
+        });
+        match api.delete(&gone_one.node, &parameters).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                tracing::debug!(node = %gone_one.node, "its object has changed: it is looked at again");
+                return Ok(());
+            }
+            deleted => gone(deleted)?,
+        }
+        self.cluster
+            .change(|held| held.forget_proxy(&gone_one.node));
         Ok(())
+    }
+
+    /// Books a write; one of what somebody else undoes again and again is told, with who that is.
+    async fn wrote(
+        &self,
+        kind: Kind,
+        name: &Arc<str>,
+        uid: Option<String>,
+        content: u64,
+        other_writer: Option<String>,
+    ) {
+        let again = {
+            let mut contest = self.contest.lock().unwrap_or_else(PoisonError::into_inner);
+            contest.wrote(kind, name, content, Instant::now())
+        };
+        if again == TOLD_AFTER || (again > 0 && again.is_multiple_of(TOLD_EVERY)) {
+            let writer = other_writer.as_deref().unwrap_or("somebody");
+            self.events.tell_contest(kind, name, uid, writer).await;
+        }
     }
 
     /// Only this taint, and only if it is still where it was seen.

@@ -72,11 +72,11 @@ impl<'a> Member<'a> {
             let settles = settles.map(|since| since + seconds(pool.rollout.min_ready_seconds));
             member.settled = settles.is_some_and(|at| at <= now);
             member.due = settles.filter(|at| *at > now);
-        } else if let Some(moved_at) = member.proxy.and_then(|proxy| proxy.moved_at) {
+        } else if let Some(moving_since) = member.proxy.and_then(|proxy| proxy.moving_since) {
             // A node that comes back has its time again.
             let from = node
                 .reachable_since
-                .map_or(moved_at, |since| since.max(moved_at).min(now));
+                .map_or(moving_since, |since| since.max(moving_since).min(now));
             let late_at = from + seconds(pool.rollout.progress_deadline_seconds);
             member.late = late_at <= now;
             member.due = (late_at > now).then_some(late_at);
@@ -123,7 +123,7 @@ impl<'a> Member<'a> {
 
     /// It was ready when it was moved, and is not settled yet.
     pub(super) fn is_moving(&self) -> bool {
-        let was_moved = self.proxy.is_some_and(|proxy| proxy.moved_at.is_some());
+        let was_moved = self.proxy.is_some_and(|proxy| proxy.moving_since.is_some());
         was_moved && self.place == Place::There && !self.settled && !self.late
     }
 
@@ -144,12 +144,24 @@ impl<'a> Member<'a> {
 
     /// It is on its way to something else than it should have by now.
     pub(super) fn is_between(&self, deadline: SignedDuration, now: Timestamp) -> bool {
-        let moved_at = self.proxy.and_then(|proxy| proxy.moved_at);
+        let moving_since = self.proxy.and_then(|proxy| proxy.moving_since);
         self.place == Place::Behind
             && self.node.is_reachable
             && !self.is_silent()
             && self.answer() != Answer::Ready
-            && moved_at.is_some_and(|at| now.duration_since(at) < deadline)
+            && moving_since.is_some_and(|at| now.duration_since(at) < deadline)
+    }
+
+    /// It was ready when it was moved to the revision that failed, and is not now: it is on its way as long as it goes back.
+    pub(super) fn goes_back_from(&self, failed: &str) -> bool {
+        let told = self.proxy.and_then(|proxy| proxy.told.as_ref());
+        let was_moved = self.proxy.is_some_and(|proxy| proxy.moving_since.is_some());
+        self.place == Place::Behind
+            && was_moved
+            && self.node.is_reachable
+            && !self.is_silent()
+            && self.answer() != Answer::Ready
+            && told.is_some_and(|told| *told.revision == *failed)
     }
 
     /// It serves nothing properly, so it may be moved at any time; but for one that was told just now what is known to work.
@@ -171,7 +183,7 @@ impl<'a> Member<'a> {
         let has_current =
             proxy.told.as_ref().map(|told| &*told.revision) == current && current.is_some();
         let is_recent = proxy
-            .moved_at
+            .moving_since
             .is_some_and(|at| now.duration_since(at) < deadline);
         !(has_current && is_recent)
     }

@@ -7,6 +7,7 @@
 //! - Nodes that serve nothing properly now have nothing to lose, and are moved at once: those that are not ready, those that cannot be
 //!   reached, those whose agent has never said anything. They cannot make a rollout fail by being late, only by saying that they cannot run the revision.
 //!   But as long as no node has shown that a revision works, no more of the not ready ones try it than `maxUnavailable`.
+//! - A node that made a rollout fail is on its way again while it goes back, for `progressDeadlineSeconds` at most.
 //! - Nodes that cannot be reached count for nothing until they are back.
 
 mod member;
@@ -207,7 +208,9 @@ impl<'a> Stepper<'a> {
             .collect();
         let mut moves = self.moves_of_broken(&behind);
         let is_on_its_way = |m: &Member<'_>| {
-            (m.node.is_reachable && m.is_moving()) || m.is_between(deadline, self.now)
+            (m.node.is_reachable && m.is_moving())
+                || m.is_between(deadline, self.now)
+                || self.goes_back(m)
         };
         let on_their_way = self.count(|m| is_on_its_way(m));
         let broken =
@@ -250,7 +253,9 @@ impl<'a> Stepper<'a> {
             }
             // One that is moved on takes the place that it had: nobody else is moved in its stead. And where nobody works, those that try are all
             // there is to go by.
-            let may_be_late = is_between || (nobody_works && !serves_nobody && !is_known);
+            let may_be_late = is_between
+                || self.goes_back(member)
+                || (nobody_works && !serves_nobody && !is_known);
             moves.push(self.move_of(member, may_be_late.then_some(self.now)));
         }
         moves
@@ -263,6 +268,11 @@ impl<'a> Stepper<'a> {
             mode: member.wanted.mode,
             moved_at,
         }
+    }
+
+    fn goes_back(&self, member: &Member<'_>) -> bool {
+        let newest = &self.pool.newest.name;
+        *newest != self.target.name && member.goes_back_from(newest)
     }
 
     fn deadline(&self) -> SignedDuration {

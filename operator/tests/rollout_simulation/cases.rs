@@ -232,3 +232,47 @@ fn what_was_not_ready_before_a_change_is_not_moved_all_at_once() {
         world.node_writes
     );
 }
+
+#[test]
+fn a_time_from_the_far_future_gives_a_node_its_time_and_no_more() {
+    for written in ["9999-12-30T00:00:00Z", "1970-01-01T00:00:00Z"] {
+        let mut world = World::settled(&[GOOD; 3], quick());
+        let old = world.revisions();
+        world.agent("n00").runs = false;
+        world.apply(POLICY, Ok(spec(1, Mode::IPTables, quick())));
+        world.run(2);
+        world.held.proxies.get_mut("n00").unwrap().moved_at = Some(written.parse().unwrap());
+        world.restart();
+        let is_rejected = |world: &World| {
+            world.held.policies[POLICY]
+                .status
+                .rejected_revision
+                .is_some()
+        };
+        if written.starts_with('9') {
+            world.run(250);
+            assert!(!is_rejected(&world), "it has its time");
+            world.run(100);
+        } else {
+            // A clock cannot be wrong by so much: the node has long had its time.
+            world.run(2);
+        }
+        assert!(is_rejected(&world), "{written}");
+        world.agent("n00").runs = true;
+        world.run(100);
+        assert_eq!(world.revisions(), old);
+    }
+}
+
+#[test]
+fn a_node_that_was_late_is_alone_on_its_way_back() {
+    let mut agents = [GOOD; 4];
+    agents[1].ipvs_takes = 100_000;
+    agents[1].takes = 30;
+    let mut world = World::settled(&agents, quick());
+    let old = world.revisions();
+    world.apply(POLICY, Ok(spec(0, Mode::IPVS, quick())));
+    world.run(600);
+    assert_eq!(world.revisions(), old);
+    assert_eq!(world.most_unavailable, 1);
+}

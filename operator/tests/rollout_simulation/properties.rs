@@ -3,14 +3,10 @@
 use proptest::prelude::*;
 use sluice_crds::v1alpha1::{Mode, Rollout};
 
-use crate::world::{Agent, POLICY, World, spec};
+use crate::world::{Agent, GOOD, POLICY, World, spec};
 
 fn agents(most: usize) -> impl Strategy<Value = Vec<Agent>> {
-    let agent = (0..40i64).prop_map(|takes| Agent {
-        takes,
-        can_run_ipvs: true,
-        runs: true,
-    });
+    let agent = (0..40i64).prop_map(|takes| Agent { takes, ..GOOD });
     prop::collection::vec(agent, 1..most)
 }
 
@@ -27,14 +23,22 @@ fn rollout(max_unavailable: u32, min_ready_seconds: u32) -> Rollout {
 enum Happening {
     Edit(u32),
     Restart,
+    /// Another replica takes over, whose clock is so many seconds ahead.
+    Moves(i64),
     /// The operator dies after so many of the nodes that it was about to write.
     Dies(usize),
+}
+
+/// Machines agree on the time but for some minutes: two of them differ by less than five.
+fn skew() -> std::ops::Range<i64> {
+    -140..140
 }
 
 /// What befalls the operator.
 fn deaths() -> impl Strategy<Value = Vec<(u32, Happening)>> {
     let happening = prop_oneof![
         Just(Happening::Restart),
+        skew().prop_map(Happening::Moves),
         (0..4usize).prop_map(Happening::Dies),
     ];
     prop::collection::vec((0..60u32, happening), 0..8)
@@ -45,6 +49,7 @@ fn happenings() -> impl Strategy<Value = Vec<(u32, Happening)>> {
     let happening = prop_oneof![
         2 => (0..4u32).prop_map(Happening::Edit),
         1 => Just(Happening::Restart),
+        1 => skew().prop_map(Happening::Moves),
         1 => (0..4usize).prop_map(Happening::Dies),
     ];
     prop::collection::vec((0..60u32, happening), 0..8)
@@ -61,15 +66,31 @@ fn change(agents: &[Agent], rollout: &Rollout, happenings: Vec<(u32, Happening)>
         world.run(after);
         match happening {
             Happening::Edit(number) => apply(&mut world, number),
-            Happening::Restart => world.restart(),
-            Happening::Dies(nodes) => {
-                world.operate(nodes);
-                world.restart();
-            }
+            other => happen(&mut world, &other),
         }
     }
     world.run(60 * 12);
     world
+}
+
+/// What befalls an operator, while nobody edits.
+fn befall(world: &mut World, happenings: Vec<(u32, Happening)>) {
+    for (after, happening) in happenings {
+        world.run(after);
+        happen(world, &happening);
+    }
+}
+
+fn happen(world: &mut World, happening: &Happening) {
+    match *happening {
+        Happening::Edit(_) => {}
+        Happening::Restart => world.restart(),
+        Happening::Moves(skew) => world.restart_elsewhere(skew),
+        Happening::Dies(nodes) => {
+            world.operate(nodes);
+            world.restart();
+        }
+    }
 }
 
 proptest! {
@@ -152,6 +173,49 @@ proptest! {
     }
 
     #[test]
+    fn never_more_are_unavailable_than_may_be_while_a_revision_that_some_are_late_with_is_taken_back(
+        agents in agents(7),
+        late in any::<prop::sample::Index>(),
+        max in 1..3u32,
+        min_ready in 0..15u32,
+        deaths in deaths(),
+    ) {
+        let rollout = rollout(max, min_ready);
+        // The first one is ready when another is late.
+        let mut agents = [vec![GOOD], agents].concat();
+        let late = 1 + late.index(agents.len() - 1);
+        agents[late].ipvs_takes = 100_000;
+        let mut world = World::settled(&agents, rollout.clone());
+        let old = world.revisions();
+        world.apply(POLICY, Ok(spec(0, Mode::IPVS, rollout)));
+        befall(&mut world, deaths);
+        world.run(60 * 30);
+        prop_assert_eq!(world.revisions(), old);
+        prop_assert_eq!(world.condition("Stalled").0, "True");
+        prop_assert!(world.most_unavailable <= max as usize, "{} at once", world.most_unavailable);
+        prop_assert!(world.plan().is_empty(), "{:?}", world.plan());
+    }
+
+    #[test]
+    fn clocks_that_differ_by_minutes_make_no_node_late_that_is_not(
+        takes in 20..40i64,
+        max in 1..4u32,
+        takeovers in prop::collection::vec((1..30u32, skew()), 1..8),
+    ) {
+        let rollout = Rollout { progress_deadline_seconds: 60, ..rollout(max, 5) };
+        let agents = [Agent { takes, ..GOOD }; 5];
+        let mut world = World::settled(&agents, rollout.clone());
+        world.apply(POLICY, Ok(spec(9, Mode::IPTables, rollout)));
+        for (after, skew) in takeovers {
+            befall(&mut world, vec![(after, Happening::Moves(skew))]);
+            prop_assert_eq!(world.held.policies[POLICY].status.rejected_revision.as_ref(), None);
+        }
+        world.run(60 * 12);
+        prop_assert_eq!(world.held.policies[POLICY].status.rejected_revision.as_ref(), None);
+        prop_assert_eq!(world.condition("Ready").0, "True");
+    }
+
+    #[test]
     fn auto_does_not_flap_while_the_number_of_services_is_inside_the_band(
         counts in prop::collection::vec(800..=1000usize, 1..20),
         starts_above in any::<bool>(),
@@ -159,7 +223,7 @@ proptest! {
         let rollout = rollout(3, 0);
         let mut world = World::new();
         for n in 0..3 {
-            world.add_node(&format!("n{n}"), crate::world::GOOD);
+            world.add_node(&format!("n{n}"), GOOD);
         }
         world.held.services = if starts_above { 1500 } else { 100 };
         world.apply(POLICY, Ok(spec(0, Mode::Auto, rollout)));

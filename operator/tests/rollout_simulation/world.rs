@@ -18,6 +18,8 @@ pub(crate) struct Agent {
     pub(crate) takes: i64,
     /// IPVS works there.
     pub(crate) can_run_ipvs: bool,
+    /// How many more it takes with IPVS.
+    pub(crate) ipvs_takes: i64,
     /// It answers at all.
     pub(crate) runs: bool,
 }
@@ -25,6 +27,8 @@ pub(crate) struct Agent {
 pub(crate) struct World {
     pub(crate) held: Snapshot,
     pub(crate) now: Timestamp,
+    /// How many seconds the operator's clock is ahead.
+    skew: i64,
     agents: BTreeMap<Arc<str>, Agent>,
     told_at: BTreeMap<Arc<str>, Timestamp>,
     /// Nodes that were ready once, and are not.
@@ -41,6 +45,7 @@ impl World {
         Self {
             held: Snapshot::default(),
             now: "2026-11-01T00:00:00Z".parse().unwrap(),
+            skew: 0,
             agents: BTreeMap::new(),
             told_at: BTreeMap::new(),
             unavailable: 0,
@@ -88,7 +93,11 @@ impl World {
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        plan(&self.held, false, self.now)
+        plan(&self.held, false, self.operators_now())
+    }
+
+    fn operators_now(&self) -> Timestamp {
+        self.now + SignedDuration::from_secs(self.skew)
     }
 
     /// Plans and writes; of the nodes only so many, as an operator that dies in between does.
@@ -105,9 +114,12 @@ impl World {
             self.node_writes += 1;
             let before = self.held.proxies.get(&write.node);
             let proxy = Proxy {
+                uid: None,
+                version: None,
                 owner: Some(write.uid),
                 told: Some(Told::of(&write.spec)),
                 moved_at: write.moved_at,
+                moving_since: None,
                 answer: Answer::None,
                 message: String::new(),
                 is_programmed: false,
@@ -116,10 +128,11 @@ impl World {
                 ready_since: None,
             };
             self.told_at.insert(Arc::clone(&write.node), self.now);
-            self.held.set_proxy(&write.node, proxy, self.now);
+            self.held
+                .set_proxy(&write.node, proxy, self.operators_now());
         }
-        for name in plan.gone {
-            self.held.proxies.remove(&name);
+        for gone in plan.gone {
+            self.held.proxies.remove(&gone.node);
         }
         for name in plan.old_revisions {
             self.held.revisions.remove(&name);
@@ -154,7 +167,12 @@ impl World {
                 continue;
             };
             let told_at = self.told_at.get(&name).copied().unwrap_or(self.now);
-            let done_at = told_at + SignedDuration::from_secs(agent.takes);
+            let is_ipvs = proxy
+                .told
+                .as_ref()
+                .is_some_and(|told| told.mode == ActiveMode::IPVS);
+            let takes = agent.takes + if is_ipvs { agent.ipvs_takes } else { 0 };
+            let done_at = told_at + SignedDuration::from_secs(takes);
             let reachable = self
                 .held
                 .nodes
@@ -175,7 +193,7 @@ impl World {
                 proxy.answer = Answer::Ready;
                 proxy.active_mode = Some(told.mode);
             }
-            self.held.set_proxy(&name, proxy, self.now);
+            self.held.set_proxy(&name, proxy, self.operators_now());
         }
         self.measure();
     }
@@ -191,9 +209,18 @@ impl World {
 
     /// The operator dies and another takes its place: since when nodes have been ready is forgotten.
     pub(crate) fn restart(&mut self) {
-        let proxies = std::mem::take(&mut self.held.proxies);
-        for (name, proxy) in proxies {
-            self.held.set_proxy(&name, proxy, self.now);
+        self.restart_elsewhere(self.skew);
+    }
+
+    /// The same on a machine whose clock is so many seconds ahead.
+    pub(crate) fn restart_elsewhere(&mut self, skew: i64) {
+        self.skew = skew;
+        let now = self.operators_now();
+        for (name, proxy) in std::mem::take(&mut self.held.proxies) {
+            self.held.set_proxy(&name, proxy, now);
+        }
+        for node in std::mem::take(&mut self.held.nodes).into_values() {
+            self.held.set_node(node, now);
         }
     }
 
@@ -254,5 +281,6 @@ pub(crate) fn spec(number: u32, mode: Mode, rollout: Rollout) -> ServiceProxyPol
 pub(crate) const GOOD: Agent = Agent {
     takes: 3,
     can_run_ipvs: true,
+    ipvs_takes: 0,
     runs: true,
 };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_service_plan::model::ObjectName;
 use sluice_service_plan::plan::PlanChange;
@@ -220,17 +221,4 @@ impl Books {
     pub(super) fn add(&self, tally: &Tally) {
         self.metrics.tally.add(tally);
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_words = inner.to_string();
-        if !words.ends_with(&inner_words) {
-            words = format!("{words}: {inner_words}");
-        }
-        cause = inner.source();
-    }
-    words
 }

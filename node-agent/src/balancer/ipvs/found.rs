@@ -63,7 +63,7 @@ impl Found {
         steps: &mut Steps,
     ) -> Result<(), DataPlaneError> {
         for (server, wanted) in &desired.servers {
-            if let Some(held) = servers.to_take_over(&server.key)? {
+            if let Some(held) = servers.claimed(&server.key)? {
                 steps.take_over(*server, wanted, &held);
                 continue;
             }

@@ -58,7 +58,7 @@ impl IpvsBalancer {
         self.believe_kube_proxy()?;
         let mut drifts = Vec::new();
         for server in contested {
-            if self.servers.to_take_over(&server)?.is_some() {
+            if self.servers.claimed(&server)?.is_some() {
                 drifts.push(to_be_taken_over(&server));
             }
         }

@@ -87,7 +87,7 @@ impl Others {
 
 impl Servers {
     /// What the kernel holds of a virtual server that may be taken over; absent where it may not.
-    pub(super) fn to_take_over(
+    pub(super) fn claimed(
         &mut self,
         server: &VirtualServer,
     ) -> Result<Option<Held>, DataPlaneError> {

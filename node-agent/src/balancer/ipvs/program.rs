@@ -181,7 +181,7 @@ impl IpvsBalancer {
         for server in keys {
             let (old, new) = (before.servers.get(server), after.servers.get(server));
             if let Some(new) = new
-                && let Some(held) = self.servers.to_take_over(&server.key)?
+                && let Some(held) = self.servers.claimed(&server.key)?
             {
                 steps.take_over(*server, new, &held);
                 continue;

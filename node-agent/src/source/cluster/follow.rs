@@ -14,15 +14,16 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
+use sluice_api_access::{Authority, with_causes};
 use sluice_crds::v1alpha1::NodeServiceProxy;
 use tokio::sync::watch;
 
 use super::super::Kind;
-use super::access::with_causes;
 use super::guarded::Guarded;
 use super::rest::Failures;
 use super::source::Mailbox;
 use super::store::{Found, Store};
+use super::trouble::{Trouble, code};
 use super::view::{Read, View};
 use crate::agent::Report;
 use crate::attachments::Terms;
@@ -135,9 +136,17 @@ fn of_name(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
 
+/// Who is asked.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) client: Client,
+    /// Whose signature its certificate must have.
+    pub(super) authority: Authority,
+}
+
 /// Follows a kind. Whatever goes wrong is said once and tried again, the longer after the more often.
 pub(super) async fn follow<K: Followed>(
-    client: Client,
+    Server { client, authority }: Server,
     node: Arc<str>,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
@@ -145,6 +154,7 @@ pub(super) async fn follow<K: Followed>(
     let api: Api<Guarded<K>> = Api::all(client.clone());
     let mut follower = Follower {
         kind: K::KIND,
+        authority,
         mailbox,
         metrics,
         store: Store::new(client),
@@ -165,7 +175,7 @@ pub(super) async fn follow<K: Followed>(
 
 /// Follows a kind as long as it matters by the settings in force.
 pub(super) async fn follow_while<K: Followed>(
-    client: Client,
+    server: Server,
     node: Arc<str>,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
@@ -180,7 +190,7 @@ pub(super) async fn follow_while<K: Followed>(
         }
         let (node, mailbox, metrics) = (&node, &mailbox, &metrics);
         let followed = follow::<K>(
-            client.clone(),
+            server.clone(),
             Arc::clone(node),
             Arc::clone(mailbox),
             Arc::clone(metrics),
@@ -205,6 +215,7 @@ enum Next {
 
 struct Follower {
     kind: Kind,
+    authority: Authority,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
     store: Store,
@@ -339,7 +350,7 @@ impl Follower {
 
     /// Books it, and says it where it is new. Returns how long to rest.
     fn failed(&mut self, error: &watcher::Error) -> Duration {
-        let trouble = Trouble::of(error);
+        let trouble = Trouble::of(error, &self.authority);
         self.metrics.api.set_connected(self.kind.as_str(), false);
         self.metrics
             .api
@@ -360,52 +371,6 @@ impl Follower {
             "forbidden" | "not_found" => LONGEST_REST_IN_VAIN,
             _ => LONGEST_REST,
         })
-    }
-}
-
-/// What goes wrong, and what to do.
-struct Trouble {
-    label: &'static str,
-    remedy: &'static str,
-}
-
-impl Trouble {
-    fn of(error: &watcher::Error) -> Self {
-        let (label, remedy) = match code(error) {
-            Some(401) => (
-                "unauthorized",
-                "token or certificate are refused; renew them",
-            ),
-            Some(403) => (
-                "forbidden",
-                "let the agent's service account get, list and watch this kind",
-            ),
-            Some(404) => ("not_found", "install the definitions of this kind"),
-            Some(410) => ("gone", "nothing is to be done, all is listed anew"),
-            Some(429) => ("throttled", "the API server is overloaded"),
-            Some(_) => ("refused", "see the API server's log"),
-            None => (
-                "unreachable",
-                "check address, certificate authority and network",
-            ),
-        };
-        Self { label, remedy }
-    }
-
-    /// Settings may come later; services are served without.
-    fn is_no_reason_to_wait(&self, kind: Kind) -> bool {
-        kind == Kind::NodeServiceProxy && matches!(self.label, "forbidden" | "not_found")
-    }
-}
-
-/// The API server's answer.
-fn code(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
     }
 }
 

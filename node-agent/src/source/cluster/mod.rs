@@ -8,7 +8,6 @@
 //! Of an object nothing is kept but its name and a hash of the fields that matter, so a list that is read again changes nothing where
 //! nothing changed. An API server that is away, slow or wrong changes nothing either: what was told stays in force.
 
-mod access;
 mod follow;
 mod guarded;
 mod known;
@@ -18,8 +17,8 @@ mod settings;
 mod source;
 mod status;
 mod store;
+mod trouble;
 mod view;
 
-pub use access::{Access, AccessError};
 pub use settings::{SettingsFile, SettingsFileError};
-pub use source::ClusterSource;
+pub use source::{ClusterSource, OpenError};

@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::Client;
 use kube::core::PartialObjectMeta;
+use sluice_api_access::{Access, AccessError, Opened, Requests};
 use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicySpec};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::super::{AgentState, Kind, Source, SourceError, Update};
-use super::access::{Access, AccessError, with_causes};
-use super::follow::{follow, follow_while};
+use super::follow::{Server, follow, follow_while};
 use super::settings::{Settings, SettingsFile};
 use super::status::StatusWriter;
 use super::view::{Own, View};
@@ -111,11 +110,23 @@ impl Drop for Alarm {
     }
 }
 
+/// Why a source cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// How to reach the API server.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// What asks it.
+    #[error("the runtime for requests to the API server cannot be started ({0})")]
+    Runtime(#[source] io::Error),
+}
+
 /// See [the module](super). Nothing is asked for before the first [`next_update`](Source::next_update).
 pub struct ClusterSource {
     node_name: Arc<str>,
     mailbox: Arc<Mailbox>,
-    client: Client,
+    server: Opened,
     /// Until the thread has it.
     runtime: Option<Runtime>,
     state: Option<AgentState>,
@@ -130,21 +141,20 @@ impl ClusterSource {
         node_name: &str,
         own_policy: ServiceProxyPolicySpec,
         file: Option<SettingsFile>,
-    ) -> Result<Self, AccessError> {
-        let credentials =
-            |error: &dyn std::error::Error| AccessError::Credentials(with_causes(error));
+    ) -> Result<Self, OpenError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| credentials(&error))?;
-        let client = runtime.block_on(async {
-            let config = access.config().await?;
-            Client::try_from(config).map_err(|error| credentials(&error))
+            .map_err(OpenError::Runtime)?;
+        let server = runtime.block_on(async {
+            let opened = access.open().await?;
+            // What no client can be made of is said now.
+            opened.client(&Requests::default()).map(|_| opened)
         })?;
         Ok(Self {
             node_name: Arc::from(node_name),
             mailbox: Arc::new(Mailbox::new(Settings::new(own_policy, file))),
-            client,
+            server,
             runtime: Some(runtime),
             state: None,
             health: None,
@@ -153,7 +163,7 @@ impl ClusterSource {
     }
 
     /// Starts the watches, in a thread of their own.
-    fn start(&mut self) -> io::Result<()> {
+    fn start(&mut self) -> Result<(), SourceError> {
         let Some(runtime) = self.runtime.take() else {
             return Ok(());
         };
@@ -161,26 +171,35 @@ impl ClusterSource {
             Some(state) => Arc::clone(&state.metrics),
             None => Arc::new(Metrics::default()),
         };
-        let (client, node, mailbox) = (&self.client, &self.node_name, &self.mailbox);
+        let client = {
+            let _in_runtime = runtime.enter();
+            let requests = metrics.api.requests();
+            self.server.client(requests).map_err(SourceError::Access)?
+        };
+        let server = Server {
+            client: client.clone(),
+            authority: self.server.authority.clone(),
+        };
+        let (node, mailbox) = (&self.node_name, &self.mailbox);
         let arguments = || {
             let (node, mailbox) = (Arc::clone(node), Arc::clone(mailbox));
-            (client.clone(), node, mailbox, Arc::clone(&metrics))
+            (server.clone(), node, mailbox, Arc::clone(&metrics))
         };
         let mut watches = JoinSet::new();
         macro_rules! spawn {
             ($($kind:ty),*) => {$(
-                let (client, node, mailbox, metrics) = arguments();
-                watches.spawn_on(follow::<$kind>(client, node, mailbox, metrics), runtime.handle());
+                let (server, node, mailbox, metrics) = arguments();
+                watches.spawn_on(follow::<$kind>(server, node, mailbox, metrics), runtime.handle());
             )*};
         }
         spawn!(Service, EndpointSlice, Node, NodeServiceProxy);
         if let Some(state) = &self.state {
             macro_rules! spawn_while {
                 ($($kind:ty: $matters:expr),*) => {$(
-                    let (client, node, mailbox, metrics) = arguments();
+                    let (server, node, mailbox, metrics) = arguments();
                     let report = state.report.clone();
                     let followed = follow_while::<PartialObjectMeta<$kind>>(
-                        client, node, mailbox, metrics, report, $matters,
+                        server, node, mailbox, metrics, report, $matters,
                     );
                     watches.spawn_on(followed, runtime.handle());
                 )*};
@@ -188,12 +207,7 @@ impl ClusterSource {
             spawn_while!(Pod: Terms::need_pods, Namespace: Terms::need_namespaces);
         }
         let writer = self.state.take().map(|state| {
-            StatusWriter::new(
-                self.client.clone(),
-                &self.node_name,
-                self.mailbox.own.subscribe(),
-                state,
-            )
+            StatusWriter::new(client, &self.node_name, self.mailbox.own.subscribe(), state)
         });
         let alarm = Alarm(Arc::clone(&self.mailbox));
         thread::Builder::new()
@@ -215,6 +229,7 @@ impl ClusterSource {
                 });
             })
             .map(drop)
+            .map_err(SourceError::Thread)
     }
 
     /// What was listed is complete once, and until then it is said what is not.
@@ -248,7 +263,7 @@ impl ClusterSource {
 
 impl Source for ClusterSource {
     fn next_update(&mut self, wait: Duration) -> Result<Option<Update>, SourceError> {
-        self.start().map_err(SourceError::Thread)?;
+        self.start()?;
         let update = if self.is_complete {
             self.mailbox.wait(wait)
         } else {

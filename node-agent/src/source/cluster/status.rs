@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
+use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
 use sluice_crds::v1alpha1::{
     API_VERSION, ActiveMode, Capabilities, NODE_SERVICE_PROXY, NodeServiceProxy,
@@ -16,7 +17,6 @@ use sluice_crds::v1alpha1::{
 use tokio::sync::watch;
 
 use super::super::AgentState;
-use super::access::with_causes;
 use super::guarded::Guarded;
 use super::rest::Failures;
 use super::view::Own;
@@ -363,11 +363,28 @@ impl StatusWriter {
         if self.refused.as_ref() != Some(&words) {
             tracing::warn!(
                 error = words,
-                "the status of this node cannot be written; the node serves on, and it is tried again"
+                "the status of this node cannot be written; the node serves on, and it is tried again: {}",
+                remedy(error)
             );
             self.refused = Some(words);
         }
         self.failures.rest(LONGEST_REST).max(REST)
+    }
+}
+
+fn remedy(error: &kube::Error) -> &'static str {
+    let code = match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    };
+    match code {
+        Some(401) => "token or certificate are refused; renew them",
+        Some(403) => {
+            "let the agent's service account patch nodeserviceproxies/status, for this node at least"
+        }
+        Some(404) => "the operator makes the object anew",
+        Some(_) => "see the API server's log",
+        None => "check address and network",
     }
 }
 

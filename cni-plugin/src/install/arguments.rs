@@ -1,0 +1,80 @@
+//! The installer's command line.
+
+use std::path::PathBuf;
+
+use serde_json::value::RawValue;
+
+use super::PROGRAM;
+use crate::cni::RawObject;
+
+/// What it says about itself.
+pub const USAGE: &str = "usage: sluice-cni install|uninstall [--programs DIR] [--configurations DIR] [--originals DIR] [--entry JSON] [--watch]
+  --programs        where the runtime finds plugins                    (/opt/cni/bin)
+  --configurations  where it finds network configurations              (/etc/cni/net.d)
+  --originals       where configurations are kept as their owner wrote them (/var/lib/sluice/cni-originals)
+  --entry           the plugin's entry, a JSON object                  ({\"type\":\"sluice-cni\"})
+  --watch           go on, and add the plugin again whenever the main plugin's owner rewrites the configuration";
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Onto the node.
+    Install,
+    /// Off it.
+    Uninstall,
+}
+
+/// A command line that is understood.
+#[derive(Debug)]
+pub struct Arguments {
+    pub(super) action: Action,
+    pub(super) programs: PathBuf,
+    pub(super) configurations: PathBuf,
+    pub(super) originals: PathBuf,
+    pub(super) watch: bool,
+    entry: Box<RawValue>,
+}
+
+impl Arguments {
+    /// Reads what comes after the action; an error says which argument is wrong.
+    pub fn parse(action: Action, mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let (mut programs, mut configurations) = ("/opt/cni/bin".into(), "/etc/cni/net.d".into());
+        let mut originals = "/var/lib/sluice/cni-originals".into();
+        let mut entry = format!("{{\"type\":\"{PROGRAM}\"}}");
+        let mut watch = false;
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--programs" => programs = value()?.into(),
+                "--configurations" => configurations = value()?.into(),
+                "--originals" => originals = value()?.into(),
+                "--entry" => entry = value()?,
+                "--watch" => watch = true,
+                _ => return Err(format!("{word} is not an option")),
+            }
+        }
+        Ok(Self {
+            action,
+            programs,
+            configurations,
+            originals,
+            watch,
+            entry: checked(entry)?,
+        })
+    }
+
+    pub(super) fn entry(&self) -> &RawValue {
+        &self.entry
+    }
+}
+
+fn checked(entry: String) -> Result<Box<RawValue>, String> {
+    let wrong =
+        |why: &str| format!("--entry must be a JSON object with \"type\":\"{PROGRAM}\": {why}");
+    let object: RawObject = serde_json::from_str(&entry).map_err(|e| wrong(&e.to_string()))?;
+    let name = object.get("type").map_or("nothing", RawValue::get);
+    if name != format!("\"{PROGRAM}\"") {
+        return Err(wrong(&format!("its type is {name}")));
+    }
+    RawValue::from_string(entry).map_err(|e| wrong(&e.to_string()))
+}

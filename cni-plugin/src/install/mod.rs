@@ -1,0 +1,163 @@
+//! Putting the plugin on a node, keeping it there, and taking it away.
+
+mod active;
+mod arguments;
+mod conflist;
+mod error;
+mod files;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::active::{Active, Shape};
+pub use self::arguments::{Action, Arguments, USAGE};
+pub use self::error::InstallError;
+
+const PROGRAM: &str = "sluice-cni";
+/// Between two looks at the configuration. A pod that is attached meanwhile lacks what the plugin gives; CHECK would tell.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a pass over the configuration did.
+#[derive(Debug, PartialEq, Eq)]
+enum Pass {
+    /// The active configuration has the plugin as it shall be.
+    Unchanged,
+    /// This file has it now.
+    Added(PathBuf),
+    /// There is no configuration of a main plugin.
+    NothingSuitable,
+}
+
+/// Carries out what the command line asks for. With `--watch` it returns only for an error.
+pub fn run(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallError> {
+    match arguments.action {
+        Action::Uninstall => uninstall(arguments, log),
+        Action::Install => {
+            place_program(arguments)?;
+            say(
+                log,
+                &format!("{} is in place", program(arguments).display()),
+            );
+            let mut last = None;
+            loop {
+                let pass = put_in(arguments)?;
+                if last.as_ref() != Some(&pass) {
+                    say(log, &told(&pass, arguments));
+                }
+                if !arguments.watch {
+                    return Ok(());
+                }
+                last = Some(pass);
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+fn say(log: &mut dyn Write, text: &str) {
+    // That it cannot be told changes nothing on the node.
+    let _ = writeln!(log, "sluice-cni: {text}");
+}
+
+fn told(pass: &Pass, arguments: &Arguments) -> String {
+    match pass {
+        Pass::Unchanged => "the active network configuration has the plugin".to_owned(),
+        Pass::Added(path) => format!("the plugin was added to {}", path.display()),
+        Pass::NothingSuitable => format!(
+            "no network configuration with a main plugin in {} (files *.conflist, *.conf and *.json): install one; with --watch this goes on \
+             looking",
+            arguments.configurations.display()
+        ),
+    }
+}
+
+fn program(arguments: &Arguments) -> PathBuf {
+    arguments.programs.join(PROGRAM)
+}
+
+/// The program first: no configuration may name one that is not there.
+fn place_program(arguments: &Arguments) -> Result<(), InstallError> {
+    let own = Path::new("/proc/self/exe");
+    let bytes = fs::read(own).map_err(|e| InstallError::io("read", own, e))?;
+    files::replace(&program(arguments), &bytes, 0o755)
+}
+
+/// Sees to it that the configuration that runtimes use, the first by name that is one, has the plugin.
+fn put_in(arguments: &Arguments) -> Result<Pass, InstallError> {
+    let Some(active) = active::find(&arguments.configurations)? else {
+        return Ok(Pass::NothingSuitable);
+    };
+    let entry = arguments.entry();
+    match active.shape {
+        Shape::List => {
+            let Some(wanted) = conflist::with(&active.object, entry)? else {
+                return Ok(Pass::Unchanged);
+            };
+            if !conflist::has(&active.object)? {
+                // Bytes of the owner's, whenever it wrote them.
+                files::replace(&saved(arguments, &active)?, &active.bytes, 0o600)?;
+            }
+            files::replace(&active.path, wanted.as_bytes(), 0o644)?;
+            Ok(Pass::Added(active.path))
+        }
+        Shape::Plain => {
+            let path = list_before(&active.path);
+            let wanted = conflist::of_plain(&active.object, entry)?;
+            if fs::read(&path).is_ok_and(|present| present == wanted.as_bytes()) {
+                return Ok(Pass::Unchanged);
+            }
+            files::replace(&path, wanted.as_bytes(), 0o644)?;
+            Ok(Pass::Added(path))
+        }
+    }
+}
+
+/// Of a plain configuration `NAME.conf` the list `NAME-sluice.conflist`: by name it comes before, so it is active the moment it is there, and
+/// the plain one is the moment it is gone.
+fn list_before(plain: &Path) -> PathBuf {
+    let stem = plain.file_stem().unwrap_or_default().to_string_lossy();
+    plain.with_file_name(format!("{stem}{}", active::OWN_ENDING))
+}
+
+fn saved(arguments: &Arguments, active: &Active) -> Result<PathBuf, InstallError> {
+    let directory = &arguments.originals;
+    fs::create_dir_all(directory).map_err(|e| InstallError::io("make", directory, e))?;
+    Ok(directory.join(active.path.file_name().unwrap_or_default()))
+}
+
+/// Configurations first, then the program. A file that is as it was made gets its owner's bytes back; from one that its owner wrote since, only the
+/// plugin is taken.
+fn uninstall(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallError> {
+    for path in active::all(&arguments.configurations)? {
+        if path.to_string_lossy().ends_with(active::OWN_ENDING) {
+            files::remove(&path)?;
+            say(log, &format!("{} is removed", path.display()));
+            continue;
+        }
+        let Some(found) = active::read(&path)? else {
+            continue;
+        };
+        if found.shape != Shape::List || !conflist::has(&found.object)? {
+            continue;
+        }
+        let original = arguments
+            .originals
+            .join(path.file_name().unwrap_or_default());
+        let bytes = match fs::read(&original) {
+            Ok(bytes) if conflist::became(&bytes, &found.object)? => bytes,
+            _ => conflist::without(&found.object)?.into_bytes(),
+        };
+        files::replace(&path, &bytes, 0o644)?;
+        say(log, &format!("{} is as it was", path.display()));
+    }
+    if arguments.originals.exists() {
+        fs::remove_dir_all(&arguments.originals)
+            .map_err(|e| InstallError::io("remove", &arguments.originals, e))?;
+    }
+    files::remove(&program(arguments))
+}
+
+#[cfg(test)]
+mod tests;

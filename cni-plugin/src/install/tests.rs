@@ -1,0 +1,195 @@
+//! Nodes with the configurations of main plugins.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Action, Arguments, Pass, place_program, put_in, uninstall};
+
+struct Node(tempfile::TempDir);
+
+const CALICO: &str = "{\n  \"name\": \"k8s-pod-network\", \"cniVersion\": \"0.3.1\",\n  \"odd\": 1e400,\n  \"plugins\": [\n    {\"type\": \"calico\"},\n    {\"type\": \"portmap\"}\n  ]\n}\n";
+
+impl Node {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let node = Self(tempfile::tempdir().unwrap());
+        for directory in ["bin", "net.d"] {
+            fs::create_dir(node.path().join(directory)).unwrap();
+        }
+        for (name, text) in files {
+            node.write(name, text);
+        }
+        node
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path().join("net.d").join(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join("net.d").join(name)).unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(self.path().join("net.d"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn arguments(&self, action: Action) -> Arguments {
+        let path = |name| self.path().join(name).to_str().unwrap().to_owned();
+        let words = [
+            "--programs".to_owned(),
+            path("bin"),
+            "--configurations".to_owned(),
+            path("net.d"),
+            "--originals".to_owned(),
+            path("originals"),
+        ];
+        Arguments::parse(action, words.into_iter()).unwrap()
+    }
+
+    fn install(&self) -> Pass {
+        let arguments = self.arguments(Action::Install);
+        place_program(&arguments).unwrap();
+        put_in(&arguments).unwrap()
+    }
+
+    fn uninstall(&self) {
+        uninstall(&self.arguments(Action::Uninstall), &mut Vec::new()).unwrap();
+        assert!(!self.path().join("bin/sluice-cni").exists());
+        assert!(!self.path().join("originals").exists());
+    }
+
+    fn types(&self, name: &str) -> Vec<String> {
+        let list: Value = serde_json::from_str(&self.read(name).replace("1e400", "1")).unwrap();
+        let plugins = list["plugins"].as_array().unwrap();
+        let name = |plugin: &Value| plugin["type"].as_str().unwrap().to_owned();
+        plugins.iter().map(name).collect()
+    }
+}
+
+#[test]
+fn a_list_has_the_plugin_at_its_end_and_its_own_bytes_back_in_the_end() {
+    let node = Node::new(&[
+        ("10-calico.conflist", CALICO),
+        ("20-other.conflist", CALICO),
+    ]);
+    assert!(matches!(node.install(), Pass::Added(path) if path.ends_with("10-calico.conflist")));
+    assert_eq!(
+        node.types("10-calico.conflist"),
+        ["calico", "portmap", "sluice-cni"]
+    );
+    assert!(node.read("10-calico.conflist").contains("1e400"));
+    assert_eq!(node.read("20-other.conflist"), CALICO);
+    assert!(node.path().join("bin/sluice-cni").exists());
+    assert_eq!(node.install(), Pass::Unchanged);
+    node.uninstall();
+    assert_eq!(node.read("10-calico.conflist"), CALICO);
+    assert_eq!(node.names(), ["10-calico.conflist", "20-other.conflist"]);
+    node.uninstall();
+}
+
+#[test]
+fn a_file_that_its_owner_rewrites_has_the_plugin_again_and_the_new_bytes_back() {
+    let node = Node::new(&[("10-calico.conflist", CALICO)]);
+    node.install();
+    let newer = CALICO.replace("portmap", "bandwidth");
+    node.write("10-calico.conflist", &newer);
+    assert!(matches!(node.install(), Pass::Added(_)));
+    assert_eq!(
+        node.types("10-calico.conflist"),
+        ["calico", "bandwidth", "sluice-cni"]
+    );
+    node.uninstall();
+    assert_eq!(node.read("10-calico.conflist"), newer);
+}
+
+#[test]
+fn a_file_that_its_owner_edits_around_the_plugin_keeps_the_edit() {
+    let node = Node::new(&[("10-calico.conflist", CALICO)]);
+    node.install();
+    let edited = node.read("10-calico.conflist").replace("portmap", "tuning");
+    node.write("10-calico.conflist", &edited);
+    assert_eq!(node.install(), Pass::Unchanged);
+    node.uninstall();
+    assert_eq!(node.types("10-calico.conflist"), ["calico", "tuning"]);
+}
+
+#[test]
+fn a_plain_configuration_gets_a_list_that_comes_before_it() {
+    let plain = r#"{"cniVersion":"0.3.1","name":"net","type":"bridge","bridge":"cni0","ipam":{"type":"host-local"}}"#;
+    let node = Node::new(&[
+        ("10-bridge.conf", plain),
+        ("99-loopback.conf", r#"{"type":"loopback"}"#),
+    ]);
+    for unchanged in [false, true] {
+        assert_eq!(node.install() == Pass::Unchanged, unchanged);
+        assert_eq!(
+            node.names()[..2],
+            ["10-bridge-sluice.conflist", "10-bridge.conf"]
+        );
+        assert_eq!(
+            node.types("10-bridge-sluice.conflist"),
+            ["bridge", "sluice-cni"]
+        );
+    }
+    let list: Value = serde_json::from_str(&node.read("10-bridge-sluice.conflist")).unwrap();
+    assert_eq!(
+        (&list["name"], &list["cniVersion"]),
+        (&"net".into(), &"0.3.1".into())
+    );
+    assert_eq!(list["plugins"][0]["ipam"]["type"], "host-local");
+    node.uninstall();
+    assert_eq!(node.names(), ["10-bridge.conf", "99-loopback.conf"]);
+    assert_eq!(node.read("10-bridge.conf"), plain);
+}
+
+#[test]
+fn what_is_no_configuration_is_passed_over() {
+    for (name, text) in [
+        ("05-half.conflist", "{\"plugins\": ["),
+        ("05-empty.conflist", r#"{"name":"x","plugins":[]}"#),
+        (
+            "05-alone.conflist",
+            r#"{"name":"x","plugins":[{"type":"sluice-cni"}]}"#,
+        ),
+        ("05-notes.txt", "{}"),
+        ("05-nothing.json", "{}"),
+    ] {
+        let node = Node::new(&[(name, text)]);
+        assert_eq!(node.install(), Pass::NothingSuitable, "{name}");
+        assert_eq!(node.names(), [name]);
+        node.write("10-calico.conflist", CALICO);
+        assert!(matches!(node.install(), Pass::Added(_)), "{name}");
+        assert_eq!(node.read(name), text);
+    }
+    let nowhere = Node::new(&[]);
+    fs::remove_dir(nowhere.path().join("net.d")).unwrap();
+    assert_eq!(nowhere.install(), Pass::NothingSuitable);
+}
+
+#[test]
+fn a_command_line_that_is_wrong_is_told_by_its_word() {
+    for (words, part) in [
+        (&["--program", "x"][..], "--program is not an option"),
+        (&["--programs"], "--programs needs a value"),
+        (&["--entry", "{"], "--entry must be"),
+        (
+            &["--entry", r#"{"type":"bridge"}"#],
+            "its type is \"bridge\"",
+        ),
+    ] {
+        let words = words.iter().map(|word| (*word).to_owned());
+        let told = Arguments::parse(Action::Install, words).unwrap_err();
+        assert!(told.contains(part), "{told}");
+    }
+}
