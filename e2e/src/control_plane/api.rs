@@ -79,6 +79,11 @@ impl Api {
         self.send("PUT", path, Some(object))
     }
 
+    /// Deletes an object.
+    pub fn delete(&self, path: &str) -> Result<Reply, ControlPlaneError> {
+        self.send("DELETE", path, None)
+    }
+
     fn send(
         &self,
         method: &str,

@@ -12,7 +12,7 @@ use sluice_kernel::modules::{ModprobeModules, Modules};
 use sluice_kernel::sysctl::{ProcSysctls, Sysctls};
 
 /// The machine is said to have IPVS.
-pub(super) fn is_promised() -> bool {
+pub fn is_promised() -> bool {
     std::env::var_os("SLUICE_REQUIRE_IPVS").is_some_and(|value| value == "1")
 }
 

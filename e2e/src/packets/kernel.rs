@@ -7,13 +7,14 @@ use std::time::Instant;
 use sluice_agent::data_plane::{DataPlane, DataPlaneError, Drain, Drift};
 use sluice_api_access::with_causes;
 use sluice_service_plan::catalog::Catalog;
-use sluice_service_plan::plan::{FrontendAddress, Plan};
+use sluice_service_plan::plan::Plan;
 
+use super::bound::as_bound;
 use super::oracle;
 use super::planes::PlaneUnderTest;
 use super::pod_sets;
 use super::probing::observe;
-use super::row::{Expect, Row, Scene, Untouched};
+use super::row::{Row, Scene};
 use crate::lab::{Lab, LabError};
 
 /// A lab whose node runs a data plane.
@@ -88,7 +89,11 @@ impl NodeUnderTest {
     /// Brings the node from the row before to this one, probes, and compares.
     pub fn check(&mut self, row: &Row) -> Result<Option<Disagreement>, RunError> {
         let applied = self.change_to(&row.scene)?;
-        let row = &self.as_bound(row);
+        let row = &if self.under_test.ipvs.is_some() {
+            as_bound(row, self.catalog.plan())
+        } else {
+            row.clone()
+        };
         let seen = match applied {
             Ok(()) => observe(&self.lab, row)?,
             Err(error) => Some(format!("the data plane failed: {}", with_causes(&error))),
@@ -124,34 +129,6 @@ impl NodeUnderTest {
             wrong.extend(ours.map(|line| format!("left behind: {line}")));
         }
         Ok(wrong)
-    }
-
-    /// IPVS makes an address with a frontend that is served the node's own: nothing of it is anybody else's business any more.
-    fn as_bound(&self, row: &Row) -> Row {
-        let mut row = row.clone();
-        let to = FrontendAddress::Ip(row.packet.to.ip());
-        let ports = self
-            .catalog
-            .plan()
-            .services
-            .values()
-            .flat_map(|service| &service.ports);
-        let mut frontends =
-            ports.flat_map(|port| port.frontends.iter().map(move |frontend| (port, frontend)));
-        let is_bound = self.under_test.ipvs.is_some()
-            && frontends.any(|(port, frontend)| {
-                let pools = [frontend.outside, frontend.inside];
-                frontend.address == to && pools.iter().any(|pool| !port.pool(*pool).is_empty())
-            });
-        if is_bound
-            && matches!(
-                row.expect,
-                Expect::NotOurs(Untouched::Routed) | Expect::Leaves(..)
-            )
-        {
-            row.expect = Expect::NotOurs(Untouched::Refused);
-        }
-        row
     }
 
     fn change_to(&mut self, scene: &Scene) -> Result<Result<(), DataPlaneError>, RunError> {

@@ -6,13 +6,14 @@
 //! transitions. To look closer: `SLUICE_CASE=TEXT` keeps the rows whose name holds the text, `SLUICE_SHUFFLE=NUMBER` runs
 //! them in another order, `SLUICE_DUMP=1` prints the node's rules and sets with each row that is wrong.
 
+pub mod bound;
 pub mod build;
 pub mod ipvs;
 pub mod kernel;
 pub mod oracle;
 pub mod planes;
 mod pod_sets;
-mod probing;
+pub mod probing;
 pub mod row;
 pub mod surroundings;
 pub mod table;

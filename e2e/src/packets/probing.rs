@@ -21,7 +21,7 @@ const FOR_SHARES: usize = 288;
 const CHI_SQUARE: f64 = 33.0;
 
 /// Probes a row in a lab. `None` when everything is as expected, else what happened.
-pub(super) fn observe(lab: &Lab, row: &Row) -> Result<Option<String>, LabError> {
+pub fn observe(lab: &Lab, row: &Row) -> Result<Option<String>, LabError> {
     let wrong = match &row.expect {
         Expect::Reaches(targets, source) => reaches(lab, row, targets, source)?,
         Expect::Sticks(targets, source) => sticks(lab, row, targets, source)?,

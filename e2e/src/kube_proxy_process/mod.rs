@@ -7,8 +7,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use sluice_kernel::iptables::Variant;
 use tempfile::TempDir;
+
+mod config;
 
 use crate::control_plane::{ControlPlaneError, Programs};
 use crate::lab::{LabError, Namespace};
@@ -75,27 +78,35 @@ impl KubeProxyProcess {
         kubeconfig: &Path,
         mode: KubeProxyMode,
     ) -> Result<Self, KubeProxyError> {
+        Self::start_with(node, node_name, kubeconfig, mode, &Value::Null)
+    }
+
+    /// The same, with these fields of its configuration besides.
+    pub fn start_with(
+        node: &Namespace,
+        node_name: &str,
+        kubeconfig: &Path,
+        mode: KubeProxyMode,
+        fields: &Value,
+    ) -> Result<Self, KubeProxyError> {
         let program = Programs::kube_proxy()?;
         let directory = tempfile::tempdir().map_err(failed("make a directory"))?;
         let path = mode
             .programs_in(directory.path())
             .map_err(failed("name programs of iptables"))?;
+        let mut config = config::of_a_lab(mode, node_name, kubeconfig);
+        if !fields.is_null() {
+            config::put_over(&mut config, fields);
+        }
+        let config_file = directory.path().join("config.json");
+        std::fs::write(&config_file, config.to_string())
+            .map_err(failed("write kube-proxy's configuration"))?;
         let log = std::fs::File::create(directory.path().join("log"))
             .map_err(failed("make a log for kube-proxy"))?;
         let mut command = Command::new(program);
         command
-            .args(["--proxy-mode", mode.name()])
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
-            .args(["--hostname-override", node_name])
-            .args(["--cluster-cidr", "10.244.0.0/16,fd00:10:244::/48"])
-            .args(["--conntrack-max-per-core", "0"])
-            .args(["--conntrack-tcp-timeout-established", "0s"])
-            .args(["--conntrack-tcp-timeout-close-wait", "0s"])
-            .args(["--iptables-min-sync-period", "100ms"])
-            .args(["--iptables-localhost-nodeports=false"])
-            .args(["--healthz-bind-address", &format!("127.0.0.1:{HEALTHZ}")])
-            .args(["--metrics-bind-address", &format!("127.0.0.1:{METRICS}")])
+            .arg("--config")
+            .arg(config_file)
             .env("PATH", path)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -142,7 +153,8 @@ impl KubeProxyProcess {
         self.child.id()
     }
 
-    fn end_of_log(&self) -> String {
+    /// The end of what it said.
+    pub fn end_of_log(&self) -> String {
         let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(TOLD_OF_LOG)..].join("\n")
