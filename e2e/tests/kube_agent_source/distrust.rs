@@ -35,6 +35,7 @@ fn a_server_that_is_not_trusted_tells_nothing_until_the_file_with_its_authority_
         health: Arc::new(Health::new(Arc::new(Inbox::default()))),
         report,
         metrics: Arc::clone(&metrics),
+        pods: tokio::sync::watch::Sender::default(),
     });
     told.assert_nothing(Duration::from_secs(10), "nobody is believed");
     let text = metrics.text().unwrap();

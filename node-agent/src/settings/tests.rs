@@ -184,7 +184,7 @@ fn each_field_of_a_policy_reaches_its_setting() {
         policy.endpoint_weights =
             serde_json::from_str(r#"[{"zones": ["a"], "weight": 3}]"#).unwrap();
     });
-    assert_eq!(settings.pod_classes[0].name, "a");
+    assert_eq!(settings.attachments.classes[0].name, "a");
     let plan = settings.plan;
     assert_eq!(
         plan.pod_classes,
