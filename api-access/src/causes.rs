@@ -25,7 +25,7 @@ mod tests {
     struct Layer {
         words: &'static str,
         #[source]
-        cause: Option<Box<Layer>>,
+        cause: Option<Box<Self>>,
     }
 
     #[test]
