@@ -22,7 +22,7 @@ test: packages test-unit test-kernel test-cluster test-vm ## every suite
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
-	$(CARGO) test --locked -p sluice-attachment -p sluice-crds -p sluice-service-plan
+	$(CARGO) test --locked -p sluice-attachment -p sluice-api-access -p sluice-crds -p sluice-service-plan
 	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator --lib
 	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
 	$(CARGO) test --locked -p sluice-cni --lib --test exec
@@ -47,7 +47,7 @@ test-cluster: packages kube-packages ## suites with a real API server, built onc
 VM_SUITES := $(addprefix sluice-e2e/vmode_switch/,round_trips::five_round_trips_with_local \
 		round_trips::five_round_trips_with_addresses kills variants) \
 	$(addprefix sluice-e2e/,packets change_under_load faults vrolling vshort vmode_lack vpaths vforeign reversed_flows vstall) \
-	sluice-kernel/ipvs sluice-kernel/links sluice-agent/ipvs_kernel sluice-agent/cli_ipvs sluice-agent/cli_ipvs_kube_proxy
+	sluice-kernel/ipvs sluice-kernel/links sluice-kernel/ports sluice-agent/ipvs_kernel sluice-agent/cli_ipvs sluice-agent/cli_ipvs_kube_proxy
 # With a control plane and two processors: while another machine runs it takes many times as long.
 VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool
 # And on a kernel before 5.9, where it can be downloaded.

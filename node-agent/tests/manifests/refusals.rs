@@ -237,7 +237,7 @@ const POLICIES: &[Row] = &[
     (
         "spec:\n  nftables: {}",
         &[
-            "f.yaml:5: ServiceProxyPolicy p: spec.nftables: unknown field `nftables`, expected one of `nodeSelector`, `priority`, `mode`, `auto`, `iptables`, `ipvs`, `sourceNAT`, `conntrack`, `modeSwitch`, `nodePorts`, `sync`, `sysctls`, `endpointWeights`, `serviceOverrides`, `rollout`",
+            "f.yaml:5: ServiceProxyPolicy p: spec.nftables: unknown field `nftables`, expected one of `nodeSelector`, `priority`, `mode`, `auto`, `iptables`, `ipvs`, `sourceNAT`, `hairpin`, `conntrack`, `modeSwitch`, `nodePorts`, `sync`, `sysctls`, `endpointWeights`, `serviceOverrides`, `rollout`",
         ],
     ),
     (
