@@ -152,6 +152,8 @@ fn agents_and_operators_have_the_rights_that_they_need_and_no_others() {
         expected(&[
             "services [get list watch]",
             "nodes [get list watch]",
+            "pods [get list watch]",
+            "namespaces [get list watch]",
             "endpointslices.discovery.k8s.io [get list watch]",
             "nodeserviceproxies.sluice.dev [get list watch]",
             "nodeserviceproxies.sluice.dev/status [patch]",

@@ -39,9 +39,6 @@ use crate::lock::{AgentLock, LockError};
 use crate::metrics::{Metrics, metrics_router};
 use crate::source::{AgentState, Source};
 
-/// The CNI plugin's records, in the directory of what outlives a reboot.
-const ATTACHMENTS: &str = "attachments";
-
 /// What an agent is started with.
 pub struct AgentOptions {
     /// Where services come from.
@@ -158,9 +155,11 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     }
     let intake = Intake::new(Arc::clone(&inbox), Arc::clone(&metrics));
     let (pods, known_pods) = watch::channel(Pods::default());
+    // A source that knows no pods may let go of its end.
+    let _pods = pods.clone();
     let nudge = Arc::new(Notify::new());
     let upkeep = Upkeep {
-        store: Store::open(options.state_dir.join(ATTACHMENTS))?,
+        store: Store::open(options.state_dir.join(attachments::RECORDS))?,
         sets: Box::new(IpsetNetlink::open()?),
         links: Box::new(NetlinkLinks::open()?),
         report: reports.clone(),
@@ -175,10 +174,7 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
         metrics: Arc::clone(&metrics),
     };
     let of_upkeep = runtime()?;
-    start(
-        "attachments",
-        Box::new(move || of_upkeep.block_on(upkeep.follow())),
-    )?;
+    start("attachments", Box::new(move || upkeep.follow(&of_upkeep)))?;
     let mut source = options.source;
     source.listen(AgentState {
         health: Arc::clone(&health),

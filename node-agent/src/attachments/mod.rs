@@ -10,12 +10,14 @@
 //! that sets and records agree with the pod's labels and with the settings.
 
 mod correction;
+mod forget;
 mod pods;
 mod socket;
 mod terms;
 mod treatment;
 mod upkeep;
 
+pub use forget::{RECORDS, forget};
 pub use pods::{Labels, PodLabels, Pods};
 pub use socket::{Desk, SocketError, bind, serve};
 pub use terms::{ClassTerms, Terms};

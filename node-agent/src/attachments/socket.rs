@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_api_access::with_causes;
 use sluice_attachment::Treatment;
 use sluice_attachment::protocol::{
     self, Attach, MAX_LINE_BYTES, Nothing, ProtocolError, Request, Response, Status,
@@ -44,9 +45,13 @@ pub struct SocketError {
     pub source: io::Error,
 }
 
+pub(super) fn path(run_dir: &Path) -> PathBuf {
+    run_dir.join(FILE)
+}
+
 /// Listens in the run directory, in place of an earlier agent; the agent's lock says that there is no other.
 pub fn bind(run_dir: &Path) -> Result<BoundListener, SocketError> {
-    let path = run_dir.join(FILE);
+    let path = path(run_dir);
     let bound = || {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -107,7 +112,7 @@ impl Desk {
                 Ok(request) => self.answer(request).await,
                 Err(error) => {
                     self.metrics.attachments.count_request("malformed");
-                    Response::refused(format!("{}", anyhow::Error::from(error)))
+                    Response::refused(with_causes(&error))
                 }
             }
         } else {

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_api_access::with_causes;
 use sluice_attachment::store::{Store, StoreError};
 use sluice_attachment::{HairpinSet, Record, SetName};
 use sluice_kernel::address_set::{AddressSetError, AddressSets, Entry, SetKind, SetSpec};
 use sluice_kernel::links::{LinkError, Links, named};
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
 use super::correction::Correction;
@@ -60,33 +62,39 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Looks whenever something changed, and now and then; until the agent ends.
-    pub async fn follow(mut self) {
+    /// Looks whenever something changed, and now and then; until the agent ends. The doors to the kernel may not be used within the runtime.
+    pub fn follow(mut self, runtime: &Runtime) {
         let mut last_error = String::new();
         loop {
-            if let Err(error) = self.look() {
-                let words = anyhow::Error::from(error).to_string();
-                if words != last_error {
-                    tracing::warn!(
-                        error = words,
-                        "attachments of pods cannot be looked after; trying again"
-                    );
-                    last_error = words;
+            match self.look() {
+                Ok(()) => last_error.clear(),
+                Err(error) => {
+                    let words = with_causes(&error);
+                    if words != last_error {
+                        tracing::warn!(
+                            error = words,
+                            "attachments of pods cannot be looked after; trying again"
+                        );
+                        last_error = words;
+                    }
                 }
-            } else {
-                last_error.clear();
             }
-            let is_over = tokio::select! {
-                changed = self.report.changed() => changed.is_err(),
-                changed = self.pods.changed() => changed.is_err(),
-                () = self.nudge.notified() => false,
-                () = tokio::time::sleep(EVERY) => false,
-            };
-            if is_over {
+            if !runtime.block_on(self.changes()) {
                 return;
             }
-            tokio::time::sleep(GATHER).await;
         }
+    }
+
+    /// Waits until there is something to look at. Returns false where nothing will come any more.
+    async fn changes(&mut self) -> bool {
+        let goes_on = tokio::select! {
+            changed = self.report.changed() => changed.is_ok(),
+            changed = self.pods.changed() => changed.is_ok(),
+            () = self.nudge.notified() => true,
+            () = tokio::time::sleep(EVERY) => true,
+        };
+        tokio::time::sleep(GATHER).await;
+        goes_on
     }
 
     /// One look at everything.

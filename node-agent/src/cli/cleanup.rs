@@ -12,6 +12,7 @@ use sluice_kernel::sysctl::{ProcSysctls, Restored, SysctlLedger};
 use super::run::Directories;
 use super::{CliError, Outcome, cleanup_kube_proxy, exit_code, legacy_tables};
 use crate::agent::{PlaneLedger, ledger_path};
+use crate::attachments;
 use crate::balancer::ipvs::names::DEVICE;
 use crate::balancer::ipvs::readback::Readback;
 use crate::data_plane::{DataPlane, DataPlaneError};
@@ -104,6 +105,12 @@ pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
     if errors.is_empty() && left.is_empty() {
         variants.forget()?;
         forget_notes(&args.directories.run_dir)?;
+        attachments::forget(&args.directories.run_dir, &args.directories.state_dir).map_err(
+            |source| CliError::System {
+                operation: "remove what only the CNI plugin and an agent need",
+                source,
+            },
+        )?;
     } else {
         outcome.code = exit_code::NO;
     }
