@@ -54,7 +54,7 @@ VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool
 VM_SUITES_OLD_KERNEL := sluice-e2e/vstall
 # Machines at a time; an emulated one keeps a core busy.
 VM_GUESTS ?= 2
-VM_TIMEOUT ?= 1200
+VM_TIMEOUT ?= 1800
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 SLUICE_VM := $(TARGET)/debug/sluice-vm
 VM_AGAIN := $(TARGET)/vm-suites-to-run-again

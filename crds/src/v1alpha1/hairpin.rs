@@ -17,8 +17,6 @@ pub enum HairpinMode {
     /// The pod's port of the bridge may send a packet back by the port that it came in by.
     #[default]
     HairpinVeth,
-    /// The bridge itself receives every packet, and duplicates are kept away.
-    PromiscuousBridge,
     /// Nothing: the main plugin takes care of it.
     None,
 }

@@ -94,7 +94,7 @@ const FULL: &str = r#"{
       {"name": "old", "podSelector": {"matchLabels": {"tier": "old"}}, "namespaceSelector": {"matchLabels": {"team": "a"}}, "action": "SNAT",
        "snat": {"addressCIDRs": ["203.0.113.0/24"]}, "outInterface": "bond0.120", "egress": true, "sysctls": [{"name": "net.core.somaxconn", "value": "1"}]},
       {"name": "rest", "action": "Preserve"}]},
-  "hairpin": {"mode": "PromiscuousBridge"},
+  "hairpin": {"mode": "None"},
   "conntrack": {"maxPerCore": 32768, "min": 131072, "tcpEstablishedTimeoutSeconds": 86400, "tcpCloseWaitTimeoutSeconds": 3600, "tcpBeLiberal": true},
   "nodePorts": {"addresses": ["192.0.2.0/24", "127.0.0.0/8"], "localhost": true},
   "sync": {"minIntervalMilliseconds": 0, "fullIntervalSeconds": 60},

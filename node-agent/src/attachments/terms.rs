@@ -132,7 +132,6 @@ fn hairpin(policy: &ServiceProxyPolicySpec) -> HairpinMode {
     use sluice_crds::v1alpha1::HairpinMode as Asked;
     match policy.hairpin.mode {
         Asked::HairpinVeth => HairpinMode::HairpinVeth,
-        Asked::PromiscuousBridge => HairpinMode::PromiscuousBridge,
         Asked::None => HairpinMode::None,
     }
 }
