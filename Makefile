@@ -108,7 +108,7 @@ bench-iptables: packages bench-programs ## sizes up to 20,000 services, bare ipt
 .PHONY: bench-cluster
 bench-cluster: packages kube-packages bench-programs ## Sluice and kube-proxy by the same API server, up to 20,000 services; the operator with 5,000 nodes
 	$(CARGO) build --locked --release -p sluice-operator
-	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-bench --kube-proxy --agent target/release/sluice-agent --out bench-out
+	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-bench --kube-proxy legacy,nft --agent target/release/sluice-agent --out bench-out
 	target/release/sluice-bench --operator target/release/sluice-operator --agent target/release/sluice-agent
 
 .PHONY: bench-vm
@@ -124,7 +124,7 @@ bench-cluster-vm: packages vm-packages kube-packages bench-programs ## Sluice an
 	$(CARGO) run --quiet --locked -p sluice-e2e --bin sluice-control-plane -- --prepare
 	mkdir -p bench-out/cluster-ipvs
 	$(SLUICE_VM) run --cpus 2 --memory 8192 --timeout 7200 --share $(abspath bench-out/cluster-ipvs):$(abspath bench-out/cluster-ipvs):rw -- \
-		$(abspath target/release/sluice-bench) --kube-proxy --ipvs --agent $(abspath target/release/sluice-agent) --out $(abspath bench-out/cluster-ipvs)
+		$(abspath target/release/sluice-bench) --kube-proxy ipvs --agent $(abspath target/release/sluice-agent) --out $(abspath bench-out/cluster-ipvs)
 
 .PHONY: lint
 lint: ## formatting and clippy, warnings are errors

@@ -56,23 +56,29 @@ pub fn measure(operator: &Path) -> Result<(), BenchError> {
         .ok_or_else(|| BenchError::NotSo("the operator has ended".to_owned()))?;
     // What follows an edit, such as statuses, has its time too.
     std::thread::sleep(Duration::from_secs(10));
-    let before = writes(&operator);
+    let before = requests(&operator);
     std::thread::sleep(IDLE);
-    let idle = writes(&operator) - before;
+    let idle = requests(&operator) - before;
     let resident = memory(process, "VmRSS:")? / 1024;
     println!(
         "\noperator, {NODES} nodes, {POLICIES} policies: all nodes told first after {first:.1?}; an edit for all but {} after {edit:.1?} \
-         (at most {EDIT:?}: {}); RSS {resident} MiB (at most {MEMORY}: {}); writes in {IDLE:?} of idleness: {idle}",
+         (at most {EDIT:?}: {}); RSS {resident} MiB (at most {MEMORY}: {}); requests in {IDLE:?} of idleness, watches and the lease apart: {idle} (none: {})",
         POLICIES - 1,
         kept(edit <= EDIT),
         kept(resident <= MEMORY),
+        kept(idle == 0.0),
     );
     Ok(())
 }
 
-/// The lease apart, which is renewed all the time.
-fn writes(operator: &OperatorProcess) -> f64 {
-    operator.metric("sluice_operator_writes_total")
+/// All but watches and those for the lease, which is renewed all the time.
+fn requests(operator: &OperatorProcess) -> f64 {
+    let of = |labels: &str| operator.metric(&format!("sluice_operator_requests_total{labels}"));
+    of("")
+        - of(r#"{verb="watch""#)
+        - of(r#"{verb="get",resource="leases""#)
+        - of(r#"{verb="update",resource="leases""#)
+        - of(r#"{verb="patch",resource="leases""#)
 }
 
 fn kept(is_kept: bool) -> &'static str {

@@ -22,12 +22,12 @@ struct Args {
     /// Measure iptables and IPVS next to each other; needs a kernel with IPVS
     #[arg(long)]
     modes: bool,
-    /// Measure Sluice and kube-proxy by the same API server
-    #[arg(long, conflicts_with = "modes")]
-    kube_proxy: bool,
-    /// Of these, those that balance by IPVS; needs a kernel with it
-    #[arg(long, requires = "kube_proxy")]
-    ipvs: bool,
+    /// Leave out sizes with fewer services than this
+    #[arg(long, default_value_t = 0, requires = "kube_proxy")]
+    fewest_services: u32,
+    /// Measure Sluice and kube-proxy by the same API server, with these planes
+    #[arg(long, value_delimiter = ',', conflicts_with = "modes")]
+    kube_proxy: Vec<bench::peer::Plane>,
     /// Measure this operator in a large cluster, and nothing else
     #[arg(long, conflicts_with_all = ["modes", "kube_proxy"])]
     operator: Option<PathBuf>,
@@ -35,18 +35,15 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let measure = if args.modes {
-        bench::modes
-    } else if args.ipvs {
-        bench::peer::by_ipvs
-    } else if args.kube_proxy {
-        bench::peer::by_iptables
+    let measured = if let Some(operator) = &args.operator {
+        bench::operator::measure(operator)
+    } else if !args.kube_proxy.is_empty() {
+        let services = args.fewest_services..=args.most_services;
+        bench::peer::next_to_kube_proxy(&args.kube_proxy, &args.agent, &args.out, services)
+    } else if args.modes {
+        bench::modes(&args.agent, &args.out, args.most_services)
     } else {
-        bench::next_to_bare
-    };
-    let measured = match &args.operator {
-        Some(operator) => bench::operator::measure(operator),
-        None => measure(&args.agent, &args.out, args.most_services),
+        bench::next_to_bare(&args.agent, &args.out, args.most_services)
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

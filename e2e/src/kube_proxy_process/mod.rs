@@ -21,6 +21,8 @@ const HEALTHZ: u16 = 20256;
 const METRICS: u16 = 20249;
 const LOOKS_EVERY: Duration = Duration::from_millis(50);
 const TOLD_OF_LOG: usize = 20;
+/// The series of its metrics that there is from its first synchronisation of IPv4 on.
+const SYNCHRONISED: &str = r#"kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"}"#;
 
 /// How it serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,21 +123,35 @@ impl KubeProxyProcess {
         })
     }
 
-    /// Waits until it says that it is healthy and rules for a service with endpoints are in the kernel.
+    /// Waits until it has synchronised once and something for a service with endpoints is in the kernel.
     pub fn wait_until_programmed(
         &self,
         node: &Namespace,
         patience: Duration,
     ) -> Result<(), KubeProxyError> {
+        self.wait_until(patience, || {
+            let endpoint = self.mode.of_endpoint();
+            Ok(is_synchronised(node)? && self.mode.programmed(node)?.contains(endpoint))
+        })
+    }
+
+    /// Waits until it has programmed once all that it was told at its start.
+    pub fn wait_until_synchronised(
+        &self,
+        node: &Namespace,
+        patience: Duration,
+    ) -> Result<(), KubeProxyError> {
+        self.wait_until(patience, || is_synchronised(node))
+    }
+
+    fn wait_until(
+        &self,
+        patience: Duration,
+        is_so: impl Fn() -> Result<bool, LabError>,
+    ) -> Result<(), KubeProxyError> {
         let begun = Instant::now();
         loop {
-            let healthy = node.run(|| is_healthy().unwrap_or(false))?;
-            if healthy
-                && self
-                    .mode
-                    .programmed(node)?
-                    .contains(self.mode.of_endpoint())
-            {
+            if is_so()? {
                 return Ok(());
             }
             if begun.elapsed() > patience {
@@ -226,13 +242,26 @@ impl KubeProxyMode {
     }
 }
 
-fn is_healthy() -> io::Result<bool> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, HEALTHZ))?;
+/// It is healthy and has counted a synchronisation of IPv4: its healthz alone says yes from the start.
+fn is_synchronised(node: &Namespace) -> Result<bool, LabError> {
+    node.run(|| {
+        let healthz = answer(HEALTHZ, "/healthz").unwrap_or_default();
+        let metrics = answer(METRICS, "/metrics").unwrap_or_default();
+        healthz.starts_with("HTTP/1.1 200")
+            && metrics.lines().any(|line| line.starts_with(SYNCHRONISED))
+    })
+}
+
+fn answer(port: u16, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    Ok(answer.starts_with("HTTP/1.1 200"))
+    Ok(answer)
 }
 
 fn failed(what: &'static str) -> impl FnOnce(io::Error) -> KubeProxyError {

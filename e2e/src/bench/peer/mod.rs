@@ -1,6 +1,7 @@
 //! Sluice and kube-proxy by the same API server, one after the other, each on a node of its own: how long from the start to the first full
 //! program, from a change at the API server to the packet that takes it, and what they need for it.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,14 @@ use crate::bench::process::{cpu_ticks_with_programs, memory};
 use crate::bench::{BenchError, Size, size};
 use objects::Objects;
 use probed::Probed;
-use proxy::{BY_IPTABLES, BY_IPVS, Proxy, Running};
+use proxy::{PROXIES, Proxy, Running};
 
 mod objects;
 mod probed;
 mod proxy;
 mod table;
+
+pub use proxy::Plane;
 
 /// The sizes that are measured.
 const SIZES: [Size; 3] = [size(1_000, 4), size(5_000, 4), size(20_000, 4)];
@@ -25,6 +28,12 @@ const SIZES: [Size; 3] = [size(1_000, 4), size(5_000, 4), size(20_000, 4)];
 const CHANGES: usize = 21;
 /// But not for longer than this: some take many seconds for each.
 const CHANGES_ENOUGH: Duration = Duration::from_secs(120);
+/// How long a first program may take,
+const PATIENCE: Duration = Duration::from_secs(1800);
+/// and if another was there before with the same plane, so many times what that took,
+const PATIENCE_NEXT_TO_ANOTHER: u32 = 60;
+/// but no less than this.
+const PATIENCE_AT_LEAST: Duration = Duration::from_secs(120);
 /// Steady changes,
 const STEADY: Duration = Duration::from_secs(60);
 /// so many a second,
@@ -39,6 +48,8 @@ pub(crate) struct Measured {
     size: Size,
     /// From its start until the last service is served.
     first: Duration,
+    /// It was ended then, with no service served: nothing else is known of it.
+    is_given_up: bool,
     /// Bytes from the API server until then.
     first_bytes: u64,
     /// From the request that changes an endpoint to the first connection that meets the new one; sorted.
@@ -53,26 +64,21 @@ pub(crate) struct Measured {
     rss_kib: u64,
 }
 
-/// Measures both with rules of iptables, and writes what came out below `out`.
-pub fn by_iptables(agent: &Path, out: &Path, most_services: u32) -> Result<(), BenchError> {
-    measure_all(&BY_IPTABLES, agent, out, most_services)
-}
-
-/// Measures both with IPVS, and writes what came out below `out`.
-pub fn by_ipvs(agent: &Path, out: &Path, most_services: u32) -> Result<(), BenchError> {
-    measure_all(&BY_IPVS, agent, out, most_services)
-}
-
-fn measure_all(
-    proxies: &[Proxy],
+/// Measures both, by each of these planes, and writes what came out below `out`.
+pub fn next_to_kube_proxy(
+    planes: &[Plane],
     agent: &Path,
     out: &Path,
-    most_services: u32,
+    services: RangeInclusive<u32>,
 ) -> Result<(), BenchError> {
+    let proxies: Vec<Proxy> = PROXIES
+        .into_iter()
+        .filter(|proxy| planes.contains(&proxy.plane))
+        .collect();
     let mut measured = Vec::new();
     let is_wanted = |size: &Size| {
         let any = proxies.iter().any(|proxy| proxy.is_measured_at(*size));
-        any && size.services <= most_services
+        any && services.contains(&size.services)
     };
     for size in SIZES.into_iter().filter(is_wanted) {
         let control_plane = ControlPlane::start(&Options::default())?;
@@ -81,7 +87,14 @@ fn measure_all(
         objects.create(size, &A1)?;
         eprintln!("{size} are at the API server after {:.0?}", start.elapsed());
         for proxy in proxies.iter().filter(|proxy| proxy.is_measured_at(size)) {
-            let row = measure(*proxy, size, agent, &control_plane, &objects)?;
+            let other = measured
+                .iter()
+                .find(|row: &&Measured| row.size == size && row.proxy.plane == proxy.plane);
+            let patience = other.map_or(PATIENCE, |other| {
+                PATIENCE_AT_LEAST.max(other.first * PATIENCE_NEXT_TO_ANOTHER)
+            });
+            let place = (&control_plane, &objects);
+            let row = measure(*proxy, size, agent, place, patience)?;
             eprintln!("{}", row.summary());
             measured.push(row);
         }
@@ -93,8 +106,8 @@ fn measure(
     proxy: Proxy,
     size: Size,
     agent: &Path,
-    control_plane: &ControlPlane,
-    objects: &Objects,
+    (control_plane, objects): (&ControlPlane, &Objects),
+    patience: Duration,
 ) -> Result<Measured, BenchError> {
     objects.move_probed(&A1)?;
     let lab = Lab::up()?;
@@ -102,10 +115,26 @@ fn measure(
     let probed = Probed::new(&lab);
     let start = Instant::now();
     let running = Running::start(proxy, agent, control_plane, &lab)?;
-    probed.wait_for(&A1)?;
-    running.wait_until_healthy(&lab)?;
+    let is_served = probed.is_reached(&A1, patience)?;
+    if is_served {
+        running.wait_until_healthy(&lab)?;
+    }
     let first = start.elapsed();
     let first_bytes = relay.bytes_from_server();
+    if !is_served {
+        return Ok(Measured {
+            proxy,
+            size,
+            first,
+            is_given_up: true,
+            first_bytes,
+            changes: Vec::new(),
+            steady: Vec::new(),
+            cpu_per_change: f64::NAN,
+            programs_per_change: None,
+            rss_kib: memory(running.id()?, "VmRSS:")?,
+        });
+    }
 
     let mut followed = Follower::default();
     let programs = running.programs_started(&lab)?;
@@ -136,6 +165,7 @@ fn measure(
         proxy,
         size,
         first,
+        is_given_up: false,
         first_bytes,
         changes,
         steady: followed.take(),

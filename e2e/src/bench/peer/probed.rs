@@ -10,8 +10,8 @@ use crate::bench::{BenchError, cluster};
 use crate::lab::places::{CLIENT, Place};
 use crate::lab::{Lab, Probe};
 
-/// kube-proxy with iptables-nft takes minutes for a first program.
-const PATIENCE: Duration = Duration::from_secs(1800);
+/// A change may take this long.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Between two connections.
 const REST: Duration = Duration::from_millis(1);
 
@@ -26,23 +26,32 @@ impl<'a> Probed<'a> {
 
     /// Connects again and again until this endpoint answers.
     pub(super) fn wait_for(&self, endpoint: &Place) -> Result<(), BenchError> {
+        if self.is_reached(endpoint, PATIENCE)? {
+            Ok(())
+        } else {
+            let name = endpoint.name;
+            Err(BenchError::NotSo(format!("{name} was never reached")))
+        }
+    }
+
+    /// Connects again and again, but not longer than `patience`: whether this endpoint answered.
+    pub(super) fn is_reached(
+        &self,
+        endpoint: &Place,
+        patience: Duration,
+    ) -> Result<bool, BenchError> {
         let name = endpoint.name;
         let to = SocketAddr::new(PROBED_ADDRESS.into(), cluster::PORT);
-        let answered = self.lab.namespace(&CLIENT).run(move || {
+        Ok(self.lab.namespace(&CLIENT).run(move || {
             let start = Instant::now();
             let probe = Probe::new(Protocol::Tcp, None, to).expecting_silence();
-            while start.elapsed() < PATIENCE {
+            while start.elapsed() < patience {
                 if probe.run().endpoint() == Some(name) {
                     return true;
                 }
                 std::thread::sleep(REST);
             }
             false
-        })?;
-        if answered {
-            Ok(())
-        } else {
-            Err(BenchError::NotSo(format!("{name} was never reached")))
-        }
+        })?)
     }
 }

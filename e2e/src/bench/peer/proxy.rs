@@ -19,10 +19,13 @@ pub(super) enum Kind {
 }
 
 /// What they write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plane {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Plane {
+    /// Rules of iptables-legacy
     Legacy,
+    /// Rules of iptables-nft
     Nft,
+    /// Virtual servers; needs a kernel with IPVS
     Ipvs,
 }
 
@@ -47,8 +50,8 @@ pub(super) struct Proxy {
 /// How long a first program may take.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
-/// Those that any kernel runs.
-pub(super) const BY_IPTABLES: [Proxy; 4] = [
+/// All of them: of two with the same plane one right after the other.
+pub(super) const PROXIES: [Proxy; 6] = [
     Proxy {
         name: "Sluice, legacy",
         kind: Kind::Sluice,
@@ -83,13 +86,8 @@ pub(super) const BY_IPTABLES: [Proxy; 4] = [
         kind: Kind::KubeProxy,
         plane: Plane::Nft,
         promised: None,
-        // Its first program grows with the square: beyond this it takes longer than anybody waits.
-        most_services: 20_000,
+        most_services: u32::MAX,
     },
-];
-
-/// Those that need a kernel with IPVS; sizes are for a virtual machine.
-pub(super) const BY_IPVS: [Proxy; 2] = [
     Proxy {
         name: "Sluice, IPVS",
         kind: Kind::Sluice,
@@ -99,6 +97,7 @@ pub(super) const BY_IPVS: [Proxy; 2] = [
             first: 20.0,
             change: Some(100.0),
         }),
+        // For a virtual machine.
         most_services: 5_000,
     },
     Proxy {
@@ -160,8 +159,7 @@ impl Running {
     pub(super) fn wait_until_healthy(&self, lab: &Lab) -> Result<(), BenchError> {
         match self {
             Self::Sluice(agent) => Ok(agent.wait_until_healthy(lab.node(), PATIENCE)?),
-            // Rules are written at once: where one service is served, all are. Virtual servers are not.
-            Self::KubeProxy(proxy) => Ok(proxy.wait_until_programmed(lab.node(), PATIENCE)?),
+            Self::KubeProxy(proxy) => Ok(proxy.wait_until_synchronised(lab.node(), PATIENCE)?),
         }
     }
 

@@ -5,12 +5,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Measured;
-use super::proxy::{Kind, Proxy};
+use super::proxy::Kind;
+use crate::bench::BenchError;
 use crate::bench::report::{at, ms};
-use crate::bench::{BenchError, Size};
+
+/// How many times less memory Sluice takes, in every mode and size.
+const LESS_MEMORY: f64 = 3.0;
 
 impl Measured {
     pub(super) fn summary(&self) -> String {
+        if self.is_given_up {
+            return format!(
+                "{:<22}{:>11} first: given up after {:.0} ms, with nothing served; RSS {:>6.1} MiB",
+                self.proxy.name,
+                self.size.to_string(),
+                ms(self.first),
+                self.rss_kib as f64 / 1024.0,
+            );
+        }
         format!(
             "{:<22}{:>11} first {:>9.0} ms, {:>6.1} MB; change p50 {:>8.1} p99 {:>8.1} ms; steady p50 {:>8.1} p99 {:>8.1} ms, {:>6.1} ms CPU a change; RSS {:>6.1} MiB{}",
             self.proxy.name,
@@ -52,6 +64,16 @@ fn write_ratios(measured: &[Measured], text: &mut String) {
         let times =
             |of: fn(&Measured) -> Duration| of(peer).as_secs_f64() / of(sluice).as_secs_f64();
         let first = times(|row| row.first);
+        if peer.is_given_up {
+            let _ = writeln!(
+                text,
+                "{:<22}{:>11} first more than {first:.1}, then it was given up",
+                sluice.proxy.name,
+                sluice.size.to_string(),
+            );
+            write_promises(text, sluice, &[("first program", first)]);
+            continue;
+        }
         let change = times(|row| at(&row.changes, 50));
         let memory = peer.rss_kib as f64 / sluice.rss_kib as f64;
         let _ = writeln!(
@@ -62,27 +84,30 @@ fn write_ratios(measured: &[Measured], text: &mut String) {
             times(|row| at(&row.steady, 50)),
             peer.cpu_per_change / sluice.cpu_per_change,
         );
-        for (what, ratio, least) in promises(sluice.proxy, sluice.size, [first, change, memory]) {
-            let kept = if ratio >= least { "kept" } else { "NOT KEPT" };
-            let _ = writeln!(text, "    {kept}: {what} at least {least} times");
-        }
+        let ratios = [
+            ("RSS", memory),
+            ("first program", first),
+            ("change", change),
+        ];
+        write_promises(text, sluice, &ratios);
     }
 }
 
-fn promises(
-    proxy: Proxy,
-    size: Size,
-    [first, change, memory]: [f64; 3],
-) -> Vec<(&'static str, f64, f64)> {
-    let mut promises = vec![("RSS", memory, 3.0)];
-    if let Some(promised) = proxy
-        .promised
-        .filter(|promised| promised.services == size.services)
-    {
-        promises.push(("first program", first, promised.first));
-        promises.extend(promised.change.map(|least| ("change", change, least)));
+/// Of what was measured, what was promised.
+fn write_promises(text: &mut String, sluice: &Measured, ratios: &[(&str, f64)]) {
+    let promised = sluice.proxy.promised;
+    let promised = promised.filter(|promised| promised.services == sluice.size.services);
+    for (what, ratio) in ratios {
+        let least = match *what {
+            "RSS" => Some(LESS_MEMORY),
+            "first program" => promised.map(|promised| promised.first),
+            _ => promised.and_then(|promised| promised.change),
+        };
+        if let Some(least) = least {
+            let kept = if *ratio >= least { "kept" } else { "NOT KEPT" };
+            let _ = writeln!(text, "    {kept}: {what} at least {least} times");
+        }
     }
-    promises
 }
 
 fn peer_of<'a>(sluice: &Measured, measured: &'a [Measured]) -> Option<&'a Measured> {
@@ -95,12 +120,12 @@ fn peer_of<'a>(sluice: &Measured, measured: &'a [Measured]) -> Option<&'a Measur
 
 fn csv(measured: &[Measured]) -> String {
     let mut csv = String::from(
-        "proxy,services,endpoints,first_ms,first_bytes,change_p50_ms,change_p99_ms,steady_p50_ms,steady_p99_ms,cpu_ms_per_change,rss_kib,programs_per_change\n",
+        "proxy,services,endpoints,first_ms,first_bytes,change_p50_ms,change_p99_ms,steady_p50_ms,steady_p99_ms,cpu_ms_per_change,rss_kib,programs_per_change,given_up\n",
     );
     for row in measured {
         let _ = writeln!(
             csv,
-            "{},{},{},{:.1},{},{:.2},{:.2},{:.2},{:.2},{:.2},{},{}",
+            "{},{},{},{:.1},{},{:.2},{:.2},{:.2},{:.2},{:.2},{},{},{}",
             row.proxy.name,
             row.size.services,
             row.size.endpoints,
@@ -114,6 +139,7 @@ fn csv(measured: &[Measured]) -> String {
             row.rss_kib,
             row.programs_per_change
                 .map_or_else(String::new, |programs| format!("{programs:.2}")),
+            row.is_given_up,
         );
     }
     csv
