@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// The thread rests at least this share of the time that the last sync took, so that it never works more than half of the time.
-const REST_SHARE: u32 = 1;
+/// The thread rests at least one in so many parts of the time that the last sync took: a storm of changes leaves it a fifth of its time,
+/// and a change right after another waits little.
+const REST_PART: u32 = 4;
 /// But no longer than this for a long sync.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 /// The first change of a burst waits this share of the least interval for the others.
@@ -45,7 +46,7 @@ impl Pacer {
         let settled = oldest + self.min_interval / SETTLE_SHARE;
         match self.last {
             Some((end, took)) => {
-                let rest = (took * REST_SHARE).min(LONGEST_REST).max(self.min_interval);
+                let rest = (took / REST_PART).min(LONGEST_REST).max(self.min_interval);
                 settled.max(end + rest)
             }
             None => settled,
@@ -105,11 +106,11 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_sync_is_followed_by_as_long_a_rest_up_to_a_bound() {
+    fn a_slow_sync_is_followed_by_a_longer_rest_up_to_a_bound() {
         let mut pacer = Pacer::new(INTERVAL);
         let end = Instant::now();
         pacer.ended(end, Duration::from_millis(400));
-        assert_eq!(pacer.start(end), end + Duration::from_millis(400));
+        assert_eq!(pacer.start(end), end + Duration::from_millis(100));
         pacer.ended(end, Duration::from_secs(60));
         assert_eq!(pacer.start(end), end + LONGEST_REST);
     }

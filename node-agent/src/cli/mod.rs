@@ -10,6 +10,7 @@ mod ipvs_words;
 mod legacy_tables;
 mod logging;
 mod manifests;
+mod nat_rule;
 mod objects;
 mod output;
 mod render;

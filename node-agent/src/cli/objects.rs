@@ -1,6 +1,5 @@
 //! Which kernel objects do a step of a trace.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use sluice_kernel::iptables::Family;
@@ -9,6 +8,7 @@ use sluice_service_plan::plan::FrontendKind;
 use sluice_service_plan::trace::{Step, Trace};
 
 use super::ipvs_objects::IpvsObjects;
+use super::nat_rule::Rule;
 use super::snapshot::{OURS, Object, Snapshot};
 use crate::glue::membership::{Role, SetId};
 
@@ -46,7 +46,8 @@ pub(super) fn objects_of(
                 FrontendKind::ExternalIp | FrontendKind::LoadBalancer => &[Role::ExternalIp],
             };
             let mut found = look.memberships(roles);
-            found.extend(look.of_way(&["--dport"]));
+            let host = format!("-d {} ", ipnet::IpNet::from(packet.destination.ip()));
+            found.extend(look.of_way(&["--dport", &host]));
             found.extend(look.ipvs().frontend());
             found
         }
@@ -159,35 +160,33 @@ impl Look<'_> {
         }
     }
 
-    /// The rules from the place where the tree knows the frontend to those that translate, each with its chain.
+    /// The rules that the packet can meet from the root of the tree to those that translate, each with its chain.
     fn way(&self) -> Vec<(String, String)> {
-        let (ip, port) = (self.packet.destination.ip(), self.packet.destination.port());
-        let host = format!("-d {} ", ipnet::IpNet::from(ip));
-        let protocol = format!("-p {} ", self.packet.protocol);
-        let by_port = format!("--dport {port} ");
-        let knows = |chain: &str, rule: &str| {
-            rule.contains(&by_port)
-                && rule.contains(&protocol)
-                && (rule.contains(&host) || (self.node_port && !rule.starts_with("-d ")))
-                && chain.starts_with(OURS)
+        let root = if self.node_port {
+            "SLUICE-NODEPORTS"
+        } else {
+            "SLUICE-FRONTENDS"
         };
-        let mut way: Vec<(String, String)> = self
-            .nat_rules()
-            .filter(|(chain, rule)| knows(chain, rule))
-            .map(|(chain, rule)| (chain.to_owned(), rule.to_owned()))
-            .collect();
-        let mut seen = BTreeSet::new();
+        let protocol = self.packet.protocol.to_string();
+        let mut way = Vec::new();
+        let mut chains = vec![root.to_owned()];
         let mut next = 0;
-        while let Some((_, rule)) = way.get(next) {
+        while let Some(chain) = chains.get(next).cloned() {
             next += 1;
-            let Some(chain) = target(rule).filter(|chain| seen.insert(chain.clone())) else {
-                continue;
-            };
-            let rules = self
-                .programmed
-                .nat_chain(self.family, &chain)
-                .unwrap_or_default();
-            way.extend(rules.iter().map(|rule| (chain.clone(), rule.clone())));
+            let rules = self.programmed.nat_chain(self.family, &chain);
+            for text in rules.unwrap_or_default() {
+                let rule = Rule::read(text);
+                if !rule.is_for(&protocol, self.packet.destination) {
+                    continue;
+                }
+                let to = rule.leads_to.filter(|to| to.starts_with(OURS));
+                if let Some(to) = to.filter(|to| !chains.iter().any(|chain| chain == to)) {
+                    chains.push(to.to_owned());
+                }
+                if to.is_some() || rule.translates_to.is_some() {
+                    way.push((chain.clone(), text.clone()));
+                }
+            }
         }
         way
     }
@@ -209,24 +208,6 @@ impl Look<'_> {
             .collect()
     }
 
-    fn nat_rules(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.programmed
-            .objects()
-            .iter()
-            .flat_map(|(object, rules)| {
-                let name = match object {
-                    Object::Chain {
-                        table: sluice_kernel::iptables::Table::Nat,
-                        name,
-                        ..
-                    } => Some(name),
-                    _ => None,
-                };
-                name.into_iter()
-                    .flat_map(|name| rules.iter().map(|rule| (name.as_str(), rule.as_str())))
-            })
-    }
-
     fn rules(&self) -> impl Iterator<Item = (String, &str)> {
         self.programmed
             .objects()
@@ -241,16 +222,6 @@ impl Look<'_> {
                     .flat_map(|chain| rules.iter().map(move |rule| (chain.clone(), rule.as_str())))
             })
     }
-}
-
-/// The chain of ours that a rule leads to.
-fn target(rule: &str) -> Option<String> {
-    let mut words = rule.split(' ');
-    words.find(|word| *word == "-j" || *word == "-g")?;
-    words
-        .next()
-        .filter(|to| to.starts_with("SLUICE-"))
-        .map(str::to_owned)
 }
 
 /// Whether an entry is the address alone, or a network or address that holds it with the port.

@@ -223,11 +223,11 @@ impl Lookup {
             Node::Leaf => self
                 .tree
                 .below(prefix)
-                .for_each(|target| send(&mut chain, target)),
+                .for_each(|target| send(&mut chain, target, prefix.tells_port())),
             Node::Inner(parts) => {
                 for part in parts {
                     let name = self.tree.name(part.node);
-                    chain.lead(&self.tree.matches(part.at), "-g", &name);
+                    chain.lead(&self.tree.matches(&part), "-g", &name);
                     if all || !table.contains(&name) {
                         self.put_below(table, inputs, part.node, all);
                     }
@@ -250,19 +250,19 @@ impl Lookup {
     }
 }
 
-/// The rules of one frontend in its leaf.
-fn send(chain: &mut Chain, target: &Target) {
+/// The rules of one frontend in its leaf. Where all that comes there is for its protocol and port, they name only the protocol, without
+/// which iptables translates no port.
+fn send(chain: &mut Chain, target: &Target, port_is_told: bool) {
     let (port, frontend) = (target.port(), target.frontend());
     let mut matches = String::new();
     if let FrontendAddress::Ip(ip) = frontend.address {
         let _ = write!(matches, "-d {ip}/{} ", if ip.is_ipv4() { 32 } else { 128 });
     }
     let protocol = port.key.protocol;
-    let _ = write!(
-        matches,
-        "-p {protocol} -m {protocol} --dport {}",
-        frontend.port
-    );
+    let _ = write!(matches, "-p {protocol}");
+    if !port_is_told {
+        let _ = write!(matches, " -m {protocol} --dport {}", frontend.port);
+    }
     if frontend.inside == frontend.outside {
         pool::send(chain, &matches, port, frontend.outside);
     } else {

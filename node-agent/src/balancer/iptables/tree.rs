@@ -1,10 +1,14 @@
-//! Which chain holds which frontends: a radix tree over address, protocol and port.
+//! Which chain holds which frontends: a radix tree over protocol, port and address.
+//!
+//! The port comes first: clusters use few, so most leaves are of one port, and their rules need not tell it. That is a third of what the
+//! kernel checks whenever a table of iptables-legacy is replaced.
 //!
 //! The shape is a function of the set of keys alone, so two agents (or one before and after a restart) that hold the same
 //! frontends have the same chains. A subtree with at most [`LEAF`] frontends is one chain, a leaf; a larger one is a chain
 //! that tells its parts apart, [`STRIDE`] bits at a time, bits that all its keys share left out.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sluice_service_plan::model::Protocol;
@@ -17,16 +21,21 @@ pub(super) const LEAF: usize = 12;
 /// Most bits that one inner chain decides on: at most 16 comparisons a level.
 const STRIDE: u8 = 4;
 
-const MAX_BYTES: usize = 19;
+/// Protocol, port, IPv6 address.
+const MAX_BYTES: usize = ADDRESS_AT + 16;
 const PROTOCOL_BITS: u8 = 8;
-const PORT_BITS: u8 = 16;
+/// A prefix of so many bits tells protocol and port.
+const PORT_KNOWN: u8 = PROTOCOL_BITS + 16;
+const ADDRESS_AT: usize = 3;
+/// Longest name that iptables takes (`XT_EXTENSION_MAXNAMELEN` in `x_tables.h`, less the byte that ends it).
+const LONGEST_NAME: usize = 28;
 
 /// What a tree looks up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Space {
-    /// IPv4 address, protocol, port.
+    /// Protocol, port, IPv4 address.
     V4,
-    /// IPv6 address, protocol, port.
+    /// Protocol, port, IPv6 address.
     V6,
     /// Protocol, port.
     Ports,
@@ -41,6 +50,14 @@ impl Space {
         }
     }
 
+    /// What names of its chains begin with, after ours: both spaces share a table.
+    const fn letter(self) -> char {
+        match self {
+            Self::V4 | Self::V6 => 'T',
+            Self::Ports => 'N',
+        }
+    }
+
     /// The chain that the walk starts in.
     const fn root_name(self) -> &'static str {
         match self {
@@ -50,7 +67,7 @@ impl Space {
     }
 }
 
-/// Address, protocol and port, most significant bit first, zeroes behind.
+/// Protocol, port and address, most significant bit first, zeroes behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key([u8; MAX_BYTES]);
 
@@ -58,19 +75,13 @@ impl Key {
     /// The key of a frontend; without an address, that of a node port.
     pub(super) fn new(address: Option<IpAddr>, protocol: Protocol, port: u16) -> Self {
         let mut bytes = [0; MAX_BYTES];
-        let at = match address {
-            None => 0,
-            Some(IpAddr::V4(ip)) => {
-                bytes[..4].copy_from_slice(&ip.octets());
-                4
-            }
-            Some(IpAddr::V6(ip)) => {
-                bytes[..16].copy_from_slice(&ip.octets());
-                16
-            }
-        };
-        bytes[at] = number(protocol);
-        bytes[at + 1..at + 3].copy_from_slice(&port.to_be_bytes());
+        bytes[0] = number(protocol);
+        bytes[1..ADDRESS_AT].copy_from_slice(&port.to_be_bytes());
+        match address {
+            None => {}
+            Some(IpAddr::V4(ip)) => bytes[ADDRESS_AT..][..4].copy_from_slice(&ip.octets()),
+            Some(IpAddr::V6(ip)) => bytes[ADDRESS_AT..].copy_from_slice(&ip.octets()),
+        }
         Self(bytes)
     }
 
@@ -112,7 +123,7 @@ pub(super) struct Prefix {
 pub(super) struct Part {
     /// What the rule matches.
     pub(super) at: Prefix,
-    /// The chain that the rule leads to; longer than `at` where all keys share more bits.
+    /// The chain that the rule leads to; longer than `at` where all keys share more bits, but of those it tells the port.
     pub(super) node: Prefix,
 }
 
@@ -179,25 +190,18 @@ impl<T> Tree<T> {
             return Node::Leaf;
         }
         let mut parts = Vec::new();
-        let protocols = self.space.address_bits();
-        if prefix.len == protocols {
+        if prefix.len == 0 {
             for protocol in Protocol::ALL {
-                let mut bytes = prefix.key.0;
-                bytes[usize::from(protocols / 8)] = number(protocol);
-                self.split(
-                    Prefix {
-                        key: Key(bytes),
-                        len: protocols + PROTOCOL_BITS,
-                    },
-                    0,
-                    &mut parts,
-                );
+                let mut key = prefix.key;
+                key.0[0] = number(protocol);
+                let len = PROTOCOL_BITS;
+                self.split(Prefix { key, len }, 0, &mut parts);
             }
         } else {
-            let end = if prefix.len < protocols {
-                protocols
-            } else {
+            let end = if prefix.tells_port() {
                 self.bits()
+            } else {
+                PORT_KNOWN
             };
             self.split(prefix, STRIDE.min(end - prefix.len), &mut parts);
         }
@@ -228,8 +232,18 @@ impl<T> Tree<T> {
         if prefix.len == 0 {
             return self.space.root_name().to_owned();
         }
-        if self.space == Space::V4 && prefix.len <= 32 {
-            return format!("SLUICE-T-{}-{}", prefix.v4(), prefix.len);
+        let (kind, (first, last)) = (self.space.letter(), prefix.ports());
+        let mut name = format!("SLUICE-{kind}-{}", prefix.protocol());
+        if prefix.tells_port() {
+            let _ = write!(name, "-{first}");
+        } else if prefix.len > PROTOCOL_BITS {
+            let _ = write!(name, "-{first}-{last}");
+        }
+        if prefix.len > PORT_KNOWN {
+            let _ = write!(name, "-{}-{}", prefix.v4(), prefix.len - PORT_KNOWN);
+        }
+        if name.len() <= LONGEST_NAME && (self.space != Space::V6 || prefix.len <= PORT_KNOWN) {
+            return name;
         }
         format!(
             "SLUICE-T-{}",
@@ -237,34 +251,28 @@ impl<T> Tree<T> {
         )
     }
 
-    /// The match that tells a prefix's packets from others.
-    pub(super) fn matches(&self, prefix: Prefix) -> String {
-        let address_bits = self.space.address_bits();
-        let address = match self.space {
-            Space::V4 => format!("-d {}/{}", prefix.v4(), prefix.len.min(32)),
-            Space::V6 => format!("-d {}/{}", prefix.v6(), prefix.len.min(128)),
-            Space::Ports => String::new(),
-        };
-        if prefix.len <= address_bits {
-            return address;
+    /// The match that tells a part's packets from others in its chain.
+    pub(super) fn matches(&self, part: &Part) -> String {
+        let at = part.at;
+        if at.len > PORT_KNOWN {
+            let len = at.len - PORT_KNOWN;
+            return match self.space {
+                Space::V6 => format!("-d {}/{len}", at.v6()),
+                Space::V4 | Space::Ports => format!("-d {}/{len}", at.v4()),
+            };
         }
-        let at = usize::from(address_bits / 8);
-        let gap = if address.is_empty() { "" } else { " " };
-        let protocol = name_of(prefix.key.0[at]);
-        let ports = prefix.len - address_bits - PROTOCOL_BITS;
-        if ports == 0 {
-            return format!("{address}{gap}-p {protocol}");
+        let (protocol, (first, last)) = (at.protocol(), at.ports());
+        if at.tells_port() {
+            format!("-p {protocol} -m {protocol} --dport {first}")
+        } else if at.len > PROTOCOL_BITS {
+            format!("-p {protocol} -m {protocol} --dport {first}:{last}")
+        } else {
+            format!("-p {protocol}")
         }
-        let first = u16::from_be_bytes([prefix.key.0[at + 1], prefix.key.0[at + 2]]);
-        let last = u32::from(first) + (1u32 << (PORT_BITS - ports)) - 1;
-        if last == u32::from(first) {
-            return format!("{address}{gap}-p {protocol} -m {protocol} --dport {first}");
-        }
-        format!("{address}{gap}-p {protocol} -m {protocol} --dport {first}:{last}")
     }
 
     const fn bits(&self) -> u8 {
-        self.space.address_bits() + PROTOCOL_BITS + PORT_BITS
+        PORT_KNOWN + self.space.address_bits()
     }
 
     fn split(&self, prefix: Prefix, depth: u8, parts: &mut Vec<Part>) {
@@ -272,15 +280,17 @@ impl<T> Tree<T> {
             return;
         }
         // The prefix that a chain splits is never small itself, so it does not become its own part.
-        if self.is_small(prefix) {
+        let is_small = self.is_small(prefix);
+        if is_small || depth == 0 {
+            let shared = self.shared(prefix);
+            let known = if shared.tells_port() && !prefix.tells_port() {
+                shared.cut(PORT_KNOWN)
+            } else {
+                prefix
+            };
             parts.push(Part {
-                at: prefix,
-                node: prefix,
-            });
-        } else if depth == 0 {
-            parts.push(Part {
-                at: prefix,
-                node: self.shared(prefix),
+                at: known,
+                node: if is_small { known } else { shared },
             });
         } else {
             for ones in [false, true] {
@@ -300,18 +310,14 @@ impl<T> Tree<T> {
         }
     }
 
-    /// The longest prefix that all keys below share, never ending inside the protocol.
+    /// The longest prefix that all keys below share.
     fn shared(&self, prefix: Prefix) -> Prefix {
         let (Some((first, _)), Some((last, _))) =
             (self.range(prefix).next(), self.range(prefix).next_back())
         else {
             return prefix;
         };
-        let protocols = self.space.address_bits();
-        let mut len = first.common_bits(*last).max(prefix.len);
-        if len > protocols && len < protocols + PROTOCOL_BITS {
-            len = protocols;
-        }
+        let len = first.common_bits(*last).min(self.bits());
         Prefix {
             key: first.cut(len, false),
             len,
@@ -329,18 +335,42 @@ impl<T> Tree<T> {
 }
 
 impl Prefix {
+    /// All its keys are of one protocol and port, and its chain is reached by those only.
+    pub(super) const fn tells_port(self) -> bool {
+        self.len >= PORT_KNOWN
+    }
+
     fn covers(self, key: Key) -> bool {
         key.cut(self.len, false) == self.key
     }
 
+    fn cut(self, len: u8) -> Self {
+        Self {
+            key: self.key.cut(len, false),
+            len,
+        }
+    }
+
+    fn protocol(self) -> &'static str {
+        name_of(self.key.0[0])
+    }
+
+    /// First and last.
+    fn ports(self) -> (u16, u16) {
+        let port = |key: Key| u16::from_be_bytes([key.0[1], key.0[2]]);
+        (port(self.key), port(self.key.cut(self.len, true)))
+    }
+
     fn v4(self) -> Ipv4Addr {
-        let [a, b, c, d, ..] = self.key.0;
+        let [.., a, b, c, d] = self.key.0[..ADDRESS_AT + 4] else {
+            return Ipv4Addr::UNSPECIFIED;
+        };
         Ipv4Addr::new(a, b, c, d)
     }
 
     fn v6(self) -> Ipv6Addr {
         let mut octets = [0; 16];
-        octets.copy_from_slice(&self.key.0[..16]);
+        octets.copy_from_slice(&self.key.0[ADDRESS_AT..]);
         octets.into()
     }
 }
@@ -360,3 +390,6 @@ const fn name_of(number: u8) -> &'static str {
         _ => "sctp",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-use ipnet::IpNet;
 use serde::Serialize;
 use sluice_kernel::iptables::SavedTable;
 
 use super::frontend::Frontend;
+use crate::cli::nat_rule::Rule;
 
-/// The chains in which frontends are looked up: by address, and node ports.
-const ROOTS: [&str; 2] = ["SLUICE-FRONTENDS", "SLUICE-NODEPORTS"];
+/// The chains in which frontends are looked up, and whether by address or by port alone.
+const ROOTS: [(&str, bool); 2] = [("SLUICE-FRONTENDS", true), ("SLUICE-NODEPORTS", false)];
 /// Chains that tell clients inside this node from others start so.
 const POLICY: &str = "SLUICE-X-";
 /// Chains that remember a client start so.
@@ -46,8 +46,15 @@ pub(super) fn frontends(nat: &SavedTable) -> BTreeMap<Frontend, Balanced> {
             .collect(),
         found: BTreeMap::new(),
     };
-    for root in ROOTS {
-        walk.chain(root, &Way::default(), 0);
+    for (root, by_address) in ROOTS {
+        let way = Way {
+            by_address,
+            port: None,
+            frontend: None,
+            clients: Clients::All,
+            share: 1.0,
+        };
+        walk.chain(root, &way, 0);
     }
     walk.found
 }
@@ -55,18 +62,33 @@ pub(super) fn frontends(nat: &SavedTable) -> BTreeMap<Frontend, Balanced> {
 /// How far a packet came.
 #[derive(Debug, Clone)]
 struct Way {
+    by_address: bool,
+    /// The port of all that comes here, where the tree told it.
+    port: Option<u16>,
     frontend: Option<Frontend>,
     clients: Clients,
     share: f64,
 }
 
-impl Default for Way {
-    fn default() -> Self {
-        Self {
-            frontend: None,
-            clients: Clients::All,
-            share: 1.0,
+impl Way {
+    /// The frontend that a rule on this way is for, if it is for one only.
+    fn frontend(&self, rule: &Rule<'_>) -> Option<Frontend> {
+        if self.frontend.is_some() {
+            return self.frontend;
         }
+        let address = match rule.destination {
+            Some(net) if net.prefix_len() == net.max_prefix_len() => Some(net.addr()),
+            Some(_) => return None,
+            None => None,
+        };
+        if self.by_address != address.is_some() {
+            return None;
+        }
+        Some(Frontend {
+            address,
+            port: rule.port().or(self.port)?,
+            protocol: Frontend::protocol(rule.protocol?)?,
+        })
     }
 }
 
@@ -91,7 +113,7 @@ impl<'a> Walk<'a> {
         let mut rest: HashMap<(Frontend, Clients), f64> = HashMap::new();
         for rule in rules {
             let rule = Rule::read(rule);
-            let frontend = rule.frontend().or(way.frontend);
+            let frontend = way.frontend(&rule);
             let clients = match (tells_clients, rule.of_inside) {
                 (true, true) => Clients::Inside,
                 (true, false) => Clients::Outside,
@@ -117,6 +139,8 @@ impl<'a> Walk<'a> {
                 None => 1.0,
             };
             let next = Way {
+                by_address: way.by_address,
+                port: rule.port().or(way.port),
                 frontend,
                 clients,
                 share: way.share * taken,
@@ -143,74 +167,6 @@ impl<'a> Walk<'a> {
             .endpoints
             .entry((way.clients, endpoint))
             .or_insert(way.share);
-    }
-}
-
-/// What of a rule matters here.
-#[derive(Debug)]
-struct Rule<'a> {
-    destination: Option<IpNet>,
-    protocol: Option<&'a str>,
-    port: Option<u16>,
-    probability: f64,
-    /// Only for clients inside this node.
-    of_inside: bool,
-    /// Only for clients that are remembered.
-    of_known_clients: bool,
-    leads_to: Option<&'a str>,
-    translates_to: Option<SocketAddr>,
-}
-
-impl<'a> Rule<'a> {
-    fn read(text: &'a str) -> Self {
-        let mut rule = Self {
-            destination: None,
-            protocol: None,
-            port: None,
-            probability: 1.0,
-            of_inside: false,
-            of_known_clients: false,
-            leads_to: None,
-            translates_to: None,
-        };
-        let mut words = text.split(' ');
-        while let Some(option) = words.next() {
-            let mut value = || words.next().unwrap_or_default();
-            match option {
-                "-d" => rule.destination = value().parse().ok(),
-                "-p" => rule.protocol = Some(value()),
-                "--dport" => rule.port = value().parse().ok(),
-                "--probability" => rule.probability = value().parse().unwrap_or(1.0),
-                "-i" | "--src-type" => {
-                    value();
-                    rule.of_inside = true;
-                }
-                "--match-set" => {
-                    let (set, sides) = (value(), value());
-                    rule.of_known_clients |= set.contains("-A-") && sides == "src";
-                    rule.of_inside |= set.ends_with("-PODS");
-                }
-                "-g" => rule.leads_to = Some(value()),
-                "--to-destination" => rule.translates_to = value().parse().ok(),
-                _ => {}
-            }
-        }
-        rule
-    }
-
-    /// The frontend that the rule is for, if it is for one only.
-    fn frontend(&self) -> Option<Frontend> {
-        let (protocol, port) = (self.protocol?, self.port?);
-        let address = match self.destination {
-            None => None,
-            Some(net) if net.prefix_len() == net.max_prefix_len() => Some(net.addr()),
-            Some(_) => return None,
-        };
-        Some(Frontend {
-            address,
-            port,
-            protocol: Frontend::protocol(protocol)?,
-        })
     }
 }
 
@@ -322,6 +278,46 @@ mod tests {
         assert_eq!(of(Clients::Inside), [50, 50]);
         assert_eq!(of(Clients::Outside), [100]);
         assert!(of(Clients::All).is_empty());
+    }
+
+    #[test]
+    fn a_port_that_the_tree_told_counts_below() {
+        let nat = table(&[
+            (
+                "SLUICE-FRONTENDS",
+                &["-p tcp -m tcp --dport 80 -g SLUICE-T-tcp-80"],
+            ),
+            (
+                "SLUICE-T-tcp-80",
+                &[
+                    "-d 10.96.0.1/32 -p tcp -j DNAT --to-destination 10.1.0.5:8080",
+                    "-d 10.96.0.2/32 -p tcp -g SLUICE-P-X",
+                ],
+            ),
+            (
+                "SLUICE-P-X",
+                &["-p tcp -j DNAT --to-destination 10.1.0.6:8080"],
+            ),
+            (
+                "SLUICE-NODEPORTS",
+                &["-p tcp -m tcp --dport 30080 -g SLUICE-N-tcp-30080"],
+            ),
+            (
+                "SLUICE-N-tcp-30080",
+                &["-p tcp -j DNAT --to-destination 10.1.0.7:8080"],
+            ),
+        ]);
+        let found = frontends(&nat);
+        let names: Vec<String> = found.keys().map(ToString::to_string).collect();
+        assert_eq!(
+            names,
+            [
+                "node port 30080/tcp",
+                "10.96.0.1:80/tcp",
+                "10.96.0.2:80/tcp"
+            ]
+        );
+        assert!(found.values().all(|balanced| balanced.endpoints.len() == 1));
     }
 
     #[test]
