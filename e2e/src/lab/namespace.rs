@@ -106,7 +106,8 @@ impl Namespace {
         self.run(move || std::thread::spawn(work))
     }
 
-    /// Runs a program inside the namespace with `input` on its standard input; returns its standard output.
+    /// Runs a program inside the namespace with `input` on its standard input; returns its standard output. The error of one that fails has all
+    /// that it printed.
     pub fn program(
         &self,
         program: &str,
@@ -136,9 +137,8 @@ impl Namespace {
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
-            Err(failed(
-                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            ))
+            let told = [output.stderr, output.stdout].concat();
+            Err(failed(String::from_utf8_lossy(&told).trim().to_owned()))
         }
     }
 

@@ -49,6 +49,7 @@ fn to_ipvs_and_back(control_plane: &ControlPlane, vip: SocketAddr) {
     settle();
 
     node.start_agent();
+    traffic.note("the agent serves");
     let ledger = node.lab.node().command("ipset list SLUICE-4-V-SERVERS");
     let ledger = ledger.unwrap();
     for (ip, port) in [(vip.ip(), 80), ("192.0.2.10".parse().unwrap(), 30080)] {
@@ -56,6 +57,7 @@ fn to_ipvs_and_back(control_plane: &ControlPlane, vip: SocketAddr) {
     }
     settle();
     drop(proxy);
+    traffic.note("kube-proxy has ended");
     settle();
 
     let listed = node.cleanup(&["--kube-proxy", "--dry-run"]).unwrap();
@@ -68,7 +70,7 @@ fn to_ipvs_and_back(control_plane: &ControlPlane, vip: SocketAddr) {
         assert!(listed.contains(&what), "{what}: {listed}");
     }
     let said = node.cleanup(&["--kube-proxy"]).unwrap();
-    eprintln!("to IPVS: {said}");
+    traffic.note(&format!("its leftovers are gone: {said}"));
     assert_eq!(node.sets("KUBE-"), [""; 0]);
     assert_eq!(node.bound(), "");
     let servers = node.virtual_servers();
@@ -81,10 +83,11 @@ fn to_ipvs_and_back(control_plane: &ControlPlane, vip: SocketAddr) {
     assert_eq!(difference.trim(), "");
 
     let proxy = node.start_kube_proxy();
+    traffic.note("kube-proxy serves again");
     settle();
     node.agent.kill().unwrap();
     let said = node.cleanup(&[]).unwrap();
-    eprintln!("back from IPVS: {said}");
+    traffic.note(&format!("the agent's rules are gone: {said}"));
     assert!(said.contains("stay to kube-proxy"), "{said}");
     assert_eq!(node.named("SLUICE-"), [""; 0]);
     assert_eq!(node.sets("SLUICE-"), [""; 0]);
@@ -100,13 +103,15 @@ fn to_iptables(control_plane: &ControlPlane, vip: SocketAddr) {
     let traffic = Traffic::start(&node.lab, vip);
     settle();
     node.start_agent();
+    traffic.note("the agent serves");
     settle();
     drop(proxy);
+    traffic.note("kube-proxy has ended");
     settle();
 
     // Connections that IPVS has still need it.
     let left = node.cleanup(&["--kube-proxy"]).unwrap_err();
-    eprintln!("to iptables: {left}");
+    traffic.note(&format!("its rules are gone: {left}"));
     assert!(left.contains(&format!("TCP {vip}")), "{left}");
     assert!(
         !node

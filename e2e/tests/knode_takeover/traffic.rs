@@ -1,6 +1,7 @@
 //! Steady load that no take-over may disturb.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use sluice_e2e::lab::Lab;
 use sluice_e2e::lab::load::{Load, Route};
@@ -10,7 +11,10 @@ use sluice_e2e::lab::places::{A2, CLIENT, NODE, Place, ROUTER};
 const CONNECTIONS_A_SECOND: u32 = 60;
 
 /// All that a change could break.
-pub(crate) struct Traffic(Vec<(&'static str, Load)>);
+pub(crate) struct Traffic {
+    started: Instant,
+    loads: Vec<(&'static str, Load)>,
+}
 
 impl Traffic {
     pub(crate) fn start(lab: &Lab, vip: SocketAddr) -> Self {
@@ -24,18 +28,25 @@ impl Traffic {
             Load::new_connections(lab, route(from, to), rate(CONNECTIONS_A_SECOND)).unwrap()
         };
         let kept = |from| Load::long_lived(lab, route(from, vip), 8, rate(20)).unwrap();
-        Self(vec![
+        let loads = vec![
             ("a client outside to the cluster IP", new(CLIENT, vip)),
             ("a client outside to the node port", new(CLIENT, node_port)),
             ("a pod to the cluster IP", new(A2, vip)),
             ("the node to the cluster IP", new(NODE, vip)),
             ("kept connections", kept(CLIENT)),
             ("kept connections of the node's own", kept(NODE)),
-        ])
+        ];
+        let started = Instant::now();
+        Self { started, loads }
+    }
+
+    /// Prints what has been done by now, so that a failure can be told from its time.
+    pub(crate) fn note(&self, done: &str) {
+        eprintln!("  {:.1?} of load: {done}", self.started.elapsed());
     }
 
     pub(crate) fn assert_nothing_failed(self) {
-        for (who, load) in self.0 {
+        for (who, load) in self.loads {
             let report = load.stop().unwrap();
             eprintln!(
                 "  {who}: {} attempts, {} SYNs sent again, slowest {:?}, {:?}",
