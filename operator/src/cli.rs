@@ -16,6 +16,9 @@ pub struct Cli {
     /// Operate the cluster of this kubeconfig [default: the one that this is a pod of]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// Address of the API server, instead of the one that kubeconfig or pod name: a Service's works only where something serves Services
+    #[arg(long, value_name = "URL", env = "SLUICE_API_SERVER")]
+    api_server: Option<String>,
     /// Namespace of the lease and of kept revisions [default: the pod's, else sluice-system]
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -90,6 +93,7 @@ impl Cli {
         });
         let options = Options {
             kubeconfig: self.kubeconfig,
+            api_server: self.api_server,
             namespace: self.namespace,
             identity,
             leader_election: self.leader_election,

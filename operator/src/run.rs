@@ -27,6 +27,8 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 pub struct Options {
     /// The cluster's kubeconfig; absent: that which this is a pod of.
     pub kubeconfig: Option<PathBuf>,
+    /// Address of the API server, in place of the one that these name.
+    pub api_server: Option<String>,
     /// The namespace of lease and revisions; absent: the pod's.
     pub namespace: Option<String>,
     /// Who this replica is among others.
@@ -79,7 +81,10 @@ pub async fn run(options: Options) -> Result<(), OperatorError> {
         authority,
         namespace,
     } = Access::open(
-        options.kubeconfig.as_deref(),
+        sluice_api_access::Access {
+            kubeconfig: options.kubeconfig,
+            server: options.api_server,
+        },
         options.namespace,
         metrics.requests(),
     )

@@ -12,6 +12,7 @@ mod logging;
 mod manifests;
 mod objects;
 mod output;
+mod proc_sys;
 mod render;
 mod run;
 mod show;
