@@ -31,7 +31,7 @@ https://{{ $host }}:{{ .port }}
 {{- end }}
 
 {{- define "sluice.pullSecrets" -}}
-{{- with .Values.image.pullSecrets }}
+{{- with .Values.image.pullSecrets -}}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}
