@@ -143,14 +143,39 @@ fmt: ## format the code
 build: ## the release binaries
 	$(CARGO) build --locked --release
 
-# For musl where its standard library can be had, else with glibc in it: either is one file that needs nothing of the node.
-CNI_TARGET ?= $(shell uname -m)-unknown-linux-musl
+# One file that needs nothing of the node: for musl where its standard library can be had, else with glibc in it. $(1) is the profile, $(2) are
+# packages; `built` is then where their programs are. Paths of this machine are no part of a program.
+STATIC_TARGET ?= $(shell uname -m)-unknown-linux-musl
+REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=.
+static-build = if rustup target list --installed 2>/dev/null | grep -qx $(STATIC_TARGET) || rustup target add $(STATIC_TARGET); \
+	then target=$(STATIC_TARGET) flags='$(REMAP)'; \
+	else target=$(STATIC_TARGET:musl=gnu) flags='$(REMAP) -C target-feature=+crt-static'; fi; built=$(TARGET)/$$target/$(1); \
+	RUSTFLAGS="$$flags" CARGO_PROFILE_RELEASE_STRIP=symbols $(CARGO) build --locked --profile $(1) --target $$target $(2:%=-p %)
+
 .PHONY: cni
 cni: ## the CNI plugin as one static file: target/sluice-cni
-	if rustup target list --installed 2>/dev/null | grep -qx $(CNI_TARGET) || rustup target add $(CNI_TARGET); \
-	then $(CARGO) build --locked --profile plugin -p sluice-cni --target $(CNI_TARGET); built=$(CNI_TARGET)/plugin; \
-	else RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --profile plugin -p sluice-cni --target $(CNI_TARGET:musl=gnu); \
-		built=$(CNI_TARGET:musl=gnu)/plugin; fi && cp $(TARGET)/$$built/sluice-cni $(TARGET)/sluice-cni
+	$(call static-build,plugin,sluice-cni) && cp $$built/sluice-cni $(TARGET)/sluice-cni
+
+IMAGES := agent operator cni
+IMAGE_VERSION = $(shell sed -n 's/^appVersion: *"*\([^"]*\)"*$$/\1/p' charts/sluice/Chart.yaml)
+IMAGE_REGISTRY ?=
+# Of the agent's image: any Debian.
+IMAGE_BASE ?= debian:12-slim
+DOCKER ?= docker
+
+.PHONY: image-programs
+image-programs: image-packages cni ## what images are built of: target/images/{agent,operator,cni}
+	$(call static-build,release,sluice-agent sluice-operator) && \
+		for program in agent operator; do install -D $$built/sluice-$$program $(TARGET)/images/$$program/sluice-$$program || exit 1; done
+	install -D $(TARGET)/sluice-cni $(TARGET)/images/cni/sluice-cni
+	install images/agent/collect $(TARGET)/images/agent/collect
+
+.PHONY: images
+images: image-programs ## the images, in the docker daemon (IMAGE_BASE, IMAGE_REGISTRY); without an image registry: make images IMAGE_BASE=sluice/base
+	if [ $(IMAGE_BASE) = sluice/base ] && ! $(DOCKER) image inspect sluice/base >/dev/null 2>&1; then images/base/build sluice/base; fi
+	for image in $(IMAGES); do $(DOCKER) build --file images/$$image/Containerfile --tag $(IMAGE_REGISTRY:%=%/)sluice/$$image:$(IMAGE_VERSION) \
+		--build-arg VERSION=$(IMAGE_VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+		$$([ $$image != agent ] || echo --build-arg BASE=$(IMAGE_BASE)) $(TARGET)/images/$$image || exit 1; done
 
 .PHONY: packages
 packages: ## install the programs that suites and demo need, where missing
@@ -163,6 +188,10 @@ vm-packages: ## and those that virtual machines need (45 MB)
 .PHONY: kube-packages
 kube-packages: ## and Go, for the API server, where the distribution's is new enough
 	@e2e/setup/packages cluster
+
+.PHONY: image-packages
+image-packages: ## and those that build static programs
+	@e2e/setup/packages image
 
 .PHONY: clean
 clean: ## remove what was built

@@ -12,7 +12,7 @@ pub const NAMESPACE: &str = "sluice-system";
 const AGENT: &str = "sluice-agent";
 const OPERATOR: &str = "sluice-operator";
 
-const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sluice/crds");
+const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sluice/files/crds");
 const AGENT_ROLE: &str = include_str!("../../charts/sluice/files/agent-role.yaml");
 const OPERATOR_ROLES: &str = include_str!("../../charts/sluice/files/operator-role.yaml");
 const ADMISSION: &str = include_str!("../../charts/sluice/files/agent-admission.yaml");

@@ -19,7 +19,7 @@ use sluice_crds::v1alpha1::{
 };
 use sluice_e2e::control_plane::{Api, ControlPlane, Kubectl, Options, Reply};
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sluice/crds");
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sluice/files/crds");
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/tests/objects");
 const GROUP: &str = "/apis/sluice.dev/v1alpha1";
 const PLURALS: [&str; 2] = ["serviceproxypolicies", "nodeserviceproxies"];

@@ -3,11 +3,15 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
+use sluice_api_access::Access;
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 use crate::run::{OperatorError, Options, run};
+use crate::verify::{self, VerifyError};
 
 /// Tells each node of a cluster how to serve Services, as policies say, step by step.
 #[derive(Debug, Parser)]
@@ -16,6 +20,9 @@ pub struct Cli {
     /// Operate the cluster of this kubeconfig [default: the one that this is a pod of]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// Address of the API server, instead of the one that kubeconfig or pod name: a Service's works only where something serves Services
+    #[arg(long, value_name = "URL", env = "SLUICE_API_SERVER")]
+    api_server: Option<String>,
     /// Namespace of the lease and of kept revisions [default: the pod's, else sluice-system]
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -42,6 +49,18 @@ pub struct Cli {
         value_name = "FILTER"
     )]
     log_level: String,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell whether every node does what it was told, and end: with 0 if so. Nothing is written
+    Verify {
+        /// How long nodes may be on their way
+        #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+        wait: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,29 +97,44 @@ pub enum CliError {
     /// The operator.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// `verify`.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
 }
 
 impl Cli {
-    /// Runs until a signal.
+    /// Runs until a signal, or does what the command says.
     pub fn run(self) -> Result<(), CliError> {
         self.log()?;
+        if let Some(Command::Verify { wait }) = self.command {
+            let options = verify::Options {
+                access: Access {
+                    kubeconfig: self.kubeconfig,
+                    server: self.api_server,
+                },
+                namespace: self.namespace,
+                patience: Duration::from_secs(wait),
+            };
+            let found = runtime()?.block_on(verify::verify(options))?;
+            println!("{found}");
+            return Ok(());
+        }
         let identity = self.identity.unwrap_or_else(|| {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             format!("{}-{}", host.trim(), std::process::id())
         });
         let options = Options {
-            kubeconfig: self.kubeconfig,
+            access: Access {
+                kubeconfig: self.kubeconfig,
+                server: self.api_server,
+            },
             namespace: self.namespace,
             identity,
             leader_election: self.leader_election,
             bind_address: self.bind_address.0,
             remove_node_taint: self.remove_node_taint,
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(CliError::Runtime)?;
+        let runtime = runtime()?;
         let result = runtime.block_on(run(options));
         runtime.shutdown_background();
         Ok(result?)
@@ -121,6 +155,14 @@ impl Cli {
         }
         Ok(())
     }
+}
+
+fn runtime() -> Result<Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)
 }
 
 #[cfg(test)]

@@ -17,3 +17,4 @@ pub mod rollout;
 pub mod run;
 pub mod snapshot;
 pub mod status;
+mod verify;

@@ -2,7 +2,6 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +24,8 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 /// What an operator is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The cluster's kubeconfig; absent: that which this is a pod of.
-    pub kubeconfig: Option<PathBuf>,
+    /// How the cluster's API server is reached.
+    pub access: sluice_api_access::Access,
     /// The namespace of lease and revisions; absent: the pod's.
     pub namespace: Option<String>,
     /// Who this replica is among others.
@@ -78,12 +77,7 @@ pub async fn run(options: Options) -> Result<(), OperatorError> {
         lease_client,
         authority,
         namespace,
-    } = Access::open(
-        options.kubeconfig.as_deref(),
-        options.namespace,
-        metrics.requests(),
-    )
-    .await?;
+    } = Access::open(options.access, options.namespace, metrics.requests()).await?;
     let failed = |what| move |source| OperatorError::System { what, source };
     let mut terminate =
         signal(SignalKind::terminate()).map_err(failed("listen for the signal TERM"))?;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sluice_crds::v1alpha1::definitions;
 
 /// Folder of the files, as a path from the folder of this crate.
-pub(crate) const FOLDER: &str = "../charts/sluice/crds";
+pub(crate) const FOLDER: &str = "../charts/sluice/files/crds";
 
 const HEAD: &str = "# Made by `make crds` from the types in crds/src. Change those.\n";
 

@@ -19,7 +19,7 @@ pub(crate) const NODE: &str = "node-1";
 /// Tells the policy of the flags from all others.
 pub(crate) const OWN_MARK_BIT: u32 = 21;
 
-const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sluice/crds");
+const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sluice/files/crds");
 
 pub(crate) struct Cluster {
     pub(crate) control_plane: ControlPlane,

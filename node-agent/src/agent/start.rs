@@ -49,6 +49,8 @@ pub struct AgentOptions {
     pub state_dir: PathBuf,
     /// What must not.
     pub run_dir: PathBuf,
+    /// Where the node's sysctls are written.
+    pub proc_sys: PathBuf,
     /// Where health is told; absent: nowhere.
     pub healthz: Option<SocketAddr>,
     /// Where metrics are told; absent: nowhere.
@@ -112,7 +114,7 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     let metrics = Arc::new(Metrics::with_ipvs_services(options.ipvs_service_metrics));
     let (health_checks, wanted_health_checks) = watch::channel(HealthCheckTable::new());
     let plane = Plane::new(options.planes, PlaneLedger::open(&options.state_dir)?);
-    let tunables = Tunables::open(&options.state_dir)?;
+    let tunables = Tunables::open(&options.proc_sys, &options.state_dir)?;
     let network = NetworkWatch::open(Arc::clone(&inbox), Arc::clone(&metrics))?;
     let (notices, rule_events) = match (RuleNotices::open(), RulesetEvents::open()) {
         (Ok(notices), Ok(events)) => (Arc::new(notices), Some(events)),

@@ -18,9 +18,10 @@ pub struct Tunables {
 }
 
 impl Tunables {
-    /// The sysctls of this node, remembered in the state directory.
-    pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
-        Self::new(Box::new(ProcSysctls::new()), &ledger_path(state_dir))
+    /// The sysctls of this node, whose `/proc/sys` is at that path, remembered in the state directory.
+    pub fn open(proc_sys: &Path, state_dir: &Path) -> Result<Self, LedgerError> {
+        let door = ProcSysctls::below(proc_sys);
+        Self::new(Box::new(door), &ledger_path(state_dir))
     }
 
     /// Sysctls behind another door, remembered in a file.

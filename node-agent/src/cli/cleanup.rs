@@ -1,14 +1,17 @@
 //! `sluice-agent cleanup`
 
+use std::io;
 use std::path::Path;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::{AddressSets, IpsetNetlink};
 use sluice_kernel::iptables::{IptablesError, Variant};
 use sluice_kernel::sysctl::{ProcSysctls, Restored, SysctlLedger};
 
+use super::proc_sys::ProcSysArgs;
 use super::run::Directories;
 use super::{CliError, Outcome, cleanup_kube_proxy, exit_code, legacy_tables};
 use crate::agent::{PlaneLedger, ledger_path};
@@ -27,6 +30,8 @@ use crate::ruleset;
 pub(super) struct CleanupArgs {
     #[command(flatten)]
     directories: Directories,
+    #[command(flatten)]
+    sysctls: ProcSysArgs,
     /// Also while an agent runs; it will put everything back
     #[arg(long)]
     force: bool,
@@ -37,12 +42,43 @@ pub(super) struct CleanupArgs {
     /// With --kube-proxy: only list what would go
     #[arg(long, requires = "kube_proxy")]
     dry_run: bool,
+    /// When everything is gone, wait until TERM or INT: a pod of a DaemonSet must not end
+    #[arg(long, conflicts_with = "kube_proxy")]
+    stay: bool,
 }
 
 pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
     if args.kube_proxy {
         return cleanup_kube_proxy::cleanup(args.dry_run, args.force);
     }
+    let outcome = remove_ours(args)?;
+    if args.stay && outcome.code == exit_code::DONE {
+        print!("{}", outcome.text);
+        until_told().map_err(|source| CliError::System {
+            operation: "wait for a signal",
+            source,
+        })?;
+        return Ok(Outcome::default());
+    }
+    Ok(outcome)
+}
+
+fn until_told() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+fn remove_ours(args: &CleanupArgs) -> Result<Outcome, CliError> {
     let _lock = match AgentLock::acquire(&args.directories.run_dir) {
         Ok(lock) => Some(lock),
         Err(error) if args.force => {
@@ -186,7 +222,7 @@ fn restore_sysctls(
             outcome.line(format_args!("sysctl {name}: stays as kube-proxy needs it"));
         }
     }
-    for (name, restored) in ledger.restore_all(&mut ProcSysctls::new())? {
+    for (name, restored) in ledger.restore_all(&mut ProcSysctls::below(&args.sysctls.proc_sys))? {
         match restored {
             Restored::Original => outcome.line(format_args!("sysctl {name}: as it was")),
             Restored::ChangedByOthers { ours, present } => outcome.line(format_args!(

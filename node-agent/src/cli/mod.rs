@@ -13,6 +13,7 @@ mod manifests;
 mod nat_rule;
 mod objects;
 mod output;
+mod proc_sys;
 mod render;
 mod run;
 mod show;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use sluice_service_plan::model::ObjectName;
 
+use super::proc_sys::ProcSysArgs;
 use super::source::SourceArgs;
 use super::{CliError, Outcome, exit_code};
 use crate::agent::{self, AgentOptions, NodePlanes};
@@ -18,6 +19,8 @@ pub(super) struct RunArgs {
     source: SourceArgs,
     #[command(flatten)]
     directories: Directories,
+    #[command(flatten)]
+    sysctls: ProcSysArgs,
     /// Where /healthz and /livez answer; `0.0.0.0` means all addresses of both families, `off` nowhere
     #[arg(long, default_value = "0.0.0.0:10256", value_name = "ADDRESS:PORT", value_parser = address)]
     healthz_bind_address: OptionalAddress,
@@ -76,6 +79,7 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, CliError> {
         planes: Box::new(planes),
         state_dir: args.directories.state_dir,
         run_dir: args.directories.run_dir,
+        proc_sys: args.sysctls.proc_sys,
         healthz: args.healthz_bind_address.0,
         metrics: args.metrics_bind_address.0,
         ipvs_service_metrics: args.ipvs_service_metrics,

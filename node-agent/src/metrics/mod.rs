@@ -119,7 +119,7 @@ mod tests {
         let family = sluice_service_plan::model::Family::V4;
         metrics.network_programming.programmed(family, now, now);
         let text = metrics.text().unwrap();
-        let alerts = include_str!("../../../examples/monitoring/alerts.yaml");
+        let alerts = include_str!("../../../charts/sluice/files/alerts.yaml");
         let rules = alerts
             .lines()
             .filter(|line| !line.trim_start().starts_with('#'));

@@ -4,6 +4,7 @@ mod ipvs;
 mod trial;
 
 use std::io;
+use std::path::Path;
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
@@ -99,11 +100,11 @@ pub(crate) fn conntrack() -> Trial {
 }
 
 /// A sysctl that is asked for. Nothing is written: whether it can be is read from the file's permissions.
-pub(crate) fn sysctl(name: String, wanted: String) -> SysctlTrial {
-    match ProcSysctls::new().read(&name) {
+pub(crate) fn sysctl(proc_sys: &Path, name: String, wanted: String) -> SysctlTrial {
+    match ProcSysctls::below(proc_sys).read(&name) {
         Ok(present) => {
             let same = present.split_whitespace().eq(wanted.split_whitespace());
-            let works = same || is_writable(&name);
+            let works = same || is_writable(proc_sys, &name);
             let remark = (!works).then(|| "cannot be written here".to_owned());
             SysctlTrial {
                 name,
@@ -123,7 +124,7 @@ pub(crate) fn sysctl(name: String, wanted: String) -> SysctlTrial {
     }
 }
 
-fn is_writable(name: &str) -> bool {
+fn is_writable(proc_sys: &Path, name: &str) -> bool {
     // A slash stands for a dot inside a part, as sysctl(8) has it.
     let path: String = name
         .chars()
@@ -135,7 +136,7 @@ fn is_writable(name: &str) -> bool {
         .collect();
     std::fs::OpenOptions::new()
         .write(true)
-        .open(format!("/proc/sys/{path}"))
+        .open(proc_sys.join(path))
         .is_ok()
 }
 

@@ -1,6 +1,5 @@
 //! How the operator reaches its API server.
 
-use std::path::Path;
 use std::time::Duration;
 
 use kube::Client;
@@ -25,14 +24,10 @@ pub(crate) struct Access {
 impl Access {
     /// By a kubeconfig, else as a pod.
     pub(crate) async fn open(
-        kubeconfig: Option<&Path>,
+        access: sluice_api_access::Access,
         namespace: Option<String>,
         requests: &Requests,
     ) -> Result<Self, AccessError> {
-        let access = sluice_api_access::Access {
-            kubeconfig: kubeconfig.map(Path::to_owned),
-            server: None,
-        };
         let opened = access.open().await?;
         let mut hasty = opened.clone();
         // Whoever holds the lease tries again by itself.

@@ -13,9 +13,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::seen::{Holder, Seen};
-use super::{LASTS, Leadership, Term, tell};
+use super::{LASTS, LEASE, Leadership, Term, tell};
 
-const NAME: &str = "sluice-operator";
 /// Between two looks at the lease, and two renewals.
 const REST: Duration = Duration::from_secs(2);
 /// A look that takes longer has failed; the holder knows so long before the lease expires.
@@ -99,11 +98,11 @@ impl Candidate {
 
     /// Renews the lease, or takes it where it is free. Returns whether it is ours.
     async fn look(&self, seen: &mut Seen) -> Result<bool, LeaseError> {
-        let lease = match self.leases.get_opt(NAME).await? {
+        let lease = match self.leases.get_opt(LEASE).await? {
             Some(lease) => lease,
             None => Lease {
                 metadata: ObjectMeta {
-                    name: Some(NAME.to_owned()),
+                    name: Some(LEASE.to_owned()),
                     ..ObjectMeta::default()
                 },
                 spec: None,
@@ -120,7 +119,7 @@ impl Candidate {
     /// Lets another replica take it at once, if it is ours.
     pub(crate) async fn give_up(&self) {
         let given_up = async {
-            let Some(lease) = self.leases.get_opt(NAME).await? else {
+            let Some(lease) = self.leases.get_opt(LEASE).await? else {
                 return Ok(false);
             };
             let spec = lease.spec.clone().unwrap_or_default();
@@ -165,7 +164,7 @@ impl Candidate {
         let written = if is_new {
             self.leases.create(&parameters, &lease).await
         } else {
-            self.leases.replace(NAME, &parameters, &lease).await
+            self.leases.replace(LEASE, &parameters, &lease).await
         };
         match written {
             Ok(_) => Ok(true),

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 pub(crate) use candidate::Candidate;
 
+/// Name of the lease.
+pub(crate) const LEASE: &str = "sluice-operator";
 /// A leader that has not renewed its lease for so long has lost it.
 const LASTS: Duration = Duration::from_secs(15);
 

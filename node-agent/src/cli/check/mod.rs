@@ -5,7 +5,7 @@ mod mode;
 mod node_ports;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -14,6 +14,7 @@ use sluice_kernel::iptables::detect_variant;
 use self::report::NodeReport;
 use super::manifests::{NodeArgs, variant_of};
 use super::output::{Output, json};
+use super::proc_sys::ProcSysArgs;
 use super::show::mode_in_force;
 use super::{CliError, Outcome, exit_code};
 use crate::agent::Desired;
@@ -28,6 +29,8 @@ pub(super) struct CheckArgs {
     manifests: Option<PathBuf>,
     #[command(flatten)]
     node: NodeArgs,
+    #[command(flatten)]
+    sysctls: ProcSysArgs,
     /// Form of the report
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORM")]
     output: Output,
@@ -35,7 +38,7 @@ pub(super) struct CheckArgs {
 
 pub(super) fn check(args: &CheckArgs) -> Result<Outcome, CliError> {
     let desired = args.node.desired(args.manifests.as_deref())?;
-    let report = look(&desired)?;
+    let report = look(&desired, &args.sysctls.proc_sys)?;
     let text = match args.output {
         Output::Text => report.to_string(),
         Output::Json => json(&report)?,
@@ -50,7 +53,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<Outcome, CliError> {
     })
 }
 
-fn look(desired: &Desired) -> Result<NodeReport, CliError> {
+fn look(desired: &Desired, proc_sys: &Path) -> Result<NodeReport, CliError> {
     let detected = detect_variant().ok();
     let variant = variant_of(desired);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").map_err(|source| {
@@ -79,7 +82,7 @@ fn look(desired: &Desired) -> Result<NodeReport, CliError> {
         conntrack: trials::conntrack(),
         mode,
         ipvs,
-        sysctls: sysctls(desired),
+        sysctls: sysctls(desired, proc_sys),
         conditions: desired.conditions(),
         conflicts: conflicts::notes(desired.plan()),
         node_ports,
@@ -89,11 +92,11 @@ fn look(desired: &Desired) -> Result<NodeReport, CliError> {
     Ok(report.judged())
 }
 
-fn sysctls(desired: &Desired) -> Vec<SysctlTrial> {
+fn sysctls(desired: &Desired, proc_sys: &Path) -> Vec<SysctlTrial> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let wanted = wanted_sysctls(desired.settings(), u32::try_from(cores).unwrap_or(u32::MAX));
     wanted
         .into_iter()
-        .map(|(name, value)| trials::sysctl(name, value))
+        .map(|(name, value)| trials::sysctl(proc_sys, name, value))
         .collect()
 }
