@@ -29,7 +29,7 @@ test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 
 .PHONY: test-kernel
 test-kernel: export SLUICE_CNI = $(TARGET)/sluice-cni
-test-kernel: packages cni ## doors, data plane, agent, CNI plugin and packet suite on the real kernel, in namespaces of their own (root)
+test-kernel: packages runtime-packages cni ## doors, data plane, agent, CNI plugin (with containerd, built once) and packet suite on the real kernel, in namespaces of their own (root)
 	$(CARGO) test --locked -p sluice-cni --test static_file
 	$(CARGO) test --locked -p sluice-kernel --tests
 	$(CARGO) test --locked -p sluice-agent --tests
@@ -163,6 +163,10 @@ vm-packages: ## and those that virtual machines need (45 MB)
 .PHONY: kube-packages
 kube-packages: ## and Go, for the API server, where the distribution's is new enough
 	@e2e/setup/packages cluster
+
+.PHONY: runtime-packages
+runtime-packages: ## and Go, for containerd, where the distribution's is new enough
+	@e2e/setup/packages runtime
 
 .PHONY: clean
 clean: ## remove what was built
