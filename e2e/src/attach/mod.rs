@@ -3,11 +3,13 @@
 mod agent;
 mod chain;
 mod error;
+mod manifest;
 mod pod;
 
 pub use agent::ScriptedAgent;
 pub use chain::{Chain, Refused, Verb};
 pub use error::AttachError;
+pub use manifest::manifest;
 pub use pod::Pod;
 
 use std::path::{Path, PathBuf};
@@ -110,6 +112,14 @@ impl Node {
             "type": "host-local", "dataDir": self.directory().join("ipam"),
             "ranges": [[{"subnet": "10.99.0.0/24"}], [{"subnet": "fd00:99::/112"}]],
             "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+        })
+    }
+
+    /// The reference plugin `bridge`, which leaves hairpin to others.
+    pub fn bridge(&self) -> Value {
+        json!({
+            "type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": false, "ipMasq": false,
+            "ipam": self.addresses(),
         })
     }
 

@@ -6,28 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sluice_e2e::agent_process::AgentProcess;
-use sluice_e2e::attach::Node;
+use sluice_e2e::attach::{Node, manifest};
 use sluice_e2e::container_runtime::{Programs, Release, Runtime, RuntimeError};
 use sluice_e2e::lab::Namespace;
 use sluice_e2e::skip::skip;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Every pod is of the class: where settings come from files no labels are known.
-const MANIFEST: &str = "
-apiVersion: v1
-kind: Node
-metadata: {name: node-a}
-spec: {podCIDRs: [10.99.0.0/24, 'fd00:99::/112']}
-status: {addresses: [{type: InternalIP, address: 10.99.0.1}, {type: InternalIP, address: 'fd00:99::1'}]}
----
-apiVersion: sluice.dev/v1alpha1
-kind: ServiceProxyPolicy
-metadata: {name: everything}
-spec:
-  mode: IPTables
-  sourceNAT: {podClasses: [{name: all, action: Masquerade}]}
-";
 
 pub(crate) struct Machine {
     // Ends before the namespace that its processes keep alive.
@@ -54,7 +38,8 @@ impl Machine {
         let agent = Path::new(env!("CARGO_BIN_EXE_agent-under-test"));
         let mut agent = AgentProcess::new(agent, "node-a").unwrap();
         agent.add_flags(&["--iptables-variant", "nft"]);
-        agent.write("node.yaml", MANIFEST).unwrap();
+        let every_pod = manifest("[{name: all, action: Masquerade}]");
+        agent.write("node.yaml", &every_pod).unwrap();
         let plugin = std::env::var_os("SLUICE_CNI")
             .unwrap_or_else(|| env!("CARGO_BIN_EXE_cni-under-test").into());
         let node = Node::with_agent(plugin, &agent).unwrap();
@@ -78,12 +63,8 @@ impl Machine {
     fn start_runtime(&mut self) {
         let files = self.files();
         std::fs::create_dir_all(&files).unwrap();
-        let bridge = json!({
-            "type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": false, "ipMasq": false,
-            "ipam": self.node.addresses(),
-        });
         let portmap = json!({"type": "portmap", "capabilities": {"portMappings": true}});
-        let plugins = [bridge, portmap, self.node.sluice(&json!({}))];
+        let plugins = [self.node.bridge(), portmap, self.node.sluice(&json!({}))];
         let (node, plugin) = (self.node.namespace(), self.node.plugin());
         let runtime = Runtime::start(&self.programs, &files, node, plugin, &plugins);
         self.runtime = Some(runtime.unwrap());
