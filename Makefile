@@ -25,7 +25,7 @@ test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 	$(CARGO) test --locked -p sluice-attachment -p sluice-api-access -p sluice-crds -p sluice-service-plan
 	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator --lib
 	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
-	$(CARGO) test --locked -p sluice-cni --lib --test exec
+	$(CARGO) test --locked -p sluice-cni --lib --test exec --test install
 
 .PHONY: test-kernel
 test-kernel: export SLUICE_CNI = $(TARGET)/sluice-cni
