@@ -25,11 +25,11 @@ test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 	$(CARGO) test --locked -p sluice-attachment -p sluice-api-access -p sluice-crds -p sluice-service-plan
 	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator --lib
 	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
-	$(CARGO) test --locked -p sluice-cni --lib --test exec
+	$(CARGO) test --locked -p sluice-cni --lib --test exec --test install
 
 .PHONY: test-kernel
 test-kernel: export SLUICE_CNI = $(TARGET)/sluice-cni
-test-kernel: packages cni ## doors, data plane, agent, CNI plugin and packet suite on the real kernel, in namespaces of their own (root)
+test-kernel: packages runtime-packages cni ## doors, data plane, agent, CNI plugin (with containerd, built once) and packet suite on the real kernel, in namespaces of their own (root)
 	$(CARGO) test --locked -p sluice-cni --test static_file
 	$(CARGO) test --locked -p sluice-kernel --tests
 	$(CARGO) test --locked -p sluice-agent --tests
@@ -192,6 +192,10 @@ kube-packages: ## and Go, for the API server, where the distribution's is new en
 .PHONY: image-packages
 image-packages: ## and those that build static programs
 	@e2e/setup/packages image
+
+.PHONY: runtime-packages
+runtime-packages: ## and Go, for containerd, where the distribution's is new enough
+	@e2e/setup/packages runtime
 
 .PHONY: clean
 clean: ## remove what was built

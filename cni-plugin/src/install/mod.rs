@@ -86,32 +86,57 @@ fn place_program(arguments: &Arguments) -> Result<(), InstallError> {
 
 /// Sees to it that the configuration that runtimes use, the first by name that is one, has the plugin.
 fn put_in(arguments: &Arguments) -> Result<Pass, InstallError> {
-    let Some(active) = active::find(&arguments.configurations)? else {
-        return Ok(Pass::NothingSuitable);
-    };
-    let entry = arguments.entry();
-    match active.shape {
-        Shape::List => {
-            let Some(wanted) = conflist::with(&active.object, entry)? else {
-                return Ok(Pass::Unchanged);
-            };
-            if !conflist::has(&active.object)? {
-                // Bytes of the owner's, whenever it wrote them.
-                files::replace(&saved(arguments, &active)?, &active.bytes, 0o600)?;
-            }
-            files::replace(&active.path, wanted.as_bytes(), 0o644)?;
-            Ok(Pass::Added(active.path))
-        }
-        Shape::Plain => {
-            let path = list_before(&active.path);
-            let wanted = conflist::of_plain(&active.object, entry)?;
-            if fs::read(&path).is_ok_and(|present| present == wanted.as_bytes()) {
-                return Ok(Pass::Unchanged);
-            }
-            files::replace(&path, wanted.as_bytes(), 0o644)?;
-            Ok(Pass::Added(path))
+    loop {
+        let Some(active) = active::find(&arguments.configurations)? else {
+            return Ok(Pass::NothingSuitable);
+        };
+        let put = match active.shape {
+            Shape::List => put_in_list(arguments, active)?,
+            Shape::Plain => Some(put_before_plain(arguments, &active)?),
+        };
+        if let Some(pass) = put {
+            remove_orphans(arguments)?;
+            return Ok(pass);
         }
     }
+}
+
+/// `None` where its owner wrote it meanwhile.
+fn put_in_list(arguments: &Arguments, active: Active) -> Result<Option<Pass>, InstallError> {
+    let Some(wanted) = conflist::with(&active.object, arguments.entry())? else {
+        return Ok(Some(Pass::Unchanged));
+    };
+    if !conflist::has(&active.object)? {
+        // Bytes of the owner's, whenever it wrote them.
+        files::replace(&saved(arguments, &active)?, &active.bytes, 0o600)?;
+    }
+    let put = files::replace_unchanged(&active.path, &active.bytes, wanted.as_bytes(), 0o644)?;
+    Ok(put.then_some(Pass::Added(active.path)))
+}
+
+fn put_before_plain(arguments: &Arguments, active: &Active) -> Result<Pass, InstallError> {
+    let path = list_before(&active.path);
+    let wanted = conflist::of_plain(&active.object, arguments.entry())?;
+    if fs::read(&path).is_ok_and(|present| present == wanted.as_bytes()) {
+        return Ok(Pass::Unchanged);
+    }
+    files::replace(&path, wanted.as_bytes(), 0o644)?;
+    Ok(Pass::Added(path))
+}
+
+/// Lists that were made of plain configurations which are gone: their main plugins may be gone too. The last network of a node stays, as its
+/// owner may be writing its file anew.
+fn remove_orphans(arguments: &Arguments) -> Result<(), InstallError> {
+    let all = active::all(&arguments.configurations)?;
+    let (lists, plains): (Vec<_>, Vec<_>) =
+        (all.iter()).partition(|path| path.extension().is_some_and(|ending| ending == "conflist"));
+    let of_ours = |path: &&&PathBuf| path.to_string_lossy().ends_with(active::OWN_ENDING);
+    for path in lists.iter().filter(of_ours) {
+        if !plains.iter().any(|plain| list_before(plain) == **path) {
+            files::remove(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Of a plain configuration `NAME.conf` the list `NAME-sluice.conflist`: by name it comes before, so it is active the moment it is there, and
@@ -156,7 +181,9 @@ fn uninstall(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallEr
         fs::remove_dir_all(&arguments.originals)
             .map_err(|e| InstallError::io("remove", &arguments.originals, e))?;
     }
-    files::remove(&program(arguments))
+    files::remove(&program(arguments))?;
+    files::sweep(&arguments.configurations)?;
+    files::sweep(&arguments.programs)
 }
 
 #[cfg(test)]

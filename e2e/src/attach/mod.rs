@@ -3,11 +3,13 @@
 mod agent;
 mod chain;
 mod error;
+mod manifest;
 mod pod;
 
 pub use agent::ScriptedAgent;
 pub use chain::{Chain, Refused, Verb};
 pub use error::AttachError;
+pub use manifest::manifest;
 pub use pod::Pod;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::agent_process::AgentProcess;
 use crate::lab::{LabError, Namespace};
 
 /// Where Debian puts the reference plugins.
@@ -33,26 +36,38 @@ pub struct Node {
     namespace: Namespace,
     directory: TempDir,
     plugin: PathBuf,
+    socket: PathBuf,
+    state: PathBuf,
 }
 
 impl Node {
     /// A node without pods that forwards and lets bridged packets meet its rules. `plugin` is the `sluice-cni` to be called.
     pub fn new(plugin: impl Into<PathBuf>) -> Result<Self, AttachError> {
-        let namespace = Namespace::new("node")?;
-        for (path, value) in [
-            ("net/ipv4/ip_forward", "1"),
-            ("net/ipv6/conf/all/forwarding", "1"),
-            ("net/bridge/bridge-nf-call-iptables", "1"),
-            ("net/bridge/bridge-nf-call-ip6tables", "1"),
-        ] {
-            namespace.sysctl(path, value)?;
-        }
         let directory = tempfile::tempdir().map_err(AttachError::Directory)?;
         Ok(Self {
-            namespace,
+            namespace: network()?,
+            socket: directory.path().join("agent.sock"),
+            state: directory.path().join("attachments"),
             directory,
             plugin: plugin.into(),
         })
+    }
+
+    /// A node whose plugin asks this agent, and shares its records with it.
+    pub fn with_agent(
+        plugin: impl Into<PathBuf>,
+        agent: &AgentProcess,
+    ) -> Result<Self, AttachError> {
+        let mut node = Self::new(plugin)?;
+        node.socket = agent.path("run/agent.sock");
+        node.state = agent.path("state/attachments");
+        Ok(node)
+    }
+
+    /// What a reboot leaves: the files. All that the kernel held is gone.
+    pub fn reboot(&mut self) -> Result<(), AttachError> {
+        self.namespace = network()?;
+        Ok(())
     }
 
     /// Its network namespace.
@@ -72,12 +87,12 @@ impl Node {
 
     /// Where the agent's socket is expected.
     pub fn socket(&self) -> PathBuf {
-        self.directory().join("agent.sock")
+        self.socket.clone()
     }
 
     /// Where attachments are remembered.
     pub fn state(&self) -> PathBuf {
-        self.directory().join("attachments")
+        self.state.clone()
     }
 
     /// The plugin's entry in a chain, with these fields besides.
@@ -97,6 +112,14 @@ impl Node {
             "type": "host-local", "dataDir": self.directory().join("ipam"),
             "ranges": [[{"subnet": "10.99.0.0/24"}], [{"subnet": "fd00:99::/112"}]],
             "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+        })
+    }
+
+    /// The reference plugin `bridge`, which leaves hairpin to others.
+    pub fn bridge(&self) -> Value {
+        json!({
+            "type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": false, "ipMasq": false,
+            "ipam": self.addresses(),
         })
     }
 
@@ -121,6 +144,7 @@ impl Node {
         let mut members: Vec<_> = saved
             .lines()
             .filter_map(|line| line.strip_prefix("add "))
+            .filter(|member| member.contains("-POD-"))
             .map(str::to_owned)
             .collect();
         members.sort();
@@ -142,4 +166,18 @@ impl Node {
         names.sort();
         Ok(names)
     }
+}
+
+/// A node's network without links.
+fn network() -> Result<Namespace, LabError> {
+    let namespace = Namespace::new("node")?;
+    for (path, value) in [
+        ("net/ipv4/ip_forward", "1"),
+        ("net/ipv6/conf/all/forwarding", "1"),
+        ("net/bridge/bridge-nf-call-iptables", "1"),
+        ("net/bridge/bridge-nf-call-ip6tables", "1"),
+    ] {
+        namespace.sysctl(path, value)?;
+    }
+    Ok(namespace)
 }

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use super::Part;
+use crate::go_module::GoError;
 
 /// Errors of the control plane lab.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,16 @@ pub enum ControlPlaneError {
         /// What it said.
         message: String,
     },
+}
+
+impl From<GoError> for ControlPlaneError {
+    fn from(error: GoError) -> Self {
+        match error {
+            GoError::Io { what, source } => Self::Io { what, source },
+            GoError::NoGo { message } => Self::NoGo { message },
+            GoError::Build { command, message } => Self::Build { command, message },
+        }
+    }
 }
 
 /// Makes a [`ControlPlaneError::Io`] of an I/O error.

@@ -1,12 +1,14 @@
 //! A network namespace that lives as long as a value.
 
+use std::fs::File;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Pid, gettid};
 
 use super::LabError;
@@ -26,6 +28,25 @@ pub struct Namespace {
 impl Namespace {
     /// Makes an empty namespace. `name` is for messages only.
     pub fn new(name: &str) -> Result<Self, LabError> {
+        let namespace = Self::entered(name, || unshare(CloneFlags::CLONE_NEWNET))?;
+        namespace.ip("link set lo up")?;
+        Ok(namespace)
+    }
+
+    /// One that somebody else made: it is there until they and the value let it go. `file` stands for it, as `/proc/PID/ns/net` does.
+    pub fn join(name: &str, file: &Path) -> Result<Self, LabError> {
+        let file = File::open(file).map_err(|source| LabError::Namespace {
+            name: name.to_owned(),
+            source,
+        })?;
+        Self::entered(name, move || setns(file, CloneFlags::CLONE_NEWNET))
+    }
+
+    /// A thread that goes to a namespace and lives there.
+    fn entered(
+        name: &str,
+        enter: impl FnOnce() -> nix::Result<()> + Send + 'static,
+    ) -> Result<Self, LabError> {
         let (jobs, queue) = channel::<Job>();
         let (ready, born) = channel();
         let failed = |source| LabError::Namespace {
@@ -35,7 +56,7 @@ impl Namespace {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                let entered = unshare(CloneFlags::CLONE_NEWNET).map(|()| gettid());
+                let entered = enter().map(|()| gettid());
                 let go_on = entered.is_ok();
                 if ready.send(entered).is_ok() && go_on {
                     for job in queue {
@@ -50,14 +71,12 @@ impl Namespace {
                 name: name.to_owned(),
             })?
             .map_err(|errno| failed(errno.into()))?;
-        let namespace = Self {
+        Ok(Self {
             name: name.to_owned(),
             thread_id,
             jobs: Some(jobs),
             thread: Some(thread),
-        };
-        namespace.ip("link set lo up")?;
-        Ok(namespace)
+        })
     }
 
     /// Its name.

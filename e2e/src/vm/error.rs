@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::debian_package::DebianPackageError;
+
 /// Errors of the VM lab itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -58,6 +60,15 @@ pub enum VmError {
         /// The guest's console.
         console: PathBuf,
     },
+}
+
+impl From<DebianPackageError> for VmError {
+    fn from(error: DebianPackageError) -> Self {
+        match error {
+            DebianPackageError::Io { what, source } => Self::Io { what, source },
+            DebianPackageError::Program { program, message } => Self::Program { program, message },
+        }
+    }
 }
 
 /// Makes a [`VmError::Io`] of an I/O error.

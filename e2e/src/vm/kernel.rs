@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::error::{VmError, failed};
-use super::packages::{self, output};
+use super::packages;
 use crate::cache;
+use crate::debian_package::output;
 
 /// The kernel of Debian. The one for clouds lacks SCTP and NETEM.
 pub const DEFAULT_KERNEL: &str = "linux-image-amd64";

@@ -7,10 +7,7 @@ use crate::node;
 use crate::service::Served;
 
 pub(crate) fn bridge(node: &Node) -> Value {
-    json!({
-        "type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": false, "ipMasq": false,
-        "ipam": node.addresses(),
-    })
+    node.bridge()
 }
 
 /// Whether the port that leads to the pod gives frames back.

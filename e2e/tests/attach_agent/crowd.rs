@@ -1,0 +1,53 @@
+//! Many pods at a time, and an agent that is killed among them.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+use sluice_e2e::attach::Pod;
+
+use crate::pods::Pods;
+
+const PODS: usize = 24;
+
+/// Something for every pod, all at the same time, and the agent's death and return meanwhile.
+fn all_at_once<T: Send>(
+    pods: &mut Pods,
+    each: &[(Pod, Value)],
+    what: impl Fn(&Pods, &(Pod, Value)) -> T + Sync,
+) -> Vec<T> {
+    let id = pods.agent.id().unwrap();
+    let done = std::thread::scope(|scope| {
+        let (pods, what) = (&*pods, &what);
+        let running: Vec<_> = each
+            .iter()
+            .map(|one| scope.spawn(move || what(pods, one)))
+            .collect();
+        sleep(Duration::from_millis(40));
+        let kill = format!("kill -KILL {id}");
+        pods.node.namespace().command(&kill).unwrap();
+        running.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    pods.agent.kill().unwrap();
+    pods.start_agent();
+    done
+}
+
+#[test]
+fn nothing_leaks_of_a_crowd_among_which_the_agent_dies() {
+    let mut pods = Pods::with_agent("[{name: all, action: Masquerade}]");
+    let crowd: Vec<_> = (0..PODS)
+        .map(|n| (Pod::new(&format!("pod{n}")).unwrap(), Value::Null))
+        .collect();
+    let results = all_at_once(&mut pods, &crowd, |pods, (pod, _)| pods.add(pod));
+    let crowd: Vec<_> = crowd.into_iter().map(|(pod, _)| pod).zip(results).collect();
+    pods.eventually("every pod is of its class", || {
+        pods.node.members().unwrap().len() == 2 * PODS
+    });
+    assert_eq!(pods.node.remembered().unwrap().len(), PODS);
+    assert_eq!(pods.hairpins(), PODS);
+    all_at_once(&mut pods, &crowd, |pods, (pod, result)| {
+        pods.del(pod, result);
+    });
+    pods.hold_nothing();
+}
