@@ -22,7 +22,8 @@ test: packages test-unit test-kernel test-cluster test-vm ## every suite
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
-	$(CARGO) test --locked -p sluice-attachment -p sluice-api-access -p sluice-crds -p sluice-service-plan
+	$(CARGO) test --locked -p sluice-attachment -p sluice-api-access -p sluice-crds -p sluice-service-plan -p sluice-plan-input \
+		-p sluice-kube-proxy-config
 	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator --lib
 	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
 	$(CARGO) test --locked -p sluice-cni --lib --test exec

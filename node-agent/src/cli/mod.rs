@@ -28,10 +28,11 @@ use sluice_kernel::address_set::AddressSetError;
 use sluice_kernel::iptables::IptablesError;
 use sluice_kernel::links::LinkError;
 use sluice_kernel::sysctl::LedgerError as SysctlLedgerError;
+use sluice_kube_proxy_config::ConvertError;
 
 use crate::agent::{AgentError, LedgerError};
 use crate::data_plane::DataPlaneError;
-use crate::kube_proxy::{ConvertError, Running};
+use crate::kube_proxy::Running;
 use crate::lock::LockError;
 use crate::settings::FlagsError;
 use crate::source::ManifestError;
