@@ -10,16 +10,17 @@ use sluice_service_plan::destination::Destination;
 use sluice_service_plan::packet::{Origin, Packet};
 use sluice_service_plan::trace::trace;
 
-use super::manifests::{ManifestArgs, mode_of, variant_of};
+use super::node::{mode_of, variant_of};
 use super::objects::objects_of;
 use super::snapshot::Snapshot;
+use super::source::SourceArgs;
 use super::{CliError, Outcome};
 
 /// Which packet.
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     /// Source address of the packet
     #[arg(long, value_name = "IP")]
     from: IpAddr,
@@ -35,7 +36,7 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
-    let desired = args.manifests.desired()?;
+    let desired = args.source.desired()?;
     let plan = desired.plan();
     let Destination {
         address: to,
