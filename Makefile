@@ -24,7 +24,7 @@ test: packages test-unit test-kernel test-cluster test-vm ## every suite
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 	$(CARGO) test --locked -p sluice-attachment -p sluice-api-access -p sluice-crds -p sluice-service-plan -p sluice-plan-input \
 		-p sluice-kube-proxy-config
-	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator --lib
+	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator -p sluice-kubectl --lib
 	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
 	$(CARGO) test --locked -p sluice-cni --lib --test exec
 
@@ -136,6 +136,11 @@ lint: ## formatting and clippy, warnings are errors
 crds: ## write the definitions of the API group into the chart, from the types
 	$(CARGO) run --locked -p sluice-crds --example crd-yaml
 
+# kubectl finds it as `kubectl sluice` in any folder of PATH.
+.PHONY: kubectl-plugin
+kubectl-plugin: ## the plugin of kubectl as one static file: target/kubectl-sluice
+	$(call static-build,plugin,sluice-kubectl) && cp $$built/kubectl-sluice $(TARGET)/kubectl-sluice
+
 .PHONY: fmt
 fmt: ## format the code
 	$(CARGO) fmt --all
@@ -144,14 +149,18 @@ fmt: ## format the code
 build: ## the release binaries
 	$(CARGO) build --locked --release
 
-# For musl where its standard library can be had, else with glibc in it: either is one file that needs nothing of the node.
-CNI_TARGET ?= $(shell uname -m)-unknown-linux-musl
+# One file that needs nothing of the node: for musl where its standard library can be had, else with glibc in it. $(1) is the profile, $(2) are
+# packages; `built` is then where their programs are. Paths of this machine are no part of a program.
+STATIC_TARGET ?= $(shell uname -m)-unknown-linux-musl
+REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=.
+static-build = if rustup target list --installed 2>/dev/null | grep -qx $(STATIC_TARGET) || rustup target add $(STATIC_TARGET); \
+	then target=$(STATIC_TARGET) flags='$(REMAP)'; \
+	else target=$(STATIC_TARGET:musl=gnu) flags='$(REMAP) -C target-feature=+crt-static'; fi; built=$(TARGET)/$$target/$(1); \
+	RUSTFLAGS="$$flags" CARGO_PROFILE_RELEASE_STRIP=symbols $(CARGO) build --locked --profile $(1) --target $$target $(2:%=-p %)
+
 .PHONY: cni
 cni: ## the CNI plugin as one static file: target/sluice-cni
-	if rustup target list --installed 2>/dev/null | grep -qx $(CNI_TARGET) || rustup target add $(CNI_TARGET); \
-	then $(CARGO) build --locked --profile plugin -p sluice-cni --target $(CNI_TARGET); built=$(CNI_TARGET)/plugin; \
-	else RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --profile plugin -p sluice-cni --target $(CNI_TARGET:musl=gnu); \
-		built=$(CNI_TARGET:musl=gnu)/plugin; fi && cp $(TARGET)/$$built/sluice-cni $(TARGET)/sluice-cni
+	$(call static-build,plugin,sluice-cni) && cp $$built/sluice-cni $(TARGET)/sluice-cni
 
 .PHONY: packages
 packages: ## install the programs that suites and demo need, where missing
