@@ -22,8 +22,9 @@ test: packages test-unit test-kernel test-cluster test-vm ## every suite
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
-	$(CARGO) test --locked -p sluice-attachment -p sluice-api-access -p sluice-crds -p sluice-service-plan
-	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator --lib
+	$(CARGO) test --locked -p sluice-attachment -p sluice-api-access -p sluice-crds -p sluice-service-plan -p sluice-plan-input \
+		-p sluice-kube-proxy-config
+	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator -p sluice-kubectl --lib
 	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
 	$(CARGO) test --locked -p sluice-cni --lib --test exec --test install
 
@@ -134,6 +135,11 @@ lint: ## formatting and clippy, warnings are errors
 .PHONY: crds
 crds: ## write the definitions of the API group into the chart, from the types
 	$(CARGO) run --locked -p sluice-crds --example crd-yaml
+
+# kubectl finds it as `kubectl sluice` in any folder of PATH.
+.PHONY: kubectl-plugin
+kubectl-plugin: ## the plugin of kubectl as one static file: target/kubectl-sluice
+	$(call static-build,plugin,sluice-kubectl) && cp $$built/kubectl-sluice $(TARGET)/kubectl-sluice
 
 .PHONY: fmt
 fmt: ## format the code

@@ -62,23 +62,35 @@ impl Access {
 }
 
 async fn by_kubeconfig(path: &Path) -> Result<Opened, AccessError> {
+    opened(path, read(path)?).await
+}
+
+/// What is in a kubeconfig.
+pub(crate) fn read(path: &Path) -> Result<Kubeconfig, AccessError> {
     std::fs::read(path).map_err(|source| AccessError::Unreadable {
         path: path.to_owned(),
         source,
     })?;
-    let refused = |error: &dyn std::error::Error| AccessError::Kubeconfig {
-        path: path.to_owned(),
-        // What comes after may be lines of the file, tokens among them.
-        reason: with_causes(error).lines().take(1).collect(),
-    };
-    let read = Kubeconfig::read_from(path).map_err(|error| refused(&error))?;
+    Kubeconfig::read_from(path).map_err(|error| refused(path, &error))
+}
+
+/// By the current context of a kubeconfig that was read from this path.
+pub(crate) async fn opened(path: &Path, read: Kubeconfig) -> Result<Opened, AccessError> {
     let authority = Authority::of(path, &read);
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(read, &options).await;
-    let mut config = config.map_err(|error| refused(&error))?;
+    let mut config = config.map_err(|error| refused(path, &error))?;
     // As in a pod, a file that is replaced counts without a restart.
     config.root_cert_file = authority.file().map(Path::to_owned);
     Ok(Opened { config, authority })
+}
+
+pub(crate) fn refused(path: &Path, error: &dyn std::error::Error) -> AccessError {
+    AccessError::Kubeconfig {
+        path: path.to_owned(),
+        // What comes after may be lines of the file, tokens among them.
+        reason: with_causes(error).lines().take(1).collect(),
+    }
 }
 
 impl Opened {

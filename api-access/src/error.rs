@@ -30,6 +30,16 @@ pub enum AccessError {
         /// Why, with all causes.
         reason: String,
     },
+    /// A context that the kubeconfig does not have.
+    #[error("kubeconfig {} has no context {context}: write one of {known}", path.display())]
+    Context {
+        /// Its path.
+        path: PathBuf,
+        /// What was asked for.
+        context: String,
+        /// Those that it has.
+        known: String,
+    },
     /// Not in a pod, or one without a service account.
     #[error(
         "this is no pod with a service account ({0}): give --kubeconfig, or let the pod mount its token"

@@ -1,4 +1,4 @@
-//! How operator and agent reach an API server: by a kubeconfig or as a pod, what an error on the way means to the person who has to mend it, and
+//! How an API server is reached, by a kubeconfig, as a pod or as kubectl does: what an error on the way means to the person who has to mend it, and
 //! how many requests of which kind were made.
 
 mod access;
@@ -6,6 +6,7 @@ mod authority;
 mod causes;
 mod distrust;
 mod error;
+mod kubectl;
 mod request;
 mod requests;
 
@@ -14,4 +15,5 @@ pub use authority::Authority;
 pub use causes::with_causes;
 pub use distrust::distrust;
 pub use error::AccessError;
+pub use kubectl::KubectlAccess;
 pub use requests::Requests;

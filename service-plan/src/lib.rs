@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod catalog;
+pub mod destination;
 mod label_selector;
 pub mod masquerade;
 pub mod model;

@@ -9,8 +9,8 @@ mod ipvs_objects;
 mod ipvs_words;
 mod legacy_tables;
 mod logging;
-mod manifests;
 mod nat_rule;
+mod node;
 mod objects;
 mod output;
 mod proc_sys;
@@ -30,14 +30,15 @@ use sluice_kernel::address_set::AddressSetError;
 use sluice_kernel::iptables::IptablesError;
 use sluice_kernel::links::LinkError;
 use sluice_kernel::sysctl::LedgerError as SysctlLedgerError;
+use sluice_kube_proxy_config::ConvertError;
 
 use crate::agent::{AgentError, LedgerError};
 use crate::data_plane::DataPlaneError;
-use crate::kube_proxy::{ConvertError, Running};
+use crate::kube_proxy::Running;
 use crate::lock::LockError;
 use crate::settings::FlagsError;
-use crate::source::ManifestError;
 use crate::source::cluster::OpenError;
+use crate::source::{ManifestError, SourceError};
 
 /// What the exit codes mean.
 pub mod exit_code {
@@ -116,6 +117,15 @@ pub enum CliError {
     /// Nothing says where Services come from.
     #[error("say where Services come from: --kubeconfig FILE, --in-cluster, or --manifests DIR")]
     NoSource,
+    /// What the source told.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// An API server that does not answer.
+    #[error(
+        "the API server has not listed everything within {0} s: see the lines above for why, and give its address by --api-server where that of \
+         the kubeconfig or the pod is a Service's"
+    )]
+    NoAnswer(u64),
     /// The agent.
     #[error(transparent)]
     Agent(#[from] AgentError),

@@ -5,9 +5,10 @@ use clap::{Args, ValueEnum};
 use sluice_kernel::address_set::IpsetNetlink;
 use sluice_kernel::iptables::{Family, IptablesPrograms};
 
-use super::manifests::{ManifestArgs, mode_of, variant_of};
+use super::node::{mode_of, variant_of};
 use super::snapshot::Snapshot;
 use super::snapshot_diff::difference;
+use super::source::SourceArgs;
 use super::{CliError, Outcome, exit_code};
 use crate::balancer::ipvs::readback::Readback;
 use crate::family::node_families;
@@ -16,7 +17,7 @@ use crate::family::node_families;
 #[derive(Debug, Args)]
 pub(super) struct RenderArgs {
     #[command(flatten)]
-    manifests: ManifestArgs,
+    source: SourceArgs,
     /// Print only what differs from what the kernel holds; exit code 1 if anything does
     #[arg(long)]
     diff: bool,
@@ -34,7 +35,7 @@ enum FamilyFlag {
 }
 
 pub(super) fn render(args: &RenderArgs) -> Result<Outcome, CliError> {
-    let desired = args.manifests.desired()?;
+    let desired = args.source.desired()?;
     let variant = variant_of(&desired);
     let families = match args.family {
         Some(FamilyFlag::Ipv4) => vec![Family::V4],

@@ -1,17 +1,21 @@
 //! The flags that say where Services come from.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use sluice_api_access::Access;
 
 use super::CliError;
-use super::manifests::NodeArgs;
+use super::node::{NodeArgs, desired_of};
+use crate::agent::Desired;
 use crate::source::cluster::SettingsFile;
 use crate::source::{ClusterSource, Source};
 
 /// In a pod the kubelet sets it.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
+/// For everything that an API server lists, where somebody waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One of them, or none in a pod of a cluster.
 #[derive(Debug, Args)]
@@ -19,10 +23,10 @@ pub(super) struct SourceArgs {
     /// Directory of manifests: YAML or JSON files with Services, `EndpointSlices`, the Node and a `ServiceProxyPolicy`
     #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "in_cluster", "api_server"])]
     manifests: Option<PathBuf>,
-    /// Serve the cluster of this kubeconfig
+    /// The cluster of this kubeconfig
     #[arg(long, value_name = "FILE", conflicts_with = "in_cluster")]
     kubeconfig: Option<PathBuf>,
-    /// Serve the cluster that this is a pod of, by the pod's service account [default where `KUBERNETES_SERVICE_HOST` is set]
+    /// The cluster that this is a pod of, by the pod's service account [default where `KUBERNETES_SERVICE_HOST` is set]
     #[arg(long)]
     in_cluster: bool,
     /// Address of the API server, instead of the one that kubeconfig or pod name: a Service's is not there before the agent has programmed it
@@ -40,6 +44,23 @@ impl SourceArgs {
             let last_good = state_dir.join("manifests");
             return Ok(Box::new(source.with_last_good(last_good).watch()));
         }
+        let file = SettingsFile::new(state_dir);
+        Ok(Box::new(self.cluster(Some(file))?))
+    }
+
+    /// What an agent would want this node to do now. Nothing is written.
+    pub(super) fn desired(&self) -> Result<Desired, CliError> {
+        let update = match &self.manifests {
+            Some(directory) => self.node.source(directory)?.load()?,
+            None => {
+                let told = self.cluster(None)?.next_update(PATIENCE)?;
+                told.ok_or(CliError::NoAnswer(PATIENCE.as_secs()))?
+            }
+        };
+        desired_of(update)
+    }
+
+    fn cluster(&self, file: Option<SettingsFile>) -> Result<ClusterSource, CliError> {
         let is_in_cluster = self.in_cluster || std::env::var_os(IN_CLUSTER).is_some();
         if self.kubeconfig.is_none() && !is_in_cluster {
             return Err(CliError::NoSource);
@@ -48,9 +69,7 @@ impl SourceArgs {
             kubeconfig: self.kubeconfig.clone(),
             server: self.api_server.clone(),
         };
-        let file = SettingsFile::new(state_dir);
-        let name = self.node.name()?;
-        let source = ClusterSource::open(&access, &name, self.node.policy()?, Some(file))?;
-        Ok(Box::new(source))
+        let (name, policy) = (self.node.name()?, self.node.policy()?);
+        Ok(ClusterSource::open(&access, &name, policy, file)?)
     }
 }

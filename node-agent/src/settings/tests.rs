@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use sluice_crds::v1alpha1::{
     Conntrack, IptablesVariant, NodePortAddress, ServiceProxyPolicySpec, Sysctl,
 };
+use sluice_plan_input::settings::detect_local;
 use sluice_service_plan::model::{LocalDetector, NodePortAddresses, PodAction, PodClass, Settings};
 
 use super::*;

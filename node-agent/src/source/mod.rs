@@ -1,14 +1,13 @@
 //! Where Services come from: manifest files, or an API server.
 //!
 //! ```text
-//! file -> documents -> Kubernetes objects -> convert (pure) -> the fields that matter -> Update
+//! file -> documents -> Kubernetes objects -> sluice-plan-input (pure) -> the fields that matter -> Update
 //! API server -> watches ---^
 //! ```
 //!
 //! What cannot be used is a [`Refusal`]: it says where, what is wrong and what to do, once per change, and the last good state of everything stays in force.
 
 pub mod cluster;
-pub mod convert;
 mod kind;
 pub mod manifests;
 mod refusal;

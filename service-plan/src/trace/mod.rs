@@ -2,6 +2,7 @@
 //!
 //! It judges the first packet of a connection, without the memory that session affinity is. ICMP is not modelled.
 
+mod endpoints;
 mod lookup;
 mod sources;
 mod step;

@@ -12,7 +12,7 @@ use clap::Args;
 use sluice_kernel::iptables::detect_variant;
 
 use self::report::NodeReport;
-use super::manifests::{NodeArgs, variant_of};
+use super::node::{NodeArgs, desired_of, variant_of};
 use super::output::{Output, json};
 use super::proc_sys::ProcSysArgs;
 use super::show::mode_in_force;
@@ -37,7 +37,11 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<Outcome, CliError> {
-    let desired = args.node.desired(args.manifests.as_deref())?;
+    let update = match &args.manifests {
+        Some(directory) => args.node.source(directory)?.load()?,
+        None => args.node.update()?,
+    };
+    let desired = desired_of(update)?;
     let report = look(&desired, &args.sysctls.proc_sys)?;
     let text = match args.output {
         Output::Text => report.to_string(),

@@ -11,12 +11,12 @@ use sluice_crds::v1alpha1::{
 };
 use sluice_service_plan::model::{NodeFacts, ObjectName};
 
-use super::super::convert::{self, FieldError};
 use super::super::{Kind, Refusal, Revision, Update};
 use super::guarded::Unreadable;
 use super::known::{Ended, Known};
 use super::pod_view::PodView;
 use super::settings::{Given, Settings};
+use sluice_plan_input::convert::{self, FieldError};
 
 /// Kinds that must have been listed before anything is told.
 const NEEDED: [Kind; 4] = [

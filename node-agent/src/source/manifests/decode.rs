@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 
 use super::super::Kind;
-use super::super::convert::{self, FieldError, Problem};
 use super::document::Body;
 use super::object::{Object, Policy};
+use sluice_plan_input::convert::{self, FieldError, Problem};
 
 /// What a document says that it is.
 #[derive(Debug, Default, Deserialize)]

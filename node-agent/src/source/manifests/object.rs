@@ -7,7 +7,7 @@ use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 use sluice_service_plan::model::{EndpointSlice, ObjectName, Service};
 
 use super::super::Kind;
-use super::super::convert::NodeObject;
+use sluice_plan_input::convert::NodeObject;
 
 /// What an object is told from others by. The namespace is empty for kinds that have none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

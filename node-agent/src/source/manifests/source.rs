@@ -8,7 +8,6 @@ use std::sync::Arc;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 use sluice_service_plan::model::NodeFacts;
 
-use super::super::convert::NodeObject;
 use super::super::{Kind, Refusal, Update};
 use super::ManifestError;
 use super::claims::Claims;
@@ -17,6 +16,7 @@ use super::file::{self, Content, Entry};
 use super::last_good::LastGood;
 use super::object::{Object, ObjectKey, Policy};
 use super::policies;
+use sluice_plan_input::convert::NodeObject;
 
 /// What is known of a file.
 #[derive(Debug)]

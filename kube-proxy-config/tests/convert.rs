@@ -5,8 +5,8 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sluice_agent::kube_proxy::{Conversion, convert};
 use sluice_crds::v1alpha1::{DetectLocalMode, Mode, NodePortAddress};
+use sluice_kube_proxy_config::{Conversion, convert};
 
 const HEAD: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
 

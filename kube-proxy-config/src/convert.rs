@@ -23,6 +23,9 @@ pub enum ConvertError {
     /// The policy would be refused.
     #[error("the policy would be refused, so change the configuration first: {0}")]
     Refused(String),
+    /// The policy cannot be put in YAML.
+    #[error("the policy cannot be written as YAML: {0}")]
+    Unwritable(String),
 }
 
 /// What became of a configuration.

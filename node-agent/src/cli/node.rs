@@ -1,6 +1,6 @@
-//! The flags that say what to serve, and the plan made of them without an agent.
+//! The flags that say which node it is, and what an agent would make of what it is told.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
@@ -13,16 +13,6 @@ use crate::agent::{Batch, Desired, NodeNetwork};
 use crate::settings::SettingsFlags;
 use crate::source::{ManifestSource, Update};
 
-/// What to serve, where, and how.
-#[derive(Debug, Clone, Args)]
-pub(super) struct ManifestArgs {
-    /// Directory of manifests: YAML or JSON files with Services, `EndpointSlices`, the Node and a `ServiceProxyPolicy`
-    #[arg(long, value_name = "DIR")]
-    manifests: PathBuf,
-    #[command(flatten)]
-    node: NodeArgs,
-}
-
 /// Which node, and how it serves.
 #[derive(Debug, Clone, Args)]
 pub(super) struct NodeArgs {
@@ -31,13 +21,6 @@ pub(super) struct NodeArgs {
     node_name: Option<String>,
     #[command(flatten)]
     settings: SettingsFlags,
-}
-
-impl ManifestArgs {
-    /// What an agent would want this node to do now.
-    pub(super) fn desired(&self) -> Result<Desired, CliError> {
-        self.node.desired(Some(&self.manifests))
-    }
 }
 
 impl NodeArgs {
@@ -63,33 +46,34 @@ impl NodeArgs {
         ))
     }
 
-    /// What an agent would want this node to do now; without manifests, nothing but what the flags say.
-    pub(super) fn desired(&self, manifests: Option<&Path>) -> Result<Desired, CliError> {
-        let update = match manifests {
-            Some(directory) => self.source(directory)?.load()?,
-            None => Update {
-                policy: Some(self.policy()?),
-                ..Update::default()
-            },
-        };
-        for refusal in &update.refusals {
-            tracing::warn!("refused: {refusal}");
-        }
-        let mut desired = Desired::default();
-        desired.absorb(Batch {
-            services: update.services,
-            slices: update.slices,
-            node: update.node,
-            policy: update.policy,
-            network: Some(NodeNetwork::read(&mut NetlinkLinks::open()?)?),
-            ..Batch::default()
-        });
-        desired.take_changes();
-        for condition in desired.conditions() {
-            tracing::warn!(condition, "the settings need attention");
-        }
-        Ok(desired)
+    /// What nothing but the flags says.
+    pub(super) fn update(&self) -> Result<Update, CliError> {
+        Ok(Update {
+            policy: Some(self.policy()?),
+            ..Update::default()
+        })
     }
+}
+
+/// What an agent would want this node to do by all that a source told.
+pub(super) fn desired_of(update: Update) -> Result<Desired, CliError> {
+    for refusal in &update.refusals {
+        tracing::warn!("refused: {refusal}");
+    }
+    let mut desired = Desired::default();
+    desired.absorb(Batch {
+        services: update.services,
+        slices: update.slices,
+        node: update.node,
+        policy: update.policy,
+        network: Some(NodeNetwork::read(&mut NetlinkLinks::open()?)?),
+        ..Batch::default()
+    });
+    desired.take_changes();
+    for condition in desired.conditions() {
+        tracing::warn!(condition, "the settings need attention");
+    }
+    Ok(desired)
 }
 
 /// The variant that an agent would use; without any iptables on this machine, the nft one.

@@ -1,0 +1,14 @@
+//! kube-proxy's configuration, and the policy that says the same. Pure.
+//!
+//! The fields are those of `KubeProxyConfiguration` v1alpha1 of Kubernetes 1.36.
+
+mod config;
+mod convert;
+mod duration;
+mod manifest;
+mod without_equivalent;
+
+pub use config::ConfigError;
+pub use convert::{Conversion, ConvertError, convert};
+pub use duration::DurationError;
+pub use manifest::manifest;

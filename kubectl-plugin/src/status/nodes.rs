@@ -1,0 +1,271 @@
+//! Nodes: which are ready, and what is the matter with the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
+use serde::Serialize;
+use sluice_crds::v1alpha1::NodeServiceProxy;
+use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
+
+use super::observed::Observed;
+use crate::age::seconds_since;
+
+/// When the operator told the node its revision: an annotation of its object.
+const MOVED_AT: &str = "sluice.dev/moved-at";
+/// A kernel that is still being programmed after so long needs somebody.
+const PENDING_SECONDS: u64 = 120;
+
+/// How many nodes there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NodeCounts {
+    /// Those that Sluice is for: Windows nodes are left out.
+    pub(super) total: usize,
+    /// Those that have their revision, programmed and healthy.
+    pub(super) ready: usize,
+}
+
+/// Something about a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NodeFinding {
+    /// Its name.
+    pub(super) node: String,
+    /// The policy that counts for it, if it was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<String>,
+    /// It needs somebody; else it passes, or is for information.
+    pub(super) wrong: bool,
+    /// A word for it.
+    pub(super) reason: String,
+    /// What is the matter, in a sentence.
+    pub(super) message: String,
+    /// For how long, seconds, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) for_seconds: Option<u64>,
+}
+
+/// A node as Sluice sees it.
+pub(super) struct NodeLook<'a> {
+    pub(super) proxy: Option<&'a NodeServiceProxy>,
+    pub(super) is_ready: bool,
+    findings: Vec<NodeFinding>,
+}
+
+/// All of them, by name.
+pub(super) struct Nodes<'a>(BTreeMap<String, NodeLook<'a>>);
+
+impl<'a> Nodes<'a> {
+    pub(super) fn of(observed: &'a Observed, now: Timestamp) -> Self {
+        let proxies: BTreeMap<String, &NodeServiceProxy> = observed
+            .proxies
+            .iter()
+            .map(|proxy| (proxy.name_any(), proxy))
+            .collect();
+        let agents = observed.agents.as_deref().unwrap_or_default();
+        let ours = observed.nodes.iter().filter(|node| !is_windows(node));
+        let looks = ours.map(|node| {
+            let look = Look {
+                node,
+                proxy: proxies.get(&node.name_any()).copied(),
+                agents,
+                now,
+            };
+            (node.name_any(), look.finish())
+        });
+        Self(looks.collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn counts(&self) -> NodeCounts {
+        NodeCounts {
+            total: self.0.len(),
+            ready: self.0.values().filter(|look| look.is_ready).count(),
+        }
+    }
+
+    pub(super) fn findings(&self) -> impl Iterator<Item = &NodeFinding> {
+        self.0.values().flat_map(|look| &look.findings)
+    }
+
+    /// Those that a policy counts for.
+    pub(super) fn of_policy<'s>(
+        &'s self,
+        policy: &'s str,
+    ) -> impl Iterator<Item = &'s NodeLook<'a>> {
+        self.0
+            .values()
+            .filter(move |look| look.proxy.is_some_and(|proxy| proxy.spec.policy == policy))
+    }
+
+    /// Names of all policies that nodes were told.
+    pub(super) fn policies(&self) -> BTreeSet<&str> {
+        let proxies = self.0.values().filter_map(|look| look.proxy);
+        proxies.map(|proxy| proxy.spec.policy.as_str()).collect()
+    }
+}
+
+struct Look<'a> {
+    node: &'a Node,
+    proxy: Option<&'a NodeServiceProxy>,
+    agents: &'a [Pod],
+    now: Timestamp,
+}
+
+impl<'a> Look<'a> {
+    fn finish(self) -> NodeLook<'a> {
+        let mut findings = self.findings();
+        // Of a node that is away nothing is news but that.
+        if let Some(away) = self.unreachable() {
+            findings = vec![away];
+        }
+        NodeLook {
+            proxy: self.proxy,
+            is_ready: findings
+                .iter()
+                .all(|finding| finding.reason == "SettingsNotInForce")
+                && self.proxy.is_some(),
+            findings,
+        }
+    }
+
+    fn finding(
+        &self,
+        wrong: bool,
+        reason: &str,
+        message: String,
+        since: Option<Timestamp>,
+    ) -> NodeFinding {
+        NodeFinding {
+            node: self.node.name_any(),
+            policy: self.proxy.map(|proxy| proxy.spec.policy.clone()),
+            wrong,
+            reason: reason.to_owned(),
+            message,
+            for_seconds: since.map(|since| seconds_since(since, self.now)),
+        }
+    }
+
+    fn unreachable(&self) -> Option<NodeFinding> {
+        let conditions = self.node.status.as_ref()?.conditions.as_ref()?;
+        let ready = conditions.iter().find(|one| one.type_ == "Ready")?;
+        (ready.status == "Unknown").then(|| {
+            let since = ready.last_transition_time.as_ref().map(|time| time.0);
+            let message = "the node cannot be reached; what its agent said last is old".to_owned();
+            self.finding(false, "Unreachable", message, since)
+        })
+    }
+
+    fn findings(&self) -> Vec<NodeFinding> {
+        let mut findings: Vec<NodeFinding> = self.pod().into_iter().collect();
+        let Some(proxy) = self.proxy else {
+            let since = self.node.creation_timestamp().map(|time| time.0);
+            let message = "no operator has told it how to serve: see whether one runs, and its log"
+                .to_owned();
+            findings.push(self.finding(true, "NotTold", message, since));
+            return findings;
+        };
+        let status = proxy.status.clone().unwrap_or_default();
+        let moved = proxy
+            .annotations()
+            .get(MOVED_AT)
+            .and_then(|time| time.parse().ok());
+        let Some(observed) = &status.observed_revision else {
+            let message =
+                "no agent has reported from it yet: see whether one runs there, and its log"
+                    .to_owned();
+            let since = moved.or(proxy.creation_timestamp().map(|time| time.0));
+            // Where its pod says why, that is enough.
+            if findings.is_empty() {
+                findings.push(self.finding(true, "NoReport", message, since));
+            }
+            return findings;
+        };
+        if *observed != proxy.spec.revision {
+            let message = format!("it has {observed} and shall have {}", proxy.spec.revision);
+            findings.push(self.finding(false, "Behind", message, moved));
+        }
+        let mut said = BTreeSet::new();
+        for kind in [SUPPORTED, PROGRAMMED, HEALTHY] {
+            let condition = status.conditions.iter().find(|one| one.type_ == kind);
+            // The same sentence in two conditions is one matter.
+            if let Some(finding) = self.condition(kind, condition)
+                && said.insert(condition.map(|condition| condition.message.clone()))
+            {
+                findings.push(finding);
+            }
+        }
+        findings
+    }
+
+    fn condition(&self, kind: &str, condition: Option<&Condition>) -> Option<NodeFinding> {
+        let Some(condition) = condition else {
+            let message = format!("its agent has not said whether it is {kind}");
+            return Some(self.finding(false, "NotSaid", message, None));
+        };
+        let since = condition.last_transition_time.0;
+        let generation = self.proxy.and_then(|proxy| proxy.metadata.generation);
+        let speaks_of_now = condition.observed_generation == generation;
+        let is_true = condition.status == "True";
+        if is_true && condition.reason == "SettingsNotInForce" {
+            return Some(self.finding(
+                false,
+                &condition.reason,
+                condition.message.clone(),
+                Some(since),
+            ));
+        }
+        if is_true && speaks_of_now {
+            return None;
+        }
+        if is_true {
+            let message = format!(
+                "its agent has not said yet whether it is {kind} with the present settings"
+            );
+            return Some(self.finding(false, "Behind", message, None));
+        }
+        let lasts = seconds_since(since, self.now);
+        let passes = condition.status != "False"
+            || (condition.reason == "Pending" && lasts < PENDING_SECONDS);
+        let message = format!("not {kind}: {}", condition.message);
+        Some(self.finding(!passes, &condition.reason, message, Some(since)))
+    }
+
+    /// What is wrong with the pod of its agent, where agents are pods.
+    fn pod(&self) -> Option<NodeFinding> {
+        if self.agents.is_empty() {
+            return None;
+        }
+        let name = self.node.name_any();
+        let on_it =
+            |pod: &&Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&name);
+        let Some(pod) = self.agents.iter().find(on_it) else {
+            let message = "no pod of an agent is on it: look at the DaemonSet's tolerations and node selector".to_owned();
+            return Some(self.finding(true, "NoAgent", message, None));
+        };
+        let conditions = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.as_ref());
+        let ready = conditions?.iter().find(|one| one.type_ == "Ready")?;
+        (ready.status == "False").then(|| {
+            let name = pod.name_any();
+            let namespace = pod.namespace().unwrap_or_default();
+            let message = format!(
+                "the pod of its agent is not ready: kubectl -n {namespace} describe pod {name}"
+            );
+            let since = ready.last_transition_time.as_ref().map(|time| time.0);
+            self.finding(true, "AgentNotReady", message, since)
+        })
+    }
+}
+
+fn is_windows(node: &Node) -> bool {
+    node.labels().get("kubernetes.io/os").map(String::as_str) == Some("windows")
+}
