@@ -182,6 +182,11 @@ impl Conversion {
         let texts = root
             .take::<Vec<String>>("nodePortAddresses")?
             .unwrap_or_default();
+        // The default of kube-proxy's nftables mode, of which `Auto` was made.
+        if texts.is_empty() && self.policy.mode == Mode::Auto {
+            let addresses = &mut self.policy.node_ports.addresses;
+            addresses.push(NodePortAddress::Primary);
+        }
         let by_rules = self.policy.mode == Mode::IPTables;
         self.policy.node_ports.localhost = by_rules && localhost == Some(true);
         for text in texts {

@@ -256,6 +256,16 @@ fn each_field_without_an_equivalent_is_named() {
 }
 
 #[test]
+fn the_nftables_mode_serves_node_ports_on_primary_addresses_unless_told() {
+    let primary = [NodePortAddress::Primary];
+    let addresses = |more| of(more).policy.node_ports.addresses;
+    assert_eq!(addresses("mode: nftables"), primary);
+    assert_eq!(addresses("mode: iptables"), []);
+    let told = addresses("mode: nftables\nnodePortAddresses: [0.0.0.0/0]");
+    assert_eq!(told, ["0.0.0.0/0".parse().unwrap()]);
+}
+
+#[test]
 fn node_ports_on_loopback_come_along_where_somebody_asked_for_them() {
     let done = of("iptables: {localhostNodePorts: true}\nclusterCIDR: 10.0.0.0/8");
     assert!(done.policy.node_ports.localhost);
