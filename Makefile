@@ -18,7 +18,7 @@ demo: packages ## a node, pods and a client in namespaces: see it serve Services
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-demo --agent target/release/sluice-agent --manifests examples
 
 .PHONY: test
-test: packages test-unit test-kernel test-cluster test-vm ## every suite
+test: packages test-unit test-chart test-kernel test-cluster test-vm ## every suite
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
@@ -28,17 +28,35 @@ test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
 	$(CARGO) test --locked -p sluice-cni --lib --test exec --test install
 
+# A helm of PATH that is new enough, else one built of its Go module, once.
+HELM_VERSION := v4.3.1
+HELM_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/helm/$(HELM_VERSION)
+ifndef SLUICE_HELM
+export SLUICE_HELM := $(shell helm version --template '{{.Version}}' 2>/dev/null | grep -q '^v4' && command -v helm || echo $(HELM_CACHE)/helm)
+endif
+
+.PHONY: helm
+helm: kube-packages
+	@[ -x "$(SLUICE_HELM)" ] || ! command -v go >/dev/null || GOBIN=$(HELM_CACHE) CGO_ENABLED=0 \
+		go install -trimpath -ldflags '-s -w -X helm.sh/helm/v4/internal/version.version=$(HELM_VERSION)' helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
+
+.PHONY: test-chart
+test-chart: helm ## the Helm chart: renderings, refused values, its reference (no root)
+	for values in charts/sluice/ci/*.yaml; do [ ! -x "$(SLUICE_HELM)" ] || $(SLUICE_HELM) lint --quiet --values $$values charts/sluice || exit 1; done
+	env -u CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER -u CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER \
+		$(CARGO) test --locked -p sluice-e2e --test helm_chart
+
 .PHONY: test-kernel
 test-kernel: export SLUICE_CNI = $(TARGET)/sluice-cni
 test-kernel: packages runtime-packages cni ## doors, data plane, agent, CNI plugin (with containerd, built once) and packet suite on the real kernel, in namespaces of their own (root)
 	$(CARGO) test --locked -p sluice-cni --test static_file
 	$(CARGO) test --locked -p sluice-kernel --tests
 	$(CARGO) test --locked -p sluice-agent --tests
-	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!kv]*' # kube_* and knode_* are for test-cluster, v* for test-vm
+	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!hkv]*' # helm_* is for test-chart, kube_* and knode_* for test-cluster, v* for test-vm
 
 # Processes on loopback ports: no root, so no sudo.
 .PHONY: test-cluster
-test-cluster: packages kube-packages ## suites with a real API server, built once from Go modules (minutes); those with nodes need root
+test-cluster: packages kube-packages helm ## suites with a real API server, built once from Go modules (minutes); those with nodes need root
 	env -u CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER -u CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER \
 		$(CARGO) test --locked -p sluice-e2e --test 'kube_*' -- --nocapture
 	$(CARGO) test --locked -p sluice-e2e --test 'knode_*' -- --nocapture

@@ -14,6 +14,7 @@ pub mod control_plane;
 mod debian_package;
 pub mod demo;
 mod go_module;
+pub mod helm;
 pub mod installation;
 pub mod kube_proxy_process;
 pub mod lab;

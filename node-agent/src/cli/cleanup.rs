@@ -26,6 +26,8 @@ use crate::node_plane::NodePlane;
 use crate::ruleset;
 
 /// What to clean up.
+// Flags are on or off: no state hides in them.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 pub(super) struct CleanupArgs {
     #[command(flatten)]
@@ -42,7 +44,7 @@ pub(super) struct CleanupArgs {
     /// With --kube-proxy: only list what would go
     #[arg(long, requires = "kube_proxy")]
     dry_run: bool,
-    /// When everything is gone, wait until TERM or INT: a pod of a DaemonSet must not end
+    /// When everything is gone, wait until TERM or INT: a pod that shall be on every node must not end
     #[arg(long, conflicts_with = "kube_proxy")]
     stay: bool,
 }

@@ -1,0 +1,149 @@
+//! What holds for every rendering.
+
+use serde_json::Value;
+
+use crate::rendering::{CASES, case, helm, objects, title};
+
+/// The pod templates among objects, and pods themselves.
+fn pods(objects: &[Value]) -> Vec<(String, &Value)> {
+    let spec = |object: &Value| match object["kind"].as_str() {
+        Some("Pod") => Some("/spec".to_owned()),
+        Some("DaemonSet" | "Deployment" | "Job") => Some("/spec/template/spec".to_owned()),
+        _ => None,
+    };
+    objects
+        .iter()
+        .filter_map(|object| Some((title(object), object.pointer(&spec(object)?)?)))
+        .collect()
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    ["initContainers", "containers"]
+        .into_iter()
+        .filter_map(|kind| pod[kind].as_array())
+        .flatten()
+}
+
+/// What a container may have beside nothing at all, and where.
+const CAPABILITIES: [&str; 4] = ["NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_MODULE"];
+/// What of the node a pod may see.
+const HOST_PATHS: [&str; 7] = [
+    "/run/sluice",
+    "/var/lib/sluice",
+    "/run/xtables.lock",
+    "/proc/sys/net",
+    "/lib/modules",
+    "/opt/cni/bin",
+    "/etc/cni/net.d",
+];
+
+#[test]
+fn no_container_has_more_than_it_is_known_to_need() {
+    let Some(helm) = helm("rights of containers") else {
+        return;
+    };
+    for name in CASES {
+        let objects = objects(&case(&helm, name));
+        let pods = pods(&objects);
+        assert!(pods.len() >= 3, "{name}: {}", pods.len());
+        for (of, pod) in pods {
+            assert_eq!(
+                pod.pointer("/securityContext/seccompProfile/type"),
+                Some(&Value::from("RuntimeDefault")),
+                "{name}: {of}"
+            );
+            for container in containers(pod) {
+                let what = format!("{name}: {of}: {}", container["name"]);
+                let context = &container["securityContext"];
+                assert!(context["privileged"].is_null(), "{what}");
+                assert_eq!(context["readOnlyRootFilesystem"], true, "{what}");
+                assert_eq!(context["allowPrivilegeEscalation"], false, "{what}");
+                let dropped = &context["capabilities"]["drop"];
+                assert_eq!(*dropped, serde_json::json!(["ALL"]), "{what}");
+                let added = context["capabilities"]["add"].as_array();
+                let is_agent = container["args"][0] == "run" || container["args"][0] == "cleanup";
+                for capability in added.into_iter().flatten().filter_map(Value::as_str) {
+                    assert!(is_agent && CAPABILITIES.contains(&capability), "{what}");
+                    let loads = name == "everything";
+                    assert!(capability != "SYS_MODULE" || loads, "{what}");
+                }
+                for resource in ["cpu", "memory"] {
+                    let request = &container["resources"]["requests"][resource];
+                    assert!(request.is_string(), "{what}: {resource}");
+                }
+            }
+            for volume in pod["volumes"].as_array().into_iter().flatten() {
+                let path = volume.pointer("/hostPath/path").and_then(Value::as_str);
+                assert!(
+                    path.is_some_and(|path| HOST_PATHS.contains(&path)),
+                    "{name}: {of}: {volume}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn who_needs_no_root_has_none() {
+    let Some(helm) = helm("users of containers") else {
+        return;
+    };
+    let objects = objects(&case(&helm, "in-cluster"));
+    let pods = pods(&objects);
+    let others: Vec<_> = pods
+        .into_iter()
+        .filter(|(of, _)| of != "DaemonSet sluice-agent")
+        .collect();
+    assert_eq!(others.len(), 2, "{others:?}");
+    for (of, pod) in others {
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{of}");
+        assert!(
+            pod["hostNetwork"].is_null() && pod["volumes"].is_null(),
+            "{of}"
+        );
+    }
+}
+
+#[test]
+fn objects_of_a_namespace_say_which_and_no_two_are_the_same() {
+    let Some(helm) = helm("objects of the chart") else {
+        return;
+    };
+    let of_no_namespace = [
+        "CustomResourceDefinition",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ];
+    for name in CASES {
+        let objects = objects(&case(&helm, name));
+        let mut titles: Vec<String> = objects.iter().map(title).collect();
+        titles.sort();
+        let all = titles.len();
+        titles.dedup();
+        assert_eq!(titles.len(), all, "{name}");
+        for object in &objects {
+            let kind = object["kind"].as_str().unwrap();
+            // The operator's Role is a file, which says none: it goes where the release goes.
+            if of_no_namespace.contains(&kind) || kind == "Role" {
+                continue;
+            }
+            let namespace = &object["metadata"]["namespace"];
+            assert_eq!(namespace, "sluice-system", "{name}: {}", title(object));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_of_the_kinds_that_the_chart_defines() {
+    let Some(helm) = helm("kinds in the chart") else {
+        return;
+    };
+    for name in CASES {
+        for object in objects(&case(&helm, name)) {
+            let version = object["apiVersion"].as_str().unwrap();
+            assert!(!version.starts_with("sluice.dev/"), "{}", title(&object));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Values that cannot be meant are refused, by a sentence that says what to change.
+
+use crate::rendering::{helm, template};
+
+const HOST: &str = "apiServer.host=192.0.2.10";
+
+/// Values, and what is said of them.
+const REFUSED: [(&[&str], &str); 17] = [
+    (
+        &[],
+        "apiServer.host is missing: Sluice makes Services work, so it cannot reach the API server by the Service `kubernetes`. Set apiServer.host",
+    ),
+    (
+        &[HOST, "apiServer.fromService=true"],
+        "apiServer.host and apiServer.fromService=true contradict each other",
+    ),
+    (
+        &["apiServer.host=https://192.0.2.10:6443"],
+        "give the host alone, without https:// and without a port, which is apiServer.port",
+    ),
+    (&["apiServer.host=192.0.2.10:6443"], "give the host alone"),
+    (
+        &[HOST, "apiServer.port=0"],
+        "at '/apiServer/port': minimum: got 0, want 1",
+    ),
+    (
+        &[HOST, "agent.mode=ipvs"],
+        "at '/agent/mode': value must be one of 'Auto', 'IPTables', 'IPVS'",
+    ),
+    (
+        &[HOST, "agent.mod=IPVS"],
+        "at '/agent': additional properties 'mod' not allowed",
+    ),
+    (
+        &[HOST, "agents.mode=IPVS"],
+        "additional properties 'agents' not allowed",
+    ),
+    (
+        &[HOST, "agent.healthPort=10249"],
+        "agent.healthPort and agent.metrics.port are both 10249: both are ports of the node, so give each its own",
+    ),
+    (
+        &[HOST, "agent.maxUnavailable=0"],
+        "at '/agent/maxUnavailable'",
+    ),
+    (
+        &[HOST, "agent.metrics.bindAddress=localhost"],
+        "at '/agent/metrics/bindAddress'",
+    ),
+    (
+        &[HOST, "agent.firstServices={vault}"],
+        "at '/agent/firstServices/0'",
+    ),
+    (
+        &[HOST, "monitoring.podMonitor.enabled=true"],
+        "agents tell their metrics on 127.0.0.1 only: set agent.metrics.bindAddress=0.0.0.0",
+    ),
+    (
+        &[HOST, "cni.entry.type=bridge"],
+        "cni.entry.type is \"bridge\": leave it out",
+    ),
+    (&[HOST, "cni.binDir=opt"], "at '/cni/binDir'"),
+    (
+        &[HOST, "operator.replicas=two"],
+        "at '/operator/replicas': got string, want integer",
+    ),
+    (
+        &[HOST, "image.pullPolicy=Sometimes"],
+        "value must be one of 'Always', 'IfNotPresent', 'Never'",
+    ),
+];
+
+#[test]
+fn wrong_values_are_refused_with_a_sentence() {
+    let Some(helm) = helm("refused values") else {
+        return;
+    };
+    for (values, words) in REFUSED {
+        let set: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+        let told = template(&helm, &set).expect_err(&format!("{values:?} is not refused"));
+        assert!(told.contains(words), "{values:?}: {told}");
+    }
+    let told = template(&helm, &["--set", HOST, "--kube-version", "1.31.4"]).unwrap_err();
+    let words = "chart requires kubeVersion: >=1.32.0-0";
+    assert!(told.contains(words), "{told}");
+}
+
+#[test]
+fn an_address_of_the_api_server_is_a_name_or_an_address_of_either_family() {
+    let Some(helm) = helm("addresses of the API server") else {
+        return;
+    };
+    for (host, url) in [
+        ("api.example.com", "https://api.example.com:6443"),
+        ("192.0.2.10", "https://192.0.2.10:6443"),
+        ("2001:db8::10", "https://[2001:db8::10]:6443"),
+        ("[2001:db8::10]", "https://[2001:db8::10]:6443"),
+    ] {
+        let set = format!("apiServer.host={host}");
+        let text = template(&helm, &["--set-string", &set]).unwrap();
+        let told = text.matches(&format!("- --api-server={url}\n")).count();
+        // The agent, the operator, and the test.
+        assert_eq!(told, 3, "{host}");
+    }
+}
