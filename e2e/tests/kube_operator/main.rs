@@ -14,3 +14,4 @@ mod replicas;
 mod rollouts;
 mod scale;
 mod start;
+mod verify;
