@@ -24,6 +24,7 @@ use crate::kube_proxy::SYSCTLS_OF_IPVS_MODE;
 use crate::lock::AgentLock;
 use crate::node_plane::NodePlane;
 use crate::ruleset;
+use crate::source::cluster::SettingsFile;
 
 /// What to clean up.
 // Flags are on or off: no state hides in them.
@@ -143,6 +144,12 @@ fn remove_ours(args: &CleanupArgs) -> Result<Outcome, CliError> {
     if errors.is_empty() && left.is_empty() {
         variants.forget()?;
         forget_notes(&args.directories.run_dir)?;
+        SettingsFile::new(&args.directories.state_dir)
+            .forget()
+            .map_err(|source| CliError::System {
+                operation: "remove the last settings",
+                source,
+            })?;
         attachments::forget(&args.directories.run_dir, &args.directories.state_dir).map_err(
             |source| CliError::System {
                 operation: "remove what only the CNI plugin and an agent need",

@@ -11,6 +11,8 @@ use sluice_crds::v1alpha1::{NodeServiceProxySpec, ServiceProxyPolicySpec};
 use super::super::Revision;
 
 const FILE: &str = "settings.json";
+/// Of a file that cannot be understood.
+const ASIDE: &str = "damaged";
 
 /// Settings that the node was given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,17 @@ impl SettingsFile {
         Self(state_dir.join(FILE))
     }
 
+    /// Removes what was kept: no agent will run here any more.
+    pub fn forget(&self) -> io::Result<()> {
+        for path in [self.0.clone(), self.0.with_extension(ASIDE)] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// What was kept. A file that cannot be understood is set aside.
     pub(super) fn read(&self) -> Option<Given> {
         let text = match fs::read_to_string(&self.0) {
@@ -68,7 +81,7 @@ impl SettingsFile {
             Some(invalid) => Err(format!("{}: {}", invalid.field, invalid.message)),
         });
         good.inspect_err(|error| {
-            let aside = self.0.with_extension("damaged");
+            let aside = self.0.with_extension(ASIDE);
             tracing::warn!(file = %self.0.display(), error, aside = %aside.display(), "the last settings cannot be understood and are set aside");
             // Where that fails too, the next settings replace it.
             let _ = fs::rename(&self.0, aside);
@@ -189,5 +202,9 @@ mod tests {
             assert_eq!(fs::read_to_string(aside).unwrap(), text);
             assert!(!directory.path().join(FILE).exists());
         }
+        file.write(&given(15)).unwrap();
+        file.forget().unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        file.forget().unwrap();
     }
 }
