@@ -21,9 +21,16 @@ pub enum InstallError {
     /// A configuration that was one when it was looked at has something unexpected in it.
     #[error("a network configuration has no list of plugins")]
     NotAList(#[source] serde_json::Error),
+    /// It could not be told when to end.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
 }
 
 impl InstallError {
+    pub(super) fn signals(errno: nix::errno::Errno) -> Self {
+        Self::Signals(errno.into())
+    }
+
     pub(super) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         Self::Io {

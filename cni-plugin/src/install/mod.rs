@@ -5,6 +5,7 @@ mod arguments;
 mod conflist;
 mod error;
 mod files;
+mod rest;
 
 use std::fs;
 use std::io::Write;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use self::active::{Active, Shape};
 pub use self::arguments::{Action, Arguments, USAGE};
 pub use self::error::InstallError;
+use self::rest::Rest;
 
 const PROGRAM: &str = "sluice-cni";
 /// Between two looks at the configuration. A pod that is attached meanwhile lacks what the plugin gives; CHECK would tell.
@@ -30,7 +32,7 @@ enum Pass {
     NothingSuitable,
 }
 
-/// Carries out what the command line asks for. With `--watch` it returns only for an error.
+/// Carries out what the command line asks for. With `--watch` it goes on until SIGTERM or SIGINT.
 pub fn run(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallError> {
     match arguments.action {
         Action::Uninstall => uninstall(arguments, log),
@@ -40,17 +42,21 @@ pub fn run(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallErro
                 log,
                 &format!("{} is in place", program(arguments).display()),
             );
+            let rest = arguments.watch.then(Rest::new).transpose()?;
             let mut last = None;
             loop {
                 let pass = put_in(arguments)?;
                 if last.as_ref() != Some(&pass) {
                     say(log, &told(&pass, arguments));
                 }
-                if !arguments.watch {
+                let goes_on = match &rest {
+                    Some(rest) => rest.pause(PAUSE)?,
+                    None => false,
+                };
+                if !goes_on {
                     return Ok(());
                 }
                 last = Some(pass);
-                std::thread::sleep(PAUSE);
             }
         }
     }

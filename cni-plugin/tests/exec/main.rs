@@ -10,3 +10,4 @@ mod limits;
 mod results;
 mod state;
 mod verbs;
+mod watching;
