@@ -10,7 +10,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: packages ## a node, pods and a client in namespaces: see it serve Services (under a minute after the build)
@@ -18,7 +18,7 @@ demo: packages ## a node, pods and a client in namespaces: see it serve Services
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-demo --agent target/release/sluice-agent --manifests examples
 
 .PHONY: test
-test: packages test-unit test-chart test-kernel test-cluster test-vm ## every suite
+test: packages test-unit test-chart test-kernel test-cluster test-vm e2e ## every suite
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
@@ -113,6 +113,15 @@ in-vm/%:
 	$(test-in-vm)
 in-vm-at-first/%:
 	$(test-in-vm) || echo $* >> $(VM_AGAIN)
+
+.PHONY: e2e
+e2e: packages kube-packages kind-packages image-programs helm ## Sluice installed by Helm in a real cluster, made by kind (root); node image and programs are built once
+	$(CARGO) test --locked -p sluice-e2e --test kind_suite
+
+.PHONY: kind
+kind: packages kube-packages kind-packages ## the cluster of `make e2e` without Sluice, to try things in; until Ctrl-C
+	$(CARGO) build --locked -p sluice-e2e --bin sluice-kind
+	$(if $(filter 0,$(shell id -u)),,sudo -E) $(TARGET)/debug/sluice-kind
 
 .PHONY: bench bench-programs
 bench: bench-iptables bench-vm bench-cluster bench-cluster-vm ## tables, CSV and SVG in bench-out/: all benchmarks
@@ -212,6 +221,10 @@ vm-packages: ## and those that virtual machines need (45 MB)
 .PHONY: kube-packages
 kube-packages: ## and Go, for the API server, where the distribution's is new enough
 	@e2e/setup/packages cluster
+
+.PHONY: kind-packages
+kind-packages: ## and those that clusters of kind need
+	@e2e/setup/packages kind
 
 .PHONY: image-packages
 image-packages: ## and those that build static programs

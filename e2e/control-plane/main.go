@@ -18,12 +18,14 @@ import (
 	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 )
 
 var programs = map[string]func(){
 	"etcd":                    func() { etcdmain.Main(os.Args) },
 	"kube-apiserver":          func() { server(apiserver.NewAPIServerCommand()) },
 	"kube-controller-manager": func() { server(controllers.NewControllerManagerCommand()) },
+	"kube-scheduler":          func() { server(scheduler.NewSchedulerCommand()) },
 	"kubectl": func() {
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 			util.CheckErr(err)
@@ -42,7 +44,7 @@ func main() {
 	}
 	program, known := programs[filepath.Base(os.Args[0])]
 	if !known {
-		fmt.Fprintln(os.Stderr, "which program? etcd, kube-apiserver, kube-controller-manager or kubectl, as my name or first argument")
+		fmt.Fprintln(os.Stderr, "which program? etcd, kube-apiserver, kube-controller-manager, kube-scheduler or kubectl, as my name or first argument")
 		os.Exit(2)
 	}
 	program()

@@ -100,6 +100,18 @@ impl GoModule {
             .map_err(failed(format!("keep {name}")))
     }
 
+    /// The directory with the source of a module that this one requires; downloaded where that is necessary.
+    pub(crate) fn source_of(&self, required: &str) -> Result<PathBuf, GoError> {
+        let module = tempfile::tempdir().map_err(failed("make a directory"))?;
+        self.write(module.path())
+            .map_err(failed("write the Go module"))?;
+        can_build(module.path())?;
+        let go = Go { c: false };
+        go.run(module.path(), &["mod", "download", required])?;
+        let directory = go.run(module.path(), &["list", "-m", "-f", "{{.Dir}}", required])?;
+        Ok(PathBuf::from(directory.trim()))
+    }
+
     fn write(&self, directory: &Path) -> io::Result<()> {
         std::fs::create_dir(directory.join("built"))?;
         for (file, text) in self.files {
@@ -126,34 +138,66 @@ fn move_all(from: &Path, to: &Path, last: &str) -> io::Result<()> {
 
 /// Builds packages in a copy of a module, without C. `what` is for people; the last arguments are the packages.
 pub(crate) fn build(module: &Path, what: &str, arguments: &[&str]) -> Result<(), GoError> {
-    let no_go = |message| GoError::NoGo { message };
-    // Reads the module, and with that the version it wants, and needs no network.
-    let listed = go(module, &["list", "-m"]).map_err(|error| no_go(format!("go: {error}")))?;
-    if !listed.status.success() {
-        return Err(no_go(said(&listed)));
-    }
+    compile(module, what, arguments, Go { c: false })
+}
+
+/// The same for packages with C in them, and so with libraries of this machine.
+pub(crate) fn build_with_c(module: &Path, what: &str, arguments: &[&str]) -> Result<(), GoError> {
+    compile(module, what, arguments, Go { c: true })
+}
+
+fn compile(module: &Path, what: &str, arguments: &[&str], go: Go) -> Result<(), GoError> {
+    can_build(module)?;
     eprintln!("building {what}: minutes, once");
     let started = Instant::now();
     let all = [&["build", "-buildvcs=false", "-trimpath"], arguments].concat();
-    let output = go(module, &all).map_err(failed("run go"))?;
-    if output.status.success() {
-        eprintln!("built {what} in {:.0} s", started.elapsed().as_secs_f64());
+    go.run(module, &all)?;
+    eprintln!("built {what} in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// An error where there is no Go, or one that is too old and may not fetch a newer one.
+fn can_build(module: &Path) -> Result<(), GoError> {
+    let no_go = |message| GoError::NoGo { message };
+    // Reads the module, and with that the version it wants, and needs no network.
+    let listed = Go { c: false }
+        .output(module, &["list", "-m"])
+        .map_err(|error| no_go(format!("go: {error}")))?;
+    if listed.status.success() {
         Ok(())
     } else {
-        Err(GoError::Build {
-            command: format!("go build {}", arguments.last().unwrap_or(&"")),
-            message: said(&output),
-        })
+        Err(no_go(said(&listed)))
     }
 }
 
-fn go(module: &Path, arguments: &[&str]) -> io::Result<Output> {
-    Command::new("go")
-        .args(arguments)
-        .current_dir(module)
-        .env("CGO_ENABLED", "0")
-        .env("GOWORK", "off")
-        .output()
+#[derive(Debug, Clone, Copy)]
+struct Go {
+    c: bool,
+}
+
+impl Go {
+    /// What it prints.
+    fn run(self, module: &Path, arguments: &[&str]) -> Result<String, GoError> {
+        let output = self.output(module, arguments).map_err(failed("run go"))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let ends = [arguments.first(), arguments.last()];
+        let ends: Vec<&str> = ends.into_iter().flatten().copied().collect();
+        Err(GoError::Build {
+            command: format!("go {}", ends.join(" ")),
+            message: said(&output),
+        })
+    }
+
+    fn output(self, module: &Path, arguments: &[&str]) -> io::Result<Output> {
+        Command::new("go")
+            .args(arguments)
+            .current_dir(module)
+            .env("CGO_ENABLED", if self.c { "1" } else { "0" })
+            .env("GOWORK", "off")
+            .output()
+    }
 }
 
 fn said(output: &Output) -> String {

@@ -1,8 +1,9 @@
 //! Labs in which Sluice meets a real kernel, and the tables of what must happen there.
 //!
 //! [`lab`] makes a node, its pods and their neighbours out of network namespaces. [`packets`] is the table of what a
-//! Service must do to a packet, the same for every data plane. [`control_plane`] is a real API server, and [`vm`] a
-//! machine with a kernel that has everything. [`container_runtime`] is a real containerd.
+//! Service must do to a packet, the same for every data plane. [`control_plane`] is a real API server, [`vm`] a machine with
+//! a kernel that has everything, [`container_runtime`] a real containerd, and
+//! [`kind`] a whole cluster.
 
 pub mod agent_process;
 pub mod attach;
@@ -16,6 +17,7 @@ pub mod demo;
 mod go_module;
 pub mod helm;
 pub mod installation;
+pub mod kind;
 pub mod kube_proxy_process;
 pub mod lab;
 pub mod operator_process;

@@ -22,10 +22,9 @@ const MODULE: GoModule = GoModule {
 };
 
 const KUBECTL: &str = "kubectl";
-/// The one file that [`Part::ALL`] and [`KUBECTL`] are names of.
+const SCHEDULER: &str = "kube-scheduler";
+/// The one file that [`Part::ALL`], [`KUBECTL`] and [`SCHEDULER`] are names of.
 const TOGETHER: &str = "control-plane";
-const KUBE_PROXY: &str = "kube-proxy";
-const KUBE_PROXY_PACKAGE: &str = "k8s.io/kubernetes/cmd/kube-proxy";
 
 /// A directory with etcd, kube-apiserver and kubectl, and where it was built here with kube-controller-manager.
 #[derive(Debug, Clone)]
@@ -48,6 +47,11 @@ impl Programs {
                 built: false,
             });
         }
+        Self::built()
+    }
+
+    /// The programs built from the module here, whatever `KUBEBUILDER_ASSETS` says; built now where that is necessary.
+    pub fn built() -> Result<Self, ControlPlaneError> {
         let programs = Self {
             directory: kept()?,
             built: true,
@@ -55,7 +59,7 @@ impl Programs {
         MODULE.build_missing(&programs.directory, TOGETHER, |module| {
             build(module, ".", TOGETHER)?;
             let names = Part::ALL.map(Part::program);
-            for name in names.into_iter().chain([KUBECTL]) {
+            for name in names.into_iter().chain([KUBECTL, SCHEDULER]) {
                 std::os::unix::fs::symlink(TOGETHER, module.join("built").join(name)).map_err(
                     |source| GoError::Io {
                         what: format!("name a program {name}"),
@@ -70,11 +74,21 @@ impl Programs {
 
     /// kube-proxy, in a file of its own so that its memory is its own; built now where that is necessary.
     pub fn kube_proxy() -> Result<PathBuf, ControlPlaneError> {
+        Self::of_a_node("kube-proxy")
+    }
+
+    /// A program that nodes run (`kubeadm`, `kubelet`, `kube-proxy`), in a file of its own; built now where that is necessary.
+    pub fn of_a_node(name: &str) -> Result<PathBuf, ControlPlaneError> {
         let directory = kept()?;
-        MODULE.build_missing(&directory, KUBE_PROXY, |module| {
-            build(module, KUBE_PROXY_PACKAGE, KUBE_PROXY)
+        MODULE.build_missing(&directory, name, |module| {
+            build(module, &format!("k8s.io/kubernetes/cmd/{name}"), name)
         })?;
-        Ok(directory.join(KUBE_PROXY))
+        Ok(directory.join(name))
+    }
+
+    /// Where the source of Kubernetes is; downloaded where that is necessary.
+    pub fn source() -> Result<PathBuf, ControlPlaneError> {
+        Ok(MODULE.source_of("k8s.io/kubernetes")?)
     }
 
     /// The Kubernetes version of built programs, as `v1.2.3`.

@@ -35,7 +35,7 @@ mod wiring;
 pub use error::LabError;
 pub use namespace::Namespace;
 pub use probe::{Outcome, Probe, endpoints};
-pub use server::{Listen, Server};
+pub use server::{Listen, Server, serve_here};
 
 use places::{
     DAEMON_NAME, DAEMON_PORT, Home, LOCAL_PODS, NODE, POD_BRIDGE, Place, REMOTE_NODE, REMOTE_PODS,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
@@ -125,6 +125,11 @@ impl Namespace {
         self.run(move || std::thread::spawn(work))
     }
 
+    /// Starts a program inside the namespace; an inner error where it does not start.
+    pub fn start(&self, mut command: Command) -> Result<std::io::Result<Child>, LabError> {
+        self.run(move || command.spawn())
+    }
+
     /// Runs a program inside the namespace with `input` on its standard input; returns its standard output. The error of one that fails has all
     /// that it printed.
     pub fn program(
@@ -139,14 +144,12 @@ impl Namespace {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let input = input.to_owned();
-        let ended = self.run(move || {
-            let mut child = command.spawn()?;
+        let ended = self.start(command)?.and_then(|mut child| {
             if let Some(mut stdin) = child.stdin.take() {
                 stdin.write_all(input.as_bytes())?;
             }
             child.wait_with_output()
-        })?;
+        });
         let failed = |message: String| LabError::Program {
             namespace: self.name.clone(),
             program: format!("{program} {}", arguments.join(" ")),

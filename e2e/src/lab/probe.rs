@@ -194,6 +194,34 @@ impl Probe {
 }
 
 impl Outcome {
+    /// As a line that [`of_line`](Self::of_line) reads, for a prober in another process.
+    pub fn line(&self) -> String {
+        match self {
+            Self::Reached {
+                endpoint,
+                port,
+                source,
+            } => format!("{endpoint} {port} {source}"),
+            Self::Refused => "!refused".to_owned(),
+            Self::TimedOut => "!silent".to_owned(),
+            Self::Failed(errno) => format!("!failed {}", *errno as i32),
+            Self::Unintelligible(text) => format!("!unintelligible {text}"),
+        }
+    }
+
+    /// The outcome that a line tells.
+    pub fn of_line(line: &str) -> Self {
+        let Some(word) = line.strip_prefix('!') else {
+            return Self::of_greeting(line);
+        };
+        match word.split_once(' ').unwrap_or((word, "")) {
+            ("refused", _) => Self::Refused,
+            ("silent", _) => Self::TimedOut,
+            ("failed", number) => Self::Failed(Errno::from_raw(number.parse().unwrap_or_default())),
+            (_, text) => Self::Unintelligible(text.to_owned()),
+        }
+    }
+
     pub(super) fn of_greeting(line: &str) -> Self {
         let mut words = line.split_whitespace();
         let mut reached = || {
@@ -250,4 +278,24 @@ fn next_source_port() -> u16 {
     let next = |n: u16| Some((n + 1) % COUNT);
     let (Ok(n) | Err(n)) = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     FIRST + n
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_told_in_a_line() {
+        let outcomes = [
+            Outcome::of_greeting("a1 8080 192.0.2.1:1234"),
+            Outcome::of_greeting("a1 8080 [2001:db8::1]:1234"),
+            Outcome::Refused,
+            Outcome::TimedOut,
+            Outcome::Failed(Errno::ENETUNREACH),
+            Outcome::Unintelligible("who are you".to_owned()),
+        ];
+        for outcome in outcomes {
+            assert_eq!(Outcome::of_line(&outcome.line()), outcome);
+        }
+    }
 }

@@ -58,6 +58,17 @@ impl Server {
     }
 }
 
+/// Serves where the calling thread is, until the process ends. Before it returns an error, it may have begun to.
+pub fn serve_here(listen: &[Listen]) -> Result<(), LabError> {
+    let sockets = open_all(listen)?;
+    let (_held, stopped) = UnixStream::pair().map_err(|source| LabError::Namespace {
+        name: "here".to_owned(),
+        source,
+    })?;
+    serve(&sockets, &stopped);
+    Ok(())
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // The thread ends at the latest when it reads the end of this stream.

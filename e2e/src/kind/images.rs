@@ -1,0 +1,103 @@
+//! Images that are built here, one after the other, from nothing but what this machine has.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::daemon::{Daemon, end_of};
+use super::error::{KindError, failed};
+
+/// The systemd of this release starts on cgroup v1 and v2.
+const SUITE: &str = "bookworm";
+const PACKAGES: &str = "systemd,util-linux,mount,kmod,procps,bash,iptables,nftables,ipset,conntrack,iproute2,ethtool,socat,\
+                        libseccomp2,pigz,e2fsprogs,ca-certificates,jq";
+const DEBIAN: &str = include_str!("debian.sh");
+
+/// Whether the daemon has an image of this name.
+pub(super) fn has(daemon: &Daemon, image: &str) -> bool {
+    daemon.run("docker", &["image", "inspect", image]).is_ok()
+}
+
+/// Builds an image of a directory.
+pub fn build(daemon: &Daemon, image: &str, context: &Path, more: &[&str]) -> Result<(), KindError> {
+    let context = context.display().to_string();
+    let arguments = [
+        &["build", "--network=none", "--tag", image],
+        more,
+        &[context.as_str()],
+    ]
+    .concat();
+    daemon.run("docker", &arguments).map(drop)
+}
+
+/// The image with the Debian packages of a node; made now where that is necessary.
+pub fn debian(daemon: &Daemon) -> Result<String, KindError> {
+    let image = format!(
+        "sluice-kind/debian:{}",
+        super::key(&[SUITE, PACKAGES, DEBIAN])
+    );
+    if has(daemon, &image) {
+        return Ok(image);
+    }
+    let root = tempfile::tempdir().map_err(failed("make a directory"))?;
+    let command = [
+        "-c",
+        DEBIAN,
+        "debian.sh",
+        SUITE,
+        &root.path().display().to_string(),
+        PACKAGES,
+    ];
+    let output = Command::new("/bin/sh")
+        .args(command)
+        .output()
+        .map_err(failed("run debootstrap"))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        return Err(KindError::Program {
+            command: format!("debootstrap {SUITE}"),
+            message: end_of(&String::from_utf8_lossy(&said)),
+        });
+    }
+    let mut tar = Command::new("tar")
+        .args(["--numeric-owner", "-c", "."])
+        .current_dir(root.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed("run tar"))?;
+    if let Some(stream) = tar.stdout.take() {
+        daemon.run_with_input("docker", &["import", "-", &image], stream)?;
+    }
+    tar.wait().map_err(failed("run tar"))?;
+    Ok(image)
+}
+
+/// An image with a program and the libraries that it loads, and nothing else; its entry point is the program.
+pub fn of_program(daemon: &Daemon, image: &str, program: &Path) -> Result<(), KindError> {
+    let context = tempfile::tempdir().map_err(failed("make a directory"))?;
+    let output = Command::new("ldd")
+        .arg(program)
+        .output()
+        .map_err(failed("run ldd"))?;
+    let libraries = String::from_utf8_lossy(&output.stdout).into_owned();
+    let libraries = libraries
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'));
+    let root = context.path().join("root");
+    let copy = |from: &str, to: &Path| {
+        let directory = to.parent().unwrap_or(to);
+        std::fs::create_dir_all(directory)?;
+        std::fs::copy(from, to).map(drop)
+    };
+    for library in libraries {
+        copy(library, &root.join(library.trim_start_matches('/')))
+            .map_err(failed(format!("copy {library}")))?;
+    }
+    copy(&program.display().to_string(), &root.join("program"))
+        .map_err(failed(format!("copy {}", program.display())))?;
+    std::fs::write(
+        context.path().join("Dockerfile"),
+        "FROM scratch\nCOPY root/ /\nENTRYPOINT [\"/program\"]\n",
+    )
+    .map_err(failed("write a Containerfile"))?;
+    build(daemon, image, context.path(), &[])
+}

@@ -1,0 +1,245 @@
+//! The image of kind's nodes, from Go modules and Debian packages, for where no registry of images is reachable.
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use super::daemon::Daemon;
+use super::error::{KindError, failed};
+use super::programs::{self, Program};
+use super::{images, key};
+use crate::control_plane::Programs;
+
+const CONTAINERFILE: &str = include_str!("node.Containerfile");
+/// kind applies this manifest of a node. It wants an object in it, and there is no provisioner.
+const STORAGE: &str = r#"{"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "standard"},
+"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"}"#;
+
+/// Names an archive, as `docker save` writes it, with the image to use instead.
+const ARCHIVE_VARIABLE: &str = "SLUICE_KIND_NODE_IMAGE";
+
+/// Builds the image where the daemon does not have it, and tells its name.
+pub(super) fn get(daemon: &Daemon) -> Result<String, KindError> {
+    if let Some(archive) = std::env::var_os(ARCHIVE_VARIABLE) {
+        return load(daemon, &archive.to_string_lossy());
+    }
+    let debian = images::debian(daemon)?;
+    let control_plane = Programs::built()?;
+    let programs = [control_plane.directory(), &programs::directory()?]
+        .map(|directory| directory.display().to_string());
+    let image = format!(
+        "sluice-kind/node:{}",
+        key(&[&debian, &programs[0], &programs[1], CONTAINERFILE, STORAGE])
+    );
+    if images::has(daemon, &image) {
+        return Ok(image);
+    }
+    let context = tempfile::tempdir().map_err(failed("make a directory"))?;
+    pod_images(
+        daemon,
+        control_plane.directory(),
+        &context.path().join("images.tar"),
+    )?;
+    files(control_plane.directory(), &context.path().join("files"))?;
+    std::fs::write(context.path().join("Dockerfile"), CONTAINERFILE)
+        .map_err(failed("write a Containerfile"))?;
+    images::build(
+        daemon,
+        &image,
+        context.path(),
+        &["--build-arg", &format!("DEBIAN={debian}")],
+    )?;
+    // Those of an earlier text of this library, and the stages of this one.
+    daemon.run("docker", &["image", "prune", "--force"])?;
+    Ok(image)
+}
+
+fn load(daemon: &Daemon, archive: &str) -> Result<String, KindError> {
+    let said = daemon.run("docker", &["load", "--quiet", "--input", archive])?;
+    let image = said
+        .lines()
+        .find_map(|line| line.strip_prefix("Loaded image: "));
+    image
+        .map(|image| image.trim().to_owned())
+        .ok_or_else(|| KindError::Unintelligible {
+            what: format!("the archive {archive} of {ARCHIVE_VARIABLE}"),
+            message: format!("it has no image with a name: {said}"),
+        })
+}
+
+/// What is laid over Debian: kind's own files, and the programs.
+fn files(control_plane: &Path, root: &Path) -> Result<(), KindError> {
+    let kind = programs::kind_source()?.join("images/base/files");
+    let cannot = || failed(format!("copy {}", kind.display()));
+    // The module cache is read-only, and kind's build sets modes too.
+    let copied = Command::new("cp")
+        .args(["-rL", "--no-preserve=mode,ownership"])
+        .arg(&kind)
+        .arg(root)
+        .status()
+        .map_err(cannot())?;
+    if !copied.success() {
+        return Err(cannot()(io::Error::other(copied.to_string())));
+    }
+    let own = [
+        (Programs::of_a_node("kubeadm")?, "usr/bin/kubeadm"),
+        (Programs::of_a_node("kubelet")?, "usr/bin/kubelet"),
+        (control_plane.join("kubectl"), "usr/bin/kubectl"),
+    ];
+    for (from, to) in own {
+        install(&from, &root.join(to))?;
+    }
+    for program in Program::RUNTIME {
+        install(
+            &program.get()?,
+            &root.join("usr/local/bin").join(program.name()),
+        )?;
+    }
+    for program in Program::CNI {
+        install(
+            &program.get()?,
+            &root.join("opt/cni/bin").join(program.name()),
+        )?;
+    }
+    for directory in ["usr/local/bin", "kind/bin"] {
+        make_executable(&root.join(directory))?;
+    }
+    let texts = [
+        ("kind/version", Programs::version()),
+        ("kind/manifests/default-storage.yaml", STORAGE),
+        ("etc/cni/net.d/.keep", ""),
+        ("etc/kubernetes/manifests/.keep", ""),
+    ];
+    for (file, text) in texts {
+        let file = root.join(file);
+        let directory = file.parent().unwrap_or(root);
+        std::fs::create_dir_all(directory)
+            .and_then(|()| std::fs::write(&file, text))
+            .map_err(failed(format!("write {}", file.display())))?;
+    }
+    Ok(())
+}
+
+/// Images of everything that a new cluster runs in pods: one layer with the programs, and a name and an entry point for each.
+fn pod_images(daemon: &Daemon, control_plane: &Path, tar: &Path) -> Result<(), KindError> {
+    const TOGETHER: &str = "sluice-kind/programs";
+    let context = tempfile::tempdir().map_err(failed("make a directory"))?;
+    let programs = context.path().join("programs");
+    install(
+        &control_plane.join("control-plane"),
+        &programs.join("control-plane"),
+    )?;
+    install(&Program::CoreDns.get()?, &programs.join("coredns"))?;
+    compile_pause(&programs.join("pause"))?;
+    for name in [
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    ] {
+        std::os::unix::fs::symlink("control-plane", programs.join(name))
+            .map_err(failed(format!("name a program {name}")))?;
+    }
+    let dockerfile = context.path().join("Dockerfile");
+    let write =
+        |text: &str| std::fs::write(&dockerfile, text).map_err(failed("write a Containerfile"));
+    write("FROM scratch\nCOPY programs/ /usr/local/bin/\nENV PATH=/usr/local/bin\n")?;
+    images::build(daemon, TOGETHER, context.path(), &[])?;
+    let empty = tempfile::tempdir().map_err(failed("make a directory"))?;
+    let mut save = vec![
+        "save".to_owned(),
+        "--output".to_owned(),
+        tar.display().to_string(),
+    ];
+    for reference in references()? {
+        let name = reference
+            .rsplit('/')
+            .next()
+            .and_then(|last| last.split(':').next())
+            .unwrap_or_default();
+        if !programs.join(name).exists() {
+            // kube-proxy: nobody runs it in these clusters.
+            continue;
+        }
+        let text = format!("FROM {TOGETHER}\nENTRYPOINT [\"/usr/local/bin/{name}\"]\n");
+        std::fs::write(empty.path().join("Dockerfile"), text)
+            .map_err(failed("write a Containerfile"))?;
+        images::build(daemon, &reference, empty.path(), &[])?;
+        save.push(reference);
+    }
+    let save: Vec<&str> = save.iter().map(String::as_str).collect();
+    daemon.run("docker", &save).map(drop)
+}
+
+/// The names by which kubeadm and the container runtime ask for images.
+fn references() -> Result<Vec<String>, KindError> {
+    let kubeadm = Programs::of_a_node("kubeadm")?;
+    let output = Command::new(&kubeadm)
+        .args([
+            "config",
+            "images",
+            "list",
+            "--kubernetes-version",
+            Programs::version(),
+        ])
+        .output()
+        .map_err(failed("run kubeadm"))?;
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let runtime = programs::kind_source()?.join("images/base/files/etc/containerd/config.toml");
+    let runtime =
+        std::fs::read_to_string(&runtime).map_err(failed(format!("read {}", runtime.display())))?;
+    let sandbox = runtime
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("sandbox_image = "));
+    Ok(listed
+        .lines()
+        .chain(sandbox.map(|image| image.trim_matches('"')))
+        .map(ToOwned::to_owned)
+        .collect())
+}
+
+/// The program of Kubernetes that holds a pod's namespaces open, and the only one in C.
+fn compile_pause(to: &Path) -> Result<(), KindError> {
+    let version = format!("-DVERSION={}", Programs::version());
+    let output = Command::new("cc")
+        .args(["-Os", "-s", "-static", &version, "-o"])
+        .arg(to)
+        .arg(Programs::source()?.join("build/pause/linux/pause.c"))
+        .output()
+        .map_err(failed("run cc"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(KindError::Program {
+        command: "cc pause.c".to_owned(),
+        message: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// Copies a program to where it is to be.
+fn install(from: &Path, to: &Path) -> Result<(), KindError> {
+    let directory = to.parent().unwrap_or(to);
+    std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::copy(from, to))
+        .map(drop)
+        .map_err(failed(format!(
+            "copy {} to {}",
+            from.display(),
+            to.display()
+        )))
+}
+
+fn make_executable(directory: &Path) -> Result<(), KindError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = || std::fs::Permissions::from_mode(0o755);
+    let all = || {
+        for entry in std::fs::read_dir(directory)? {
+            std::fs::set_permissions(entry?.path(), mode())?;
+        }
+        std::fs::set_permissions(directory, mode())
+    };
+    all().map_err(failed(format!(
+        "make what is in {} executable",
+        directory.display()
+    )))
+}

@@ -1,0 +1,61 @@
+//! The pod network: a bridge on each node, and routes between the nodes.
+
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, Node};
+use super::error::KindError;
+
+/// The CNI configuration of every node, as the container runtime finds it first.
+const CONFIGURATION: &str = "/etc/cni/net.d/50-pods.conflist";
+
+/// Connects the pods of a node to those of the others.
+pub(super) fn connect(cluster: &Cluster, node: &Node) -> Result<(), KindError> {
+    for other in cluster
+        .nodes()
+        .iter()
+        .filter(|other| other.name != node.name)
+    {
+        for (range, via) in other.pod_ranges.iter().zip(&other.addresses) {
+            let (range, via) = (range.to_string(), via.to_string());
+            cluster.on_node(&node.name, &["ip", "route", "replace", &range, "via", &via])?;
+        }
+    }
+    // The node is ready when this file is there, so it comes last.
+    let write = [
+        "exec",
+        "--interactive",
+        &node.name,
+        "cp",
+        "/dev/stdin",
+        CONFIGURATION,
+    ];
+    let text = configuration(node).to_string();
+    cluster
+        .daemon()
+        .run_with_input("docker", &write, text.as_bytes())
+        .map(drop)
+}
+
+fn configuration(node: &Node) -> Value {
+    let ranges: Vec<Value> = node
+        .pod_ranges
+        .iter()
+        .map(|range| json!([{"subnet": range}]))
+        .collect();
+    json!({
+        "cniVersion": "1.0.0",
+        "name": "pods",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "cni0",
+                "isGateway": true,
+                "isDefaultGateway": true,
+                "hairpinMode": false,
+                "ipMasq": false,
+                "ipam": {"type": "host-local", "ranges": ranges},
+            },
+            {"type": "portmap", "capabilities": {"portMappings": true}},
+        ],
+    })
+}

@@ -1,0 +1,339 @@
+//! What happens to a cluster while people use it: restarts, upgrades, bursts.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use sluice_e2e::kind::Cluster;
+use sluice_e2e::kind::workload::{Pod, service};
+
+use super::Scenario;
+use super::installing::{helm, is_programmed};
+use super::lab::{APP, ECHO, Lab, PATIENCE, SLUICE};
+use super::policies::assert_nothing_lost;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    (
+        "every agent is killed at once, no connection fails, and all come back",
+        agents_killed,
+    ),
+    (
+        "the operator is killed, nodes serve on, and another one goes on",
+        operator_killed,
+    ),
+    (
+        "an upgrade of the chart and the way back fail no connection",
+        upgrade_and_rollback,
+    ),
+    (
+        "while no agent runs Services are served, and what changed meanwhile is made up for",
+        without_agents,
+    ),
+    (
+        "a node that was restarted serves again, and its new pods are behind Services",
+        node_restarted,
+    ),
+    (
+        "the API server is restarted, and no connection fails",
+        api_server_restarted,
+    ),
+    ("two hundred Services come and go in a burst", burst),
+];
+
+fn rollout(lab: &Lab) -> anyhow::Result<()> {
+    let status = [
+        "rollout",
+        "status",
+        "daemonset/sluice-agent",
+        "--namespace",
+        SLUICE,
+        "--timeout=120s",
+    ];
+    lab.cluster.kubectl(&status)?;
+    lab.await_nodes("every node is Programmed", PATIENCE, is_programmed)
+}
+
+fn restarts(lab: &Lab) -> anyhow::Result<u64> {
+    let pods = lab.cluster.get(&[
+        "pods",
+        "--namespace",
+        SLUICE,
+        "--selector",
+        "app.kubernetes.io/component=agent",
+    ])?;
+    let statuses = pods["items"].as_array().into_iter().flatten();
+    let statuses = statuses
+        .filter_map(|pod| pod["status"]["containerStatuses"].as_array())
+        .flatten();
+    Ok(statuses
+        .filter(|status| status["name"] == "agent")
+        .filter_map(|status| status["restartCount"].as_u64())
+        .sum())
+}
+
+fn agents_killed(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("killed", &json!({}))?;
+    let load = lab.client("client-a").load(served.address(0)?)?;
+    let before = restarts(lab)?;
+    for node in lab.cluster.nodes() {
+        lab.cluster
+            .on_node(&node.name, &["pkill", "-KILL", "--exact", "sluice-agent"])?;
+    }
+    let expected = before + lab.cluster.nodes().len() as u64;
+    Cluster::eventually("every agent was started again", PATIENCE, || {
+        let now = restarts(lab).map_err(|error| error.to_string())?;
+        (now == expected)
+            .then_some(())
+            .ok_or_else(|| format!("{now} restarts, not {expected}"))
+    })?;
+    rollout(lab)?;
+    lab.serve("after-kill", &json!({}))?;
+    assert_nothing_lost(load)
+}
+
+fn operator_killed(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("headless-operator", &json!({}))?;
+    let load = lab.client("client-b").load(served.address(0)?)?;
+    let selector = "app.kubernetes.io/component=operator";
+    lab.cluster.kubectl(&[
+        "delete",
+        "pods",
+        "--namespace",
+        SLUICE,
+        "--selector",
+        selector,
+        "--grace-period=0",
+        "--force",
+    ])?;
+    lab.serve("without-operator", &json!({}))?;
+    // Another one decides again: a node that is told something new.
+    let status = [
+        "rollout",
+        "status",
+        "deployment/sluice-operator",
+        "--namespace",
+        SLUICE,
+        "--timeout=120s",
+    ];
+    lab.cluster.kubectl(&status)?;
+    lab.cluster
+        .helm(&["test", "sluice", "--namespace", SLUICE])?;
+    assert_nothing_lost(load)
+}
+
+fn upgrade_and_rollback(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("upgraded", &json!({"type": "NodePort"}))?;
+    let node = lab.cluster.nodes().last().context("no node")?;
+    let loads = [
+        lab.client("client-a").load(served.address(0)?)?,
+        lab.client("client-b").load(served.address(1)?)?,
+        lab.outside()
+            .load(SocketAddr::new(node.addresses[0], served.node_port("TCP")?))?,
+    ];
+    let agents = lab.agents()?;
+    helm(
+        lab,
+        "upgrade",
+        &["agent.logLevel=debug", "agent.maxUnavailable=1"],
+    )?;
+    rollout(lab)?;
+    let upgraded = lab.agents()?;
+    ensure!(
+        agents.iter().all(|agent| !upgraded.contains(agent)),
+        "not every agent was replaced: {upgraded:?}"
+    );
+    lab.cluster
+        .helm(&["rollback", "sluice", "--namespace", SLUICE])?;
+    rollout(lab)?;
+    for load in loads {
+        assert_nothing_lost(load)?;
+    }
+    Ok(())
+}
+
+fn without_agents(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("agentless", &json!({}))?;
+    let load = lab.client("client-a").load(served.address(0)?)?;
+    let select = |value: &Value| {
+        let patch =
+            json!({"spec": {"template": {"spec": {"nodeSelector": {"pool": value}}}}}).to_string();
+        lab.cluster.kubectl(&[
+            "patch",
+            "daemonset",
+            "sluice-agent",
+            "--namespace",
+            SLUICE,
+            "--type=merge",
+            "--patch",
+            &patch,
+        ])
+    };
+    select(&json!("none"))?;
+    let gone = Cluster::eventually("no agent runs", PATIENCE, || {
+        let agents = lab.agents().map_err(|error| error.to_string())?;
+        agents
+            .is_empty()
+            .then_some(())
+            .ok_or_else(|| format!("{agents:?}"))
+    });
+    let pod = Pod {
+        name: "late",
+        pool: "a",
+        app: "late",
+        host_network: false,
+    };
+    let objects = [service(ECHO, "late", APP, &json!({})), pod.object(ECHO)];
+    let applied = lab.cluster.apply(&objects).and_then(|()| {
+        let ready = [
+            "wait",
+            "--namespace",
+            ECHO,
+            "--for=condition=Ready",
+            "pod/late",
+            "--timeout=60s",
+        ];
+        lab.cluster.kubectl(&ready)
+    });
+    select(&Value::Null)?;
+    gone?;
+    applied.context("what came while no agent ran")?;
+    rollout(lab)?;
+    lab.serve("late", &json!({}))?;
+    let itself = lab.serve("late-itself", &json!({"selector": {"app": "late"}}))?;
+    let reached = lab.client("late").reached("tcp", itself.address(0)?, 8)?;
+    ensure!(
+        reached == ["late"],
+        "the pod that was attached without an agent reaches {reached:?}"
+    );
+    lab.cluster
+        .kubectl(&["delete", "pod", "late", "--namespace", ECHO, "--wait=false"])?;
+    assert_nothing_lost(load)
+}
+
+fn node_restarted(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("restarted", &json!({"type": "NodePort"}))?;
+    let node = lab
+        .cluster
+        .nodes()
+        .iter()
+        .find(|node| node.pool == "b")
+        .context("no node")?;
+    let started_at = || -> anyhow::Result<Value> {
+        let pod = lab.cluster.get(&["pod", "echo-b", "--namespace", ECHO])?;
+        Ok(pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"].clone())
+    };
+    let before = started_at()?;
+    lab.cluster.restart(node)?;
+    Cluster::eventually("its pods run again", PATIENCE * 2, || {
+        let now = started_at().map_err(|error| error.to_string())?;
+        (now != before && !now.is_null())
+            .then_some(())
+            .ok_or_else(|| now.to_string())
+    })?;
+    lab.cluster.kubectl(&[
+        "wait",
+        "--namespace",
+        ECHO,
+        "--for=condition=Ready",
+        "pods",
+        "--all",
+        "--timeout=60s",
+    ])?;
+    rollout(lab)?;
+    let address = SocketAddr::new(node.addresses[0], served.node_port("TCP")?);
+    let askers = [
+        (lab.outside(), address),
+        (lab.client("client-a"), served.address(0)?),
+        (lab.client("client-b"), served.address(1)?),
+    ];
+    for (asker, to) in askers {
+        Cluster::eventually(&format!("{to} has both pods"), PATIENCE, || {
+            let reached = asker
+                .reached("tcp", to, 16)
+                .map_err(|error| error.to_string())?;
+            (reached.len() == 2)
+                .then_some(())
+                .ok_or_else(|| format!("{reached:?}"))
+        })?;
+    }
+    Ok(())
+}
+
+fn api_server_restarted(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("no-api", &json!({"type": "NodePort"}))?;
+    let node = lab.cluster.nodes().last().context("no node")?;
+    let load = lab
+        .outside()
+        .load(SocketAddr::new(node.addresses[0], served.node_port("TCP")?))?;
+    let control_plane = lab.cluster.nodes().first().context("no node")?;
+    lab.cluster
+        .on_node(&control_plane.name, &["pkill", "-KILL", "kube-apiserver"])?;
+    let ready = ["get", "--raw", "/readyz"];
+    Cluster::eventually("the API server is back", PATIENCE * 2, || {
+        lab.cluster
+            .kubectl(&ready)
+            .map_err(|error| error.to_string())
+    })?;
+    // Not before the agents' watches are: this asks for a Service that is new.
+    lab.serve("after-api", &json!({}))?;
+    assert_nothing_lost(load)
+}
+
+fn burst(lab: &Lab) -> anyhow::Result<()> {
+    const SERVICES: usize = 200;
+    let served = lab.serve("steady", &json!({}))?;
+    let load = lab.client("client-b").load(served.address(0)?)?;
+    let names: Vec<String> = (0..SERVICES).map(|n| format!("burst-{n}")).collect();
+    let spec = json!({"ipFamilyPolicy": "SingleStack"});
+    let services: Vec<Value> = names
+        .iter()
+        .map(|name| service(ECHO, name, APP, &spec))
+        .collect();
+    let started = Instant::now();
+    lab.cluster.apply(&services)?;
+    let applied = started.elapsed();
+    let last = lab.serve("burst-last", &json!({}))?;
+    eprintln!(
+        "          {SERVICES} Services: applied in {:.1} s, the last one served {:.1} s later",
+        applied.as_secs_f64(),
+        (started.elapsed().saturating_sub(applied)).as_secs_f64()
+    );
+    let counted = |expected: &dyn Fn(usize) -> bool, what: &str| {
+        Cluster::eventually(what, PATIENCE, || {
+            let mut counts = Vec::new();
+            for node in lab.cluster.nodes() {
+                let rules = lab.cluster.on_node(
+                    &node.name,
+                    &["sh", "-c", "iptables-legacy-save; iptables-nft-save"],
+                );
+                let rules = rules.map_err(|error| error.to_string())?;
+                counts.push(
+                    rules
+                        .lines()
+                        .filter(|line| line.contains("SLUICE-"))
+                        .count(),
+                );
+            }
+            counts
+                .iter()
+                .all(|&count| expected(count))
+                .then_some(())
+                .ok_or_else(|| format!("{counts:?} lines of rules"))
+        })
+    };
+    counted(&|count| count > SERVICES, "every node has rules for them")?;
+    drop(last);
+    let delete = [
+        &["delete", "service", "--namespace", ECHO, "--wait=false"][..],
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+    ]
+    .concat();
+    lab.cluster.kubectl(&delete)?;
+    counted(
+        &|count| count < SERVICES,
+        "no node has rules for them any more",
+    )?;
+    std::thread::sleep(Duration::from_secs(1));
+    assert_nothing_lost(load)
+}

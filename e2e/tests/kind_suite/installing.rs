@@ -1,0 +1,125 @@
+//! The chart, as its users install it.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use super::lab::{Lab, SLUICE, project, start_pods};
+use super::others;
+use sluice_e2e::kind::images;
+
+/// From `helm install` to the last node, with the images on the nodes.
+const PROGRAMMED_WITHIN: Duration = Duration::from_secs(60);
+
+pub(crate) fn helm_install(lab: &Lab) -> anyhow::Result<()> {
+    let version = app_version()?;
+    let base = images::debian(lab.cluster.daemon())?;
+    let mut names = Vec::new();
+    for component in ["agent", "operator", "cni"] {
+        let name = format!("sluice/{component}:{version}");
+        let context = programs(component)?;
+        let file = project()
+            .join("images")
+            .join(component)
+            .join("Containerfile")
+            .display()
+            .to_string();
+        let base = format!("BASE={base}");
+        let mut more = vec!["--file", &file];
+        if component == "agent" {
+            more.extend(["--build-arg", &base]);
+        }
+        images::build(lab.cluster.daemon(), &name, &context, &more)?;
+        names.push(name);
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    lab.cluster.load(&names)?;
+    others::plant(lab)?;
+    let started = Instant::now();
+    helm(lab, "install", &[])?;
+    lab.await_nodes(
+        "every node is Programmed",
+        PROGRAMMED_WITHIN * 2,
+        is_programmed,
+    )?;
+    let took = started.elapsed();
+    eprintln!(
+        "{:6.1} s  from helm install to the last node Programmed",
+        took.as_secs_f64()
+    );
+    ensure!(
+        took < PROGRAMMED_WITHIN,
+        "every node was Programmed after {} s",
+        took.as_secs()
+    );
+    start_pods(lab)
+}
+
+/// Installs or upgrades with these values beside those that every installation needs.
+pub(crate) fn helm(lab: &Lab, verb: &str, values: &[&str]) -> anyhow::Result<()> {
+    let chart = project().join("charts/sluice").display().to_string();
+    let control_plane = lab.cluster.nodes().first().context("no node")?;
+    let api_server = format!("apiServer.host={}", control_plane.addresses[0]);
+    let mut arguments = vec![
+        verb,
+        "sluice",
+        &chart,
+        "--namespace",
+        SLUICE,
+        "--set",
+        &api_server,
+    ];
+    if verb == "install" {
+        arguments.push("--create-namespace");
+    }
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
+    lab.cluster.helm(&arguments)?;
+    Ok(())
+}
+
+/// Whether an agent says of its node that it does what it was told.
+pub(crate) fn is_programmed(proxy: &Value) -> bool {
+    has_condition(proxy, "Programmed", "True")
+        && proxy["status"]["observedRevision"] == proxy["spec"]["revision"]
+}
+
+/// Whether an object has a condition of this kind with this status.
+pub(crate) fn has_condition(object: &Value, kind: &str, status: &str) -> bool {
+    let conditions = object["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    conditions
+        .into_iter()
+        .any(|condition| condition["type"] == kind && condition["status"] == status)
+}
+
+fn app_version() -> anyhow::Result<String> {
+    let file = project().join("charts/sluice/Chart.yaml");
+    let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let version = text
+        .lines()
+        .find_map(|line| line.strip_prefix("appVersion:"));
+    Ok(version
+        .context("Chart.yaml has no appVersion")?
+        .trim()
+        .trim_matches('"')
+        .to_owned())
+}
+
+/// The build context of an image, with the programs in it.
+fn programs(component: &str) -> anyhow::Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| project().join("target"), PathBuf::from);
+    let directory = target.join("images").join(component);
+    ensure!(
+        directory.join(format!("sluice-{component}")).is_file(),
+        "{} has no program: run `make image-programs`",
+        directory.display()
+    );
+    Ok(directory)
+}

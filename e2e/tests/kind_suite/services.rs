@@ -1,0 +1,303 @@
+//! What Services do for pods and for people outside.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use anyhow::{Context, ensure};
+use serde_json::json;
+use sluice_e2e::kind::Cluster;
+use sluice_e2e::kind::workload::{PORT, SERVICE_PORT};
+use sluice_e2e::lab::Outcome;
+
+use super::Scenario;
+use super::lab::{APP, ECHO, Lab, PATIENCE, pod_addresses};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    (
+        "a Service has both pods for pods and nodes, TCP and UDP, IPv4 and IPv6",
+        cluster_addresses,
+    ),
+    (
+        "names are resolved through the Service of the DNS server",
+        dns,
+    ),
+    ("the API server is reached through its Service", api_server),
+    (
+        "a node port is reached from outside on every node",
+        node_ports,
+    ),
+    (
+        "externalTrafficPolicy Local keeps the client's address, and nodes without a pod do not answer",
+        local_traffic,
+    ),
+    (
+        "a client stays with its pod where the Service asks for it",
+        affinity,
+    ),
+    ("a pod reaches itself through its Service", hairpin),
+    ("source ranges let in who is in them", source_ranges),
+    (
+        "a Service whose last pod goes refuses, and serves again with the next one",
+        empty,
+    ),
+    (
+        "headless and ExternalName Services are left alone",
+        headless_and_external_name,
+    ),
+];
+
+fn both() -> Vec<String> {
+    vec!["echo-a".to_owned(), "echo-b".to_owned()]
+}
+
+fn cluster_addresses(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("cluster-address", &json!({}))?;
+    for client in ["client-a", "client-b", "host-a"] {
+        for family in [0, 1] {
+            for protocol in ["tcp", "udp"] {
+                let to = served.address(family)?;
+                let reached = lab.client(client).reached(protocol, to, 24)?;
+                ensure!(reached == both(), "{client} {protocol} {to}: {reached:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn dns(lab: &Lab) -> anyhow::Result<()> {
+    let rollout = [
+        "rollout",
+        "status",
+        "deployment/coredns",
+        "--namespace=kube-system",
+        "--timeout=60s",
+    ];
+    lab.cluster.kubectl(&rollout)?;
+    let served = lab.serve("named", &json!({}))?;
+    let mut expected = vec![served.address(0)?.ip(), served.address(1)?.ip()];
+    expected.sort_unstable();
+    for client in ["client-a", "client-b"] {
+        let addresses = Cluster::eventually("the name is known", PATIENCE, || {
+            lab.client(client)
+                .resolve("named.echo.svc.cluster.local")
+                .map_err(|error| error.to_string())
+        })?;
+        ensure!(addresses == expected, "{client}: {addresses:?}");
+    }
+    Ok(())
+}
+
+fn api_server(lab: &Lab) -> anyhow::Result<()> {
+    let object = lab.cluster.get(&["service", "kubernetes"])?;
+    let ip = object["spec"]["clusterIP"].as_str().context("no address")?;
+    let to = SocketAddr::new(ip.parse()?, 443);
+    for client in ["client-a", "client-b", "host-a"] {
+        lab.client(client).connect(to)?;
+    }
+    Ok(())
+}
+
+fn node_ports(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("node-port", &json!({"type": "NodePort"}))?;
+    for (protocol, name) in [("tcp", "TCP"), ("udp", "UDP")] {
+        let port = served.node_port(name)?;
+        for node in lab.cluster.nodes() {
+            for &address in &node.addresses {
+                let to = SocketAddr::new(address, port);
+                let reached = lab.outside().reached(protocol, to, 24)?;
+                ensure!(
+                    reached == both(),
+                    "{protocol} {to} of {}: {reached:?}",
+                    node.name
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn local_traffic(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve(
+        "local",
+        &json!({"type": "NodePort", "externalTrafficPolicy": "Local"}),
+    )?;
+    let port = served.node_port("TCP")?;
+    let outside = lab.outside();
+    for node in lab.cluster.nodes() {
+        let to = SocketAddr::new(node.addresses[0], port);
+        let outcome = outside.probe_briefly("tcp", to)?;
+        let own = format!("echo-{}", node.pool);
+        match &outcome {
+            Outcome::Reached {
+                endpoint, source, ..
+            } => {
+                ensure!(*endpoint == own, "{}: {outcome}", node.name);
+                let seen = lab
+                    .cluster
+                    .nodes()
+                    .iter()
+                    .any(|node| node.addresses.contains(&source.ip()));
+                ensure!(
+                    !seen,
+                    "{}: the pod saw a node's address: {outcome}",
+                    node.name
+                );
+            }
+            _ => ensure!(node.pool == "control", "{}: {outcome}", node.name),
+        }
+    }
+    Ok(())
+}
+
+fn affinity(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("affine", &json!({"sessionAffinity": "ClientIP"}))?;
+    for client in ["client-a", "client-b", "host-a"] {
+        let reached = lab.client(client).reached("tcp", served.address(0)?, 24)?;
+        ensure!(reached.len() == 1, "{client}: {reached:?}");
+    }
+    Ok(())
+}
+
+fn hairpin(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("itself", &json!({}))?;
+    for family in [0, 1] {
+        for protocol in ["tcp", "udp"] {
+            let to = served.address(family)?;
+            let reached = lab.client("echo-a").reached(protocol, to, 24)?;
+            ensure!(reached == both(), "{protocol} {to}: {reached:?}");
+        }
+    }
+    Ok(())
+}
+
+fn source_ranges(lab: &Lab) -> anyhow::Result<()> {
+    let spec = json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["192.0.2.0/24"]});
+    let served = lab.serve("guarded", &spec)?;
+    // What a load balancer's controller would write.
+    let status =
+        json!({"status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}}}).to_string();
+    let patch = [
+        "patch",
+        "service",
+        "guarded",
+        "--namespace",
+        ECHO,
+        "--subresource=status",
+        "--type=merge",
+        "--patch",
+        &status,
+    ];
+    lab.cluster.kubectl(&patch)?;
+    let ingress: SocketAddr = format!("198.51.100.7:{SERVICE_PORT}").parse()?;
+    let via = lab.cluster.nodes()[1].addresses[0];
+    let outside = lab.cluster.outside();
+    outside.command(&format!("ip route replace 198.51.100.7 via {via}"))?;
+    let guarded = || {
+        let open = lab
+            .outside()
+            .probe_briefly("tcp", ingress)
+            .map_err(|error| error.to_string())?;
+        (open == Outcome::TimedOut)
+            .then_some(())
+            .ok_or_else(|| open.to_string())
+    };
+    let kept_out = Cluster::eventually("who is in no range hears nothing", PATIENCE, guarded);
+    let lift = json!({"spec": {"loadBalancerSourceRanges": null}}).to_string();
+    lab.cluster.kubectl(&[
+        "patch",
+        "service",
+        "guarded",
+        "--namespace",
+        ECHO,
+        "--type=merge",
+        "--patch",
+        &lift,
+    ])?;
+    let let_in = Cluster::eventually("without ranges everyone is let in", PATIENCE, || {
+        lab.outside()
+            .reached("tcp", ingress, 4)
+            .map_err(|error| error.to_string())
+    });
+    outside.command("ip route del 198.51.100.7")?;
+    kept_out?;
+    let_in?;
+    // Who is in the cluster is not asked for a range.
+    lab.client("client-b")
+        .reached("tcp", served.address(0)?, 4)?;
+    Ok(())
+}
+
+fn empty(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("emptied", &json!({}))?;
+    let select = |app: &str| {
+        let patch = json!({"spec": {"selector": {"app": app}}}).to_string();
+        lab.cluster.kubectl(&[
+            "patch",
+            "service",
+            "emptied",
+            "--namespace",
+            ECHO,
+            "--type=merge",
+            "--patch",
+            &patch,
+        ])
+    };
+    let to = served.address(0)?;
+    select("nobody")?;
+    Cluster::eventually("a Service without pods refuses", PATIENCE, || {
+        let outcome = lab
+            .client("client-a")
+            .probe_briefly("tcp", to)
+            .map_err(|error| error.to_string())?;
+        (outcome == Outcome::Refused)
+            .then_some(())
+            .ok_or_else(|| outcome.to_string())
+    })?;
+    select(APP)?;
+    Cluster::eventually("it serves again", PATIENCE, || {
+        lab.client("client-a")
+            .reached("tcp", to, 8)
+            .map_err(|error| error.to_string())
+    })?;
+    Ok(())
+}
+
+fn headless_and_external_name(lab: &Lab) -> anyhow::Result<()> {
+    let headless = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "headless", "namespace": ECHO},
+        "spec": {"clusterIP": "None", "ipFamilyPolicy": "RequireDualStack", "selector": {"app": APP}, "ports": [{"port": PORT}]},
+    });
+    let external = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "external", "namespace": ECHO},
+        "spec": {"type": "ExternalName", "externalName": "headless.echo.svc.cluster.local"},
+    });
+    lab.cluster.apply(&[headless, external])?;
+    let mut pods = BTreeSet::new();
+    for name in both() {
+        pods.extend(pod_addresses(lab, &name)?);
+    }
+    for name in [
+        "headless.echo.svc.cluster.local",
+        "external.echo.svc.cluster.local",
+    ] {
+        Cluster::eventually("the name has the pods' addresses", PATIENCE, || {
+            let addresses = lab
+                .client("client-a")
+                .resolve(name)
+                .map_err(|error| error.to_string())?;
+            let addresses: BTreeSet<_> = addresses.into_iter().collect();
+            (addresses == pods)
+                .then_some(())
+                .ok_or_else(|| format!("{addresses:?}, not {pods:?}"))
+        })?;
+    }
+    lab.cluster.kubectl(&[
+        "delete",
+        "service",
+        "headless",
+        "external",
+        "--namespace",
+        ECHO,
+    ])?;
+    Ok(())
+}

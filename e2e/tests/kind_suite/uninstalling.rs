@@ -1,0 +1,76 @@
+//! The end: nodes as they were.
+
+use anyhow::ensure;
+
+use super::installing::helm;
+use super::lab::{Lab, PATIENCE, SLUICE};
+use super::others;
+use sluice_e2e::kind::Cluster;
+
+/// What is asked of a node, each of which must print nothing.
+const TRACES: [(&str, &str); 5] = [
+    (
+        "rules",
+        "for p in iptables-legacy-save iptables-nft-save ip6tables-legacy-save ip6tables-nft-save; do $p; done 2>/dev/null | grep -i sluice",
+    ),
+    ("address sets", "ipset list -name | grep -i sluice"),
+    ("tables", "nft list tables | grep -i sluice"),
+    ("links", "ip -oneline link | grep -e kube-ipvs0 -e sluice"),
+    (
+        "files",
+        "find /run/sluice /var/lib/sluice /opt/cni/bin/sluice-cni /etc/cni/net.d -name '*sluice*' 2>/dev/null | grep -v -e '^/run/sluice$' -e '^/var/lib/sluice$'; \
+         grep -l sluice /etc/cni/net.d/*",
+    ),
+];
+
+pub(crate) fn nothing_is_left(lab: &Lab) -> anyhow::Result<()> {
+    helm(lab, "upgrade", &["cleanup=true"])?;
+    let status = [
+        "rollout",
+        "status",
+        "daemonset/sluice-agent",
+        "--namespace",
+        SLUICE,
+        "--timeout=120s",
+    ];
+    lab.cluster.kubectl(&status)?;
+    lab.cluster
+        .helm(&["uninstall", "sluice", "--namespace", SLUICE, "--wait"])?;
+    lab.cluster
+        .kubectl(&["delete", "nodeserviceproxies", "--all"])?;
+    Cluster::eventually("its pods are gone", PATIENCE, || {
+        let pods = lab
+            .cluster
+            .kubectl(&["get", "pods", "--namespace", SLUICE, "--output=name"]);
+        let pods = pods.map_err(|error| error.to_string())?;
+        pods.trim().is_empty().then_some(()).ok_or(pods)
+    })?;
+    // Helm made it, and leaves it; the operators' lease is in it.
+    lab.cluster.kubectl(&["delete", "namespace", SLUICE])?;
+    others::are_untouched(lab)?;
+    for node in lab.cluster.nodes() {
+        for (what, question) in TRACES {
+            let question = format!("{question}; true");
+            let left = lab.cluster.on_node(&node.name, &["sh", "-c", &question])?;
+            ensure!(left.trim().is_empty(), "{what} on {}:\n{left}", node.name);
+        }
+    }
+    let kinds = "deployments,daemonsets,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,configmaps,\
+                 poddisruptionbudgets,validatingadmissionpolicies,validatingadmissionpolicybindings,leases";
+    let objects = lab
+        .cluster
+        .kubectl(&["get", kinds, "--all-namespaces", "--output=name"])?;
+    let left: Vec<&str> = objects
+        .lines()
+        .filter(|name| name.contains("sluice"))
+        .collect();
+    ensure!(left.is_empty(), "objects: {left:?}");
+    let definitions = lab.cluster.kubectl(&["get", "crds", "--output=name"])?;
+    for plural in ["serviceproxypolicies", "nodeserviceproxies"] {
+        ensure!(
+            definitions.contains(plural),
+            "the definition of {plural} is gone:\n{definitions}"
+        );
+    }
+    Ok(())
+}
