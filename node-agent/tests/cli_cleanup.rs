@@ -74,6 +74,44 @@ fn cleanup_brings_sysctls_back() {
     assert_eq!(read().trim(), "0");
 }
 
+#[test]
+fn sysctls_are_written_where_the_nodes_are_mounted() {
+    let node = Node::new();
+    let mounted = node.path("proc-sys");
+    let file = format!("{mounted}/net/ipv4/conf/all/route_localnet");
+    std::fs::create_dir_all(file.rsplit_once('/').unwrap().0).unwrap();
+    std::fs::write(&file, "0\n").unwrap();
+    let read = || std::fs::read_to_string(&file).unwrap().trim().to_owned();
+    let there = ["--proc-sys", &mounted];
+    let flags = [&NFT[..], &["--localhost-node-ports"], &there].concat();
+    let mut agent = node.start(&flags);
+    agent.eventually("the sysctl is set there", |_| read() == "1");
+    let own = text(&run("sysctl", &["-n", "net.ipv4.conf.all.route_localnet"]).stdout);
+    assert_eq!(own.trim(), "0");
+    agent.terminate();
+    let cleaned = node.agent("cleanup", &there);
+    assert_eq!(cleaned.status.code(), Some(0), "{cleaned:?}");
+    assert_eq!(read(), "0");
+}
+
+#[test]
+fn cleanup_stays_when_all_is_gone_until_it_is_told_to_end() {
+    let node = Node::new();
+    node.write("web.yaml", &web("10.1.0.5"));
+    let agent = node.start(&NFT);
+    let refused = node.agent("cleanup", &["--stay"]);
+    assert_eq!(refused.status.code(), Some(2), "it has nothing to wait for");
+    agent.terminate();
+    let mut cleanup = node.spawn("cleanup", &["--stay"]);
+    cleanup.eventually("everything is gone", |cleanup| {
+        cleanup.log().contains("0 left")
+    });
+    assert_eq!(Node::sets(), Vec::<String>::new());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    cleanup.eventually("it stays", |_| true);
+    cleanup.terminate();
+}
+
 /// Chains and rules, without the built-in chains, whose tables stay once they are made.
 fn rules_without_built_in(rules: &str) -> Vec<String> {
     let lines = rules

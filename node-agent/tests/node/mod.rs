@@ -90,19 +90,24 @@ impl Node {
         self.command(verb, args).output().unwrap()
     }
 
-    /// Starts an agent and waits until it is healthy.
-    pub(crate) fn start(&self, args: &[&str]) -> Agent {
+    /// Starts a command that goes on until it is told to end. What it says, on either stream, is its log.
+    pub(crate) fn spawn(&self, verb: &str, args: &[&str]) -> Agent {
         let log = std::fs::File::create(self.path("log")).unwrap();
         let child = self
-            .command("run", args)
-            .stderr(log)
-            .stdout(Stdio::null())
+            .command(verb, args)
+            .stderr(log.try_clone().unwrap())
+            .stdout(log)
             .spawn()
             .unwrap();
-        let mut agent = Agent {
+        Agent {
             child,
             log: self.path("log"),
-        };
+        }
+    }
+
+    /// Starts an agent and waits until it is healthy.
+    pub(crate) fn start(&self, args: &[&str]) -> Agent {
+        let mut agent = self.spawn("run", args);
         agent.eventually("the agent is healthy", |_| {
             get(HEALTHZ, "/healthz").is_some_and(|answer| answer.status == 200)
         });
