@@ -124,7 +124,7 @@ kind: packages kube-packages kind-packages ## the cluster of `make e2e` without 
 	$(if $(filter 0,$(shell id -u)),,sudo -E) $(TARGET)/debug/sluice-kind
 
 .PHONY: bench bench-programs
-bench: bench-iptables bench-vm bench-cluster bench-cluster-vm ## tables, CSV and SVG in bench-out/: all benchmarks
+bench: bench-iptables bench-attach bench-vm bench-cluster bench-cluster-vm ## tables, CSV and SVG in bench-out/: all benchmarks
 
 bench-programs:
 	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-bench
@@ -132,6 +132,10 @@ bench-programs:
 .PHONY: bench-iptables
 bench-iptables: packages bench-programs ## sizes up to 20,000 services, bare iptables-restore as the measure
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-bench --agent target/release/sluice-agent --out bench-out
+
+.PHONY: bench-attach
+bench-attach: packages bench-programs cni ## what the CNI plugin adds to a pod's attachment, among 20,000 services
+	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-bench --plugin $(TARGET)/sluice-cni --agent target/release/sluice-agent
 
 .PHONY: bench-cluster
 bench-cluster: packages kube-packages bench-programs ## Sluice and kube-proxy by the same API server, up to 20,000 services; the operator with 5,000 nodes

@@ -56,11 +56,6 @@ pub enum HairpinSet {
         /// Name of the bridge.
         bridge: String,
     },
-    /// This bridge was made promiscuous. No plugin does so today: see the hairpin decision in ARCHITECTURE.md.
-    PromiscuousBridge {
-        /// Its name.
-        bridge: String,
-    },
     /// `host_interface` is a link of its own, for which the node routes: packets come back by it without more.
     Routed,
     /// Nothing, as the mode says.

@@ -35,8 +35,6 @@ pub enum HairpinMode {
     /// The pod's port of the bridge gives back what came in by it.
     #[default]
     HairpinVeth,
-    /// The bridge is promiscuous, and duplicates are kept away.
-    PromiscuousBridge,
     /// Left as the main plugin made it.
     None,
 }

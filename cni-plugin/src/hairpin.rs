@@ -13,11 +13,6 @@ use crate::sandbox::{Sandbox, SandboxError};
 /// Errors of hairpin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HairpinError {
-    #[error(
-        "hairpin mode PromiscuousBridge is not carried out: where bridged packets meet iptables, kernels since 2024 take what bridge {0} hears \
-         only by being promiscuous for new connections, and pods do not reach themselves; set the hairpin mode to HairpinVeth"
-    )]
-    Promiscuous(String),
     #[error(transparent)]
     Port(#[from] PortError),
     #[error(transparent)]
@@ -37,18 +32,13 @@ impl Coded for HairpinError {
 
 /// What a mode means for what leads to the pod. Where the node routes, packets come back by the link they came from without more, once the
 /// service's rules have masqueraded them.
-pub(crate) fn plan(mode: HairpinMode, side: &HostSide) -> Result<HairpinSet, HairpinError> {
+pub(crate) fn plan(mode: HairpinMode, side: &HostSide) -> HairpinSet {
     match (mode, side) {
-        (HairpinMode::None, _) | (_, HostSide::NoWire { .. }) => Ok(HairpinSet::Nothing),
-        (_, HostSide::Routed { .. }) => Ok(HairpinSet::Routed),
-        (HairpinMode::HairpinVeth, HostSide::Bridged { bridge, .. }) => {
-            Ok(HairpinSet::BridgePort {
-                bridge: bridge.name.clone(),
-            })
-        }
-        (HairpinMode::PromiscuousBridge, HostSide::Bridged { bridge, .. }) => {
-            Err(HairpinError::Promiscuous(bridge.name.clone()))
-        }
+        (HairpinMode::None, _) | (_, HostSide::NoWire { .. }) => HairpinSet::Nothing,
+        (_, HostSide::Routed { .. }) => HairpinSet::Routed,
+        (HairpinMode::HairpinVeth, HostSide::Bridged { bridge, .. }) => HairpinSet::BridgePort {
+            bridge: bridge.name.clone(),
+        },
     }
 }
 
@@ -73,8 +63,8 @@ pub(crate) fn apply(
 mod tests {
     use sluice_kernel::ports::Port;
 
-    use super::HairpinMode::{HairpinVeth, PromiscuousBridge};
-    use super::{HairpinError, HairpinMode, HairpinSet, HostSide, plan};
+    use super::HairpinMode::HairpinVeth;
+    use super::{HairpinMode, HairpinSet, HostSide, plan};
 
     #[test]
     fn a_mode_means_what_the_link_lets_it_mean() {
@@ -98,13 +88,9 @@ mod tests {
             (HairpinMode::None, bridged(), HairpinSet::Nothing),
             (HairpinVeth, bridged(), port),
             (HairpinVeth, routed, HairpinSet::Routed),
-            (PromiscuousBridge, none, HairpinSet::Nothing),
+            (HairpinVeth, none, HairpinSet::Nothing),
         ] {
-            assert_eq!(plan(mode, &side).unwrap(), expected, "{mode:?} {side:?}");
+            assert_eq!(plan(mode, &side), expected, "{mode:?} {side:?}");
         }
-        assert!(matches!(
-            plan(PromiscuousBridge, &bridged()),
-            Err(HairpinError::Promiscuous(_))
-        ));
     }
 }

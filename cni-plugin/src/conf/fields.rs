@@ -148,7 +148,7 @@ impl<'a> Fields<'a> {
         }
         let hairpin: Option<HairpinMode> = fields.field(
             "hairpin",
-            "HairpinVeth, PromiscuousBridge or None (in withoutAgent)",
+            "HairpinVeth or None (in withoutAgent; on present kernels no pod reaches itself by a promiscuous bridge)",
             Some,
         )?;
         let source_nat = fields.field(

@@ -97,27 +97,28 @@ fn put_in(arguments: &Arguments) -> Result<Pass, InstallError> {
             return Ok(Pass::NothingSuitable);
         };
         let put = match active.shape {
-            Shape::List => put_in_list(arguments, active)?,
+            Shape::List => put_in_list(arguments, &active)?,
             Shape::Plain => Some(put_before_plain(arguments, &active)?),
         };
         if let Some(pass) = put {
-            remove_orphans(arguments)?;
+            let plain = (active.shape == Shape::Plain).then_some(&*active.path);
+            remove_orphans(arguments, plain)?;
             return Ok(pass);
         }
     }
 }
 
 /// `None` where its owner wrote it meanwhile.
-fn put_in_list(arguments: &Arguments, active: Active) -> Result<Option<Pass>, InstallError> {
+fn put_in_list(arguments: &Arguments, active: &Active) -> Result<Option<Pass>, InstallError> {
     let Some(wanted) = conflist::with(&active.object, arguments.entry())? else {
         return Ok(Some(Pass::Unchanged));
     };
     if !conflist::has(&active.object)? {
         // Bytes of the owner's, whenever it wrote them.
-        files::replace(&saved(arguments, &active)?, &active.bytes, 0o600)?;
+        files::replace(&saved(arguments, active)?, &active.bytes, 0o600)?;
     }
     let put = files::replace_unchanged(&active.path, &active.bytes, wanted.as_bytes(), 0o644)?;
-    Ok(put.then_some(Pass::Added(active.path)))
+    Ok(put.then(|| Pass::Added(active.path.clone())))
 }
 
 fn put_before_plain(arguments: &Arguments, active: &Active) -> Result<Pass, InstallError> {
@@ -130,15 +131,16 @@ fn put_before_plain(arguments: &Arguments, active: &Active) -> Result<Pass, Inst
     Ok(Pass::Added(path))
 }
 
-/// Lists that were made of plain configurations which are gone: their main plugins may be gone too. The last network of a node stays, as its
-/// owner may be writing its file anew.
-fn remove_orphans(arguments: &Arguments) -> Result<(), InstallError> {
+/// Lists that were made of plain configurations which are gone: their main plugins may be gone too. The node's network stays, as its owner may
+/// be writing it anew just now.
+fn remove_orphans(arguments: &Arguments, network: Option<&Path>) -> Result<(), InstallError> {
     let all = active::all(&arguments.configurations)?;
     let (lists, plains): (Vec<_>, Vec<_>) =
         (all.iter()).partition(|path| path.extension().is_some_and(|ending| ending == "conflist"));
     let of_ours = |path: &&&PathBuf| path.to_string_lossy().ends_with(active::OWN_ENDING);
     for path in lists.iter().filter(of_ours) {
-        if !plains.iter().any(|plain| list_before(plain) == **path) {
+        let of = |plain: &Path| list_before(plain) == **path;
+        if !network.is_some_and(of) && !plains.iter().any(|plain| of(plain)) {
             files::remove(path)?;
         }
     }

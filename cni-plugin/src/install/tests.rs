@@ -154,6 +154,19 @@ fn a_plain_configuration_gets_a_list_that_comes_before_it() {
 }
 
 #[test]
+fn a_list_of_ours_goes_with_the_plain_configuration_once_there_is_another_network() {
+    let plain = r#"{"cniVersion":"0.3.1","name":"net","type":"bridge"}"#;
+    let node = Node::new(&[("10-main.conf", plain)]);
+    node.install();
+    fs::remove_file(node.path().join("net.d/10-main.conf")).unwrap();
+    assert_eq!(node.install(), Pass::NothingSuitable);
+    assert_eq!(node.names(), ["10-main-sluice.conflist"]);
+    node.write("10-main.conflist", CALICO);
+    node.install();
+    assert_eq!(node.names(), ["10-main.conflist"]);
+}
+
+#[test]
 fn what_is_no_configuration_is_passed_over() {
     for (name, text) in [
         ("05-half.conflist", "{\"plugins\": ["),

@@ -64,7 +64,7 @@ pub(crate) fn add(
     let interface = attachment.id.interface();
     let mut node = NetlinkPorts::open().map_err(AddError::Links)?;
     let side = side(treatment.hairpin, &previous, interface, &mut node, &sandbox)?;
-    let planned = hairpin::plan(treatment.hairpin, &side)?;
+    let planned = hairpin::plan(treatment.hairpin, &side);
     say_what_is_left_out(log, attachment, treatment.hairpin, &side, &planned);
     let record = Record {
         version: RECORD_VERSION,

@@ -109,10 +109,6 @@ fn hairpin_drift(record: &Record) -> Result<Option<String>, CheckError> {
             };
             Ok(drift)
         }
-        (HairpinSet::PromiscuousBridge { bridge }, _) => {
-            let on = node.named(bridge)?.is_some_and(|port| port.promiscuous);
-            Ok((!on).then(|| format!("bridge {bridge} is not promiscuous any more")))
-        }
         _ => Ok(None),
     }
 }

@@ -73,12 +73,13 @@ fn values_of_another_type_are_refused_by_what_they_must_be() {
         (r#""withoutAgent":[]"#, "withoutAgent must be an object"),
         (
             r#""withoutAgent":{"hairpin":"hairpinVeth"}"#,
-            "HairpinVeth, PromiscuousBridge or None",
+            "HairpinVeth or None",
         ),
         (
-            r#""withoutAgent":{"hairpin":true}"#,
-            "HairpinVeth, PromiscuousBridge or None",
+            r#""withoutAgent":{"hairpin":"PromiscuousBridge"}"#,
+            "no pod reaches itself by a promiscuous bridge",
         ),
+        (r#""withoutAgent":{"hairpin":true}"#, "HairpinVeth or None"),
         (
             r#""withoutAgent":{"sourceNAT":"SNAT"}"#,
             "Default, Preserve or Masquerade",

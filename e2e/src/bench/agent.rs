@@ -63,7 +63,7 @@ pub fn measure(agent: &Path, plane: Plane, size: Size) -> Result<Measured, Bench
 }
 
 /// Services and slices, one JSON document a line.
-fn documents(size: Size) -> String {
+pub(super) fn documents(size: Size) -> String {
     let mut out = format!(
         "{{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{{\"name\":\"{}\"}},\"spec\":{{\"podCIDRs\":[\"10.244.0.0/24\"]}}}}\n",
         cluster::NODE_NAME

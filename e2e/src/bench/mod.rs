@@ -12,6 +12,7 @@ use sluice_kernel::address_set::AddressSetError;
 use sluice_kernel::iptables::IptablesError;
 
 use crate::agent_process::AgentProcessError;
+use crate::attach::AttachError;
 use crate::control_plane::ControlPlaneError;
 use crate::kube_proxy_process::KubeProxyError;
 use crate::lab::LabError;
@@ -23,6 +24,7 @@ use traffic::{first_packet, rhythm, streams};
 
 pub mod agent;
 mod api;
+pub mod attach;
 pub mod bare;
 pub mod cluster;
 pub mod operator;
@@ -44,6 +46,9 @@ pub enum BenchError {
     /// The agent.
     #[error(transparent)]
     Agent(#[from] AgentProcessError),
+    /// Attachments of pods.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     /// The API server.
     #[error(transparent)]
     ControlPlane(#[from] ControlPlaneError),

@@ -31,12 +31,17 @@ struct Args {
     /// Measure this operator in a large cluster, and nothing else
     #[arg(long, conflicts_with_all = ["modes", "kube_proxy"])]
     operator: Option<PathBuf>,
+    /// Measure attachments of pods by this CNI plugin, and nothing else
+    #[arg(long, conflicts_with_all = ["modes", "kube_proxy", "operator"])]
+    plugin: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let measured = if let Some(operator) = &args.operator {
         bench::operator::measure(operator)
+    } else if let Some(plugin) = &args.plugin {
+        bench::attach::measure(plugin, &args.agent)
     } else if !args.kube_proxy.is_empty() {
         let services = args.fewest_services..=args.most_services;
         bench::peer::next_to_kube_proxy(&args.kube_proxy, &args.agent, &args.out, services)
