@@ -19,6 +19,7 @@ pub mod helm;
 pub mod installation;
 pub mod kind;
 pub mod kube_proxy_process;
+pub mod kubectl_plugin;
 pub mod lab;
 pub mod operator_process;
 pub mod packets;
