@@ -78,7 +78,15 @@ impl Program {
             Self::Runc => "seccomp",
             _ => "",
         };
-        let arguments = ["-tags", tags, "-ldflags", &flags, "-o", &file, self.package()];
+        let arguments = [
+            "-tags",
+            tags,
+            "-ldflags",
+            &flags,
+            "-o",
+            &file,
+            self.package(),
+        ];
         MODULE.build_missing(&directory, self.name(), |module| match self {
             Self::Runc => go_module::build_with_c(module, self.name(), &arguments),
             _ => go_module::build(module, self.name(), &arguments),
