@@ -50,12 +50,11 @@ impl SourceArgs {
 
     /// What an agent would want this node to do now. Nothing is written.
     pub(super) fn desired(&self) -> Result<Desired, CliError> {
-        let update = match &self.manifests {
-            Some(directory) => self.node.source(directory)?.load()?,
-            None => {
-                let told = self.cluster(None)?.next_update(PATIENCE)?;
-                told.ok_or(CliError::NoAnswer(PATIENCE.as_secs()))?
-            }
+        let update = if let Some(directory) = &self.manifests {
+            self.node.source(directory)?.load()?
+        } else {
+            let told = self.cluster(None)?.next_update(PATIENCE)?;
+            told.ok_or(CliError::NoAnswer(PATIENCE.as_secs()))?
         };
         desired_of(update)
     }
