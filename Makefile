@@ -133,8 +133,9 @@ lint: ## formatting and clippy, warnings are errors
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 .PHONY: crds
-crds: ## write the definitions of the API group into the chart, from the types
+crds: ## write the definitions of the API group into the chart and their reference into docs, from the types
 	$(CARGO) run --locked -p sluice-crds --example crd-yaml
+	$(CARGO) run --locked -p sluice-crds --example api-reference
 
 # kubectl finds it as `kubectl sluice` in any folder of PATH.
 .PHONY: kubectl-plugin

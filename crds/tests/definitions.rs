@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests fail as tests do.
 
+#[path = "../examples/api-reference/reference.rs"]
+mod reference;
 #[path = "../examples/crd-yaml/render.rs"]
 mod render;
 
@@ -23,6 +25,25 @@ fn the_files_of_the_chart_are_up_to_date() {
             file == text,
             "{name} is not what the types say: run `make crds`"
         );
+    }
+}
+
+#[test]
+fn the_reference_for_people_is_up_to_date_and_has_every_field() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(reference::PATH);
+    let text = reference::text().unwrap();
+    let file = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        file == text,
+        "docs/api-reference.md is not what the types say: run `make crds`"
+    );
+    for field in [
+        "`sourceNAT.podClasses[].snat.addressCIDRs[]`",
+        "`rollout.progressDeadlineSeconds`",
+        "`settings.ipvs.scheduler`",
+        "`conditions[]`",
+    ] {
+        assert!(text.contains(field), "{field}");
     }
 }
 
