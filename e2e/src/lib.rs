@@ -16,6 +16,7 @@ pub mod demo;
 mod go_module;
 pub mod installation;
 pub mod kube_proxy_process;
+pub mod kubectl_plugin;
 pub mod lab;
 pub mod operator_process;
 pub mod packets;

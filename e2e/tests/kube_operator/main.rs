@@ -10,6 +10,7 @@ mod clocks;
 mod cluster;
 mod contests;
 mod nodes;
+mod plugin;
 mod replicas;
 mod rollouts;
 mod scale;

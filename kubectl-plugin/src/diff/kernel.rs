@@ -17,6 +17,10 @@ const AGENT: &str = "sluice-agent";
 /// Its flag, and what it is taken from in the agent's own arguments.
 const API_SERVER: &str = "--api-server";
 
+/// Where no pod can be asked.
+const ON_THE_NODE: &str =
+    "on the node itself, `sluice-agent render --diff --kubeconfig FILE` tells the same";
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "result")]
@@ -60,9 +64,8 @@ pub(super) async fn compare(cluster: &Cluster, node: &str) -> Result<Kernel, Plu
         Ok(process) => Ok(outcome(process).await),
         Err(error) => Ok(Kernel::Unknown {
             message: format!(
-                "{} on pod {namespace}/{}: on the node itself, `sluice-agent render --diff` tells the same",
-                cluster.error(&error, "run a command by pods/exec", "in the agent's pod"),
-                pod.name_any()
+                "{}; {ON_THE_NODE}",
+                cluster.error(&error, "create", "pods/exec")
             ),
         }),
     }
@@ -80,13 +83,12 @@ fn choose(pods: &[Pod]) -> Option<&Pod> {
 }
 
 pub(super) fn no_pod(node: &str, other: Option<&Pod>) -> String {
-    let remedy = "where the agent runs as a process of the node, run `sluice-agent render --diff --kubeconfig FILE` there";
     match other {
         None => format!(
-            "no pod of an agent is on {node} (labels {AGENTS}): look at the DaemonSet's tolerations and node selector; {remedy}"
+            "no pod of an agent is on {node} (labels {AGENTS}): look at the DaemonSet's tolerations and node selector; {ON_THE_NODE}"
         ),
         Some(pod) => format!(
-            "the pod of the agent on {node} does not run: kubectl -n {} describe pod {}; {remedy}",
+            "the pod of the agent on {node} does not run: kubectl -n {} describe pod {}; {ON_THE_NODE}",
             pod.namespace().unwrap_or_default(),
             pod.name_any()
         ),
@@ -180,7 +182,7 @@ pub(super) fn judge(code: Option<i32>, ended: &str, out: &str, err: &str) -> Ker
         Some(1) if !out.is_empty() => Kernel::Different {
             lines: out.lines().map(str::to_owned).collect(),
         },
-        _ => {
+        Some(_) => {
             let mut said = err.lines().filter(|line| !line.trim().is_empty());
             Kernel::Unknown {
                 message: format!(
@@ -189,5 +191,10 @@ pub(super) fn judge(code: Option<i32>, ended: &str, out: &str, err: &str) -> Ker
                 ),
             }
         }
+        None => Kernel::Unknown {
+            message: format!(
+                "no command can be run in the pod of the agent ({ended}): see that the node's kubelet answers the API server; {ON_THE_NODE}"
+            ),
+        },
     }
 }

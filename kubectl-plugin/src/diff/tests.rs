@@ -1,5 +1,7 @@
 //! Both comparisons, and what is run in a pod.
 
+#![allow(clippy::panic)] // Helpers of tests fail as tests do.
+
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use sluice_crds::v1alpha1::NodeServiceProxy;
@@ -104,8 +106,12 @@ fn what_the_kernel_holds_is_told_by_how_the_command_ended() {
             .text(Style::PLAIN)
             .contains("(exit code 2): sluice-agent: no answer")
     );
+    // Nothing ran.
+    let Kernel::Unknown { message } = judge(None, "connection refused", "", "") else {
+        panic!("nothing ran");
+    };
+    assert!(message.contains("(connection refused): see that the node's kubelet answers"));
     // Nothing came, however it ended: the stream was cut off.
-    assert!(matches!(judge(None, "", "", ""), Kernel::Unknown { .. }));
     assert!(matches!(judge(Some(1), "", "", ""), Kernel::Unknown { .. }));
 }
 

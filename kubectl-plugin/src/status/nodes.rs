@@ -55,6 +55,12 @@ pub(super) struct NodeLook<'a> {
     findings: Vec<NodeFinding>,
 }
 
+impl NodeLook<'_> {
+    pub(super) fn is_wrong(&self) -> bool {
+        self.findings.iter().any(|finding| finding.wrong)
+    }
+}
+
 /// All of them, by name.
 pub(super) struct Nodes<'a>(BTreeMap<String, NodeLook<'a>>);
 

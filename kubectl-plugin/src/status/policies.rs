@@ -8,7 +8,7 @@ use serde::Serialize;
 use sluice_crds::v1alpha1::conditions::{ACCEPTED, READY, RECONCILING, STALLED};
 use sluice_crds::v1alpha1::{ModeCount, ServiceProxyPolicy};
 
-use super::nodes::Nodes;
+use super::nodes::{NodeLook, Nodes};
 use super::observed::Observed;
 
 /// One policy.
@@ -179,6 +179,8 @@ fn without_object(name: &str, nodes: &Nodes<'_>) -> PolicyLine {
     }
     let state = if ready == count {
         PolicyState::Ready
+    } else if nodes.of_policy(name).any(NodeLook::is_wrong) {
+        PolicyState::NotReady
     } else {
         PolicyState::Moving
     };
@@ -193,7 +195,7 @@ fn without_object(name: &str, nodes: &Nodes<'_>) -> PolicyLine {
             .map(|(mode, nodes)| ModeCount { mode, nodes })
             .collect(),
         state,
-        wrong: false,
+        wrong: state.is_wrong(),
         message: "no policy counts for these nodes, so they run the defaults".to_owned(),
     }
 }

@@ -272,6 +272,20 @@ fn nodes_without_agent_or_order_are_wrong_and_nodes_on_their_way_are_not() {
     );
     assert!(cluster.report().healthy, "{text}");
 
+    let mut of_nobody = Cluster::healthy();
+    let failed = condition("Programmed", "False", "SyncFailed", "a table is locked");
+    of_nobody.proxies[1]["status"]["conditions"][1] = failed;
+    assert!(
+        of_nobody
+            .text()
+            .contains("0      1 IPVS  not ready: no policy counts")
+    );
+    let soon = json!("2026-11-01T11:59:00Z");
+    of_nobody.proxies[1]["status"]["conditions"][1]["reason"] = json!("Pending");
+    assert!(!of_nobody.report().healthy, "for twelve minutes");
+    of_nobody.proxies[1]["status"]["conditions"][1]["lastTransitionTime"] = soon;
+    assert!(of_nobody.report().healthy, "for a minute");
+
     cluster.nodes.push(node("c"));
     cluster.agents.push(agent("c", false));
     let text = cluster.text();
