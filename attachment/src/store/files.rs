@@ -13,6 +13,8 @@ const ASIDE: &str = ".corrupt";
 const UNFINISHED: &str = ".new";
 /// No record comes near it.
 const MAX_BYTES: u64 = 256 * 1024;
+/// More than most records have: ADD reads all of a node's, and each is read at once.
+const USUAL_BYTES: usize = 1024;
 
 /// What a path holds.
 pub(super) enum Read {
@@ -66,7 +68,7 @@ pub(super) fn read(path: &Path) -> Result<Read, StoreError> {
 }
 
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
     File::open(path)?
         .take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)?;
