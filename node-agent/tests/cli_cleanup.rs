@@ -107,8 +107,11 @@ fn cleanup_stays_when_all_is_gone_until_it_is_told_to_end() {
         cleanup.log().contains("0 left")
     });
     assert_eq!(Node::sets(), Vec::<String>::new());
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    cleanup.eventually("it stays", |_| true);
+    let mut looks = 0;
+    cleanup.eventually("it has stayed for a while", |_| {
+        looks += 1;
+        looks > 20
+    });
     cleanup.terminate();
 }
 
