@@ -11,6 +11,7 @@ use sluice_e2e::kind::workload::{Pod, service};
 use super::Scenario;
 use super::installing::{helm, is_programmed};
 use super::lab::{APP, ECHO, Lab, PATIENCE, SLUICE};
+use super::others;
 use super::policies::assert_nothing_lost;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -225,6 +226,7 @@ fn node_restarted(lab: &Lab) -> anyhow::Result<()> {
     };
     let before = started_at()?;
     lab.cluster.restart(node)?;
+    others::plant_on(lab, node)?;
     Cluster::eventually("its pods run again", PATIENCE * 2, || {
         let now = started_at().map_err(|error| error.to_string())?;
         (now != before && !now.is_null())

@@ -2,6 +2,8 @@
 
 use anyhow::ensure;
 
+use sluice_e2e::kind::Node;
+
 use super::lab::Lab;
 
 /// What a node's owner might have made.
@@ -18,12 +20,19 @@ const KEPT: &str = "
     for p in iptables-legacy iptables-nft; do $p -t nat -S | grep OTHERS; $p -S FORWARD | grep 203.0.113; done
     ipset save others; nft list table inet others; sysctl net.netfilter.nf_conntrack_tcp_timeout_close_wait";
 
-/// Makes such rules on every node, and tells what there is.
+/// Makes such rules on every node.
 pub(crate) fn plant(lab: &Lab) -> anyhow::Result<()> {
-    for node in lab.cluster.nodes() {
-        lab.cluster.on_node(&node.name, &["sh", "-ec", MADE])?;
-    }
+    lab.cluster
+        .nodes()
+        .iter()
+        .try_for_each(|node| plant_on(lab, node))?;
     are_untouched(lab)
+}
+
+/// Makes them on a node that has none.
+pub(crate) fn plant_on(lab: &Lab, node: &Node) -> anyhow::Result<()> {
+    lab.cluster.on_node(&node.name, &["sh", "-ec", MADE])?;
+    Ok(())
 }
 
 /// An error where something of it is missing.
