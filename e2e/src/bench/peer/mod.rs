@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::control_plane::{ControlPlane, Options, Relay};
+use crate::control_plane::{ControlPlane, Options, Programs, Relay};
 use crate::lab::Lab;
 use crate::lab::places::{A1, A2};
 
@@ -75,6 +75,8 @@ pub fn next_to_kube_proxy(
         .into_iter()
         .filter(|proxy| planes.contains(&proxy.plane))
         .collect();
+    // Building it is not to be measured.
+    Programs::kube_proxy()?;
     let mut measured = Vec::new();
     let is_wanted = |size: &Size| {
         let any = proxies.iter().any(|proxy| proxy.is_measured_at(*size));
