@@ -68,7 +68,7 @@ VM_SUITES := $(addprefix sluice-e2e/vmode_switch/,round_trips::five_round_trips_
 	$(addprefix sluice-e2e/,packets change_under_load faults vrolling vshort vmode_lack vpaths vforeign reversed_flows vstall) \
 	sluice-kernel/ipvs sluice-kernel/links sluice-kernel/ports sluice-agent/ipvs_kernel sluice-agent/cli_ipvs sluice-agent/cli_ipvs_kube_proxy
 # With a control plane and two processors: while another machine runs it takes many times as long.
-VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool
+VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool sluice-e2e/knode_takeover/ipvs
 # And on a kernel before 5.9, where it can be downloaded.
 VM_SUITES_OLD_KERNEL := sluice-e2e/vstall
 # Machines at a time; an emulated one keeps a core busy.

@@ -115,6 +115,9 @@ impl NodePlane {
         if matches!(scope, Scope::All) {
             let found = self.adopt()?;
             is_ipvs_new = found.is_ipvs_new;
+            let by_rules = self.mode == ActiveMode::IPTables;
+            self.glue
+                .admit_all(by_rules && found.is_nothing && !switching);
             // What this plane programmed once may serve still, though somebody took its rules and sets.
             let is_cold = found.is_nothing && self.plan.services.is_empty() && !switching;
             if is_cold && let Some(first) = self.first_services.of(plan) {
@@ -128,6 +131,7 @@ impl NodePlane {
             }
         }
         report += self.program(plan, scope, switching, is_ipvs_new)?;
+        report += self.glue.refuse()?;
         let (_, programs_now, bytes_now) = self.rules.lock().counts();
         report.programs_started = programs_now - programs;
         report.bytes_written = bytes_now - bytes;

@@ -27,6 +27,8 @@ pub struct IptablesGlue {
     node: Arc<NodeFacts>,
     settings: Arc<Settings>,
     ipvs: IpvsPart,
+    /// Nothing leads to the rules that refuse what comes to the node itself.
+    admits_all: bool,
 }
 
 impl IptablesGlue {
@@ -44,7 +46,23 @@ impl IptablesGlue {
             node: Arc::default(),
             settings: Arc::default(),
             ipvs: IpvsPart::None,
+            admits_all: false,
         }
+    }
+
+    /// With `true`, what comes to the node itself is not refused until [`refuse`](Self::refuse): on a node that kube-proxy still serves by IPVS,
+    /// service addresses are the node's own, and there is nothing else yet that balances what comes to them.
+    pub fn admit_all(&mut self, admits_all: bool) {
+        self.admits_all = admits_all;
+    }
+
+    /// Refuses what is to be refused, now that a balancer serves the rest.
+    pub fn refuse(&mut self) -> Result<SyncReport, DataPlaneError> {
+        let mut report = SyncReport::default();
+        if std::mem::take(&mut self.admits_all) {
+            report.transactions = self.put_chains(true)?;
+        }
+        Ok(report)
     }
 
     /// Sets, and entries in them.
@@ -143,7 +161,9 @@ impl IptablesGlue {
                     }
                 }
                 for jump in &jumps {
-                    table.put_jump(jump);
+                    if !(self.admits_all && jump.to == rules::INPUT) {
+                        table.put_jump(jump);
+                    }
                 }
                 if all {
                     finish(table);
