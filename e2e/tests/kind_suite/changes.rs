@@ -43,15 +43,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 fn rollout(lab: &Lab) -> anyhow::Result<()> {
-    let status = [
-        "rollout",
-        "status",
-        "daemonset/sluice-agent",
-        "--namespace",
-        SLUICE,
-        "--timeout=120s",
-    ];
-    lab.cluster.kubectl(&status)?;
+    lab.await_agent_pods()?;
     lab.await_nodes("every node is Programmed", PATIENCE, is_programmed)
 }
 

@@ -106,6 +106,20 @@ impl Lab {
             .collect())
     }
 
+    /// Waits until every node's agent pod is of the present template, and ready.
+    pub(crate) fn await_agent_pods(&self) -> anyhow::Result<()> {
+        let status = [
+            "rollout",
+            "status",
+            "daemonset/sluice-agent",
+            "--namespace",
+            SLUICE,
+            "--timeout=120s",
+        ];
+        self.cluster.kubectl(&status)?;
+        Ok(())
+    }
+
     /// Waits until what the agents tell of every node is so.
     pub(crate) fn await_nodes(
         &self,

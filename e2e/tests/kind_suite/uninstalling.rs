@@ -25,15 +25,7 @@ const TRACES: [(&str, &str); 5] = [
 
 pub(crate) fn nothing_is_left(lab: &Lab) -> anyhow::Result<()> {
     helm(lab, "upgrade", &["cleanup=true"])?;
-    let status = [
-        "rollout",
-        "status",
-        "daemonset/sluice-agent",
-        "--namespace",
-        SLUICE,
-        "--timeout=120s",
-    ];
-    lab.cluster.kubectl(&status)?;
+    lab.await_agent_pods()?;
     lab.cluster
         .helm(&["uninstall", "sluice", "--namespace", SLUICE, "--wait"])?;
     lab.cluster
