@@ -18,14 +18,9 @@ pub enum VmError {
         #[source]
         source: io::Error,
     },
-    /// A program that the lab needs could not be started or failed.
-    #[error("{program} failed; is its package installed (e2e/setup/packages)? {message}")]
-    Program {
-        /// Program and arguments.
-        program: String,
-        /// What it said.
-        message: String,
-    },
+    /// A package, of a kernel.
+    #[error(transparent)]
+    Package(#[from] DebianPackageError),
     /// A package does not hold what a kernel package holds.
     #[error("the kernel {name} has no {lacks}: choose another kernel package")]
     NotAKernel {
@@ -60,15 +55,6 @@ pub enum VmError {
         /// The guest's console.
         console: PathBuf,
     },
-}
-
-impl From<DebianPackageError> for VmError {
-    fn from(error: DebianPackageError) -> Self {
-        match error {
-            DebianPackageError::Io { what, source } => Self::Io { what, source },
-            DebianPackageError::Program { program, message } => Self::Program { program, message },
-        }
-    }
 }
 
 /// Makes a [`VmError::Io`] of an I/O error.
