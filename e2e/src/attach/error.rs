@@ -1,5 +1,7 @@
 //! Why a chain could not be run.
 
+use sluice_attachment::store::StoreError;
+
 use crate::lab::LabError;
 
 /// Errors of this module; a plugin that refuses is none of them.
@@ -12,6 +14,9 @@ pub enum AttachError {
     /// The node's files.
     #[error("the node's directory")]
     Directory(#[source] std::io::Error),
+    /// What is remembered of attachments.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A plugin did not start, or could not be talked to.
     #[error("plugin {plugin}")]
     Plugin {

@@ -13,8 +13,10 @@ pub use manifest::manifest;
 pub use pod::Pod;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use sluice_attachment::store::Store;
 use tempfile::TempDir;
 
 use crate::agent_process::AgentProcess;
@@ -22,6 +24,8 @@ use crate::lab::{LabError, Namespace};
 
 /// Where Debian puts the reference plugins.
 pub const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
+/// How long the plugin and the agent may keep the store of attachments.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The sets of the classes Preserve and Masquerade, IPv4 first.
 pub const CLASS_SETS: [&str; 4] = [
     "SLUICE-4-POD-PRESERVE",
@@ -151,12 +155,14 @@ impl Node {
         Ok(members)
     }
 
-    /// Names of the files that remember attachments, and of what should not be there.
+    /// Names of the files that remember attachments, and of what should not be there, while nobody writes one.
     pub fn remembered(&self) -> Result<Vec<String>, AttachError> {
-        let entries = match std::fs::read_dir(self.state()) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(AttachError::Directory)?,
-        };
+        if !self.state().exists() {
+            return Ok(Vec::new());
+        }
+        let store = Store::open(self.state())?;
+        let _nobody_writes = store.lock(PATIENCE)?;
+        let entries = std::fs::read_dir(self.state()).map_err(AttachError::Directory)?;
         let mut names = Vec::new();
         for entry in entries {
             let name = entry.map_err(AttachError::Directory)?.file_name();
