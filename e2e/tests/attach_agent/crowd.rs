@@ -44,7 +44,8 @@ fn nothing_leaks_of_a_crowd_among_which_the_agent_dies() {
     pods.eventually("every pod is of its class", || {
         pods.node.members().unwrap().len() == 2 * PODS
     });
-    assert_eq!(pods.node.remembered().unwrap().len(), PODS);
+    let remembered = pods.node.remembered().unwrap();
+    assert_eq!(remembered.len(), PODS, "{remembered:?}");
     assert_eq!(pods.hairpins(), PODS);
     all_at_once(&mut pods, &crowd, |pods, (pod, result)| {
         pods.del(pod, result);
