@@ -73,8 +73,10 @@ pub(crate) fn join(
     absent_is_error: bool,
     open: &mut Open<'_>,
 ) -> Result<(), MembershipError> {
-    let (own, others): (Vec<_>, Vec<_>) =
-        (store.list()?.records.into_iter()).partition(|older| older.id == record.id);
+    let own = store.get(&record.id)?;
+    let of_own = own.iter().flat_map(|own| &own.addresses);
+    let addresses = record.addresses.iter().chain(of_own).copied().collect();
+    let others = store.others_holding(&addresses, &record.id)?;
     let taken = |address: &IpAddr| record.addresses.contains(address);
     let (lost, kept): (BTreeSet<_>, BTreeSet<_>) = others
         .iter()
@@ -102,9 +104,9 @@ pub(crate) fn leave(
     record: &Record,
     open: &mut Open<'_>,
 ) -> Result<(), MembershipError> {
-    let records = store.list()?.records;
-    let others = records.iter().filter(|other| other.id != record.id);
-    let kept: BTreeSet<_> = others.flat_map(memberships).collect();
+    let addresses = record.addresses.iter().copied().collect();
+    let others = store.others_holding(&addresses, &record.id)?;
+    let kept: BTreeSet<_> = others.iter().flat_map(memberships).collect();
     take_out(
         memberships(record).filter(|left| !kept.contains(left)),
         open,

@@ -13,7 +13,7 @@ const ASIDE: &str = ".corrupt";
 const UNFINISHED: &str = ".new";
 /// No record comes near it.
 const MAX_BYTES: u64 = 256 * 1024;
-/// More than most records have: ADD reads all of a node's, and each is read at once.
+/// More than most records have: the agent reads all of a node's, and each is read at once.
 const USUAL_BYTES: usize = 1024;
 
 /// What a path holds.
@@ -96,21 +96,19 @@ fn set_aside(path: &Path, reason: String) -> Result<Read, StoreError> {
     }))
 }
 
-pub(super) fn remove(directory: &Path, id: &AttachmentId) -> Result<bool, StoreError> {
+pub(super) fn remove(directory: &Path, id: &AttachmentId) -> Result<(), StoreError> {
     let path = directory.join(id.file_name());
-    let was_there = remove_file(&path)?;
+    remove_file(&path)?;
     remove_file(&unfinished(directory, id))?;
-    remove_file(&with_ending(&path, ASIDE))?;
-    Ok(was_there)
+    remove_file(&with_ending(&path, ASIDE))
 }
 
-/// Whether it was there.
-fn remove_file(path: &Path) -> Result<bool, StoreError> {
+fn remove_file(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) if error.kind() == ErrorKind::IsADirectory => Ok(false),
-        Err(error) => Err(StoreError::io("remove", path, error)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {
+            Ok(())
+        }
+        removed => removed.map_err(|source| StoreError::io("remove", path, source)),
     }
 }
 

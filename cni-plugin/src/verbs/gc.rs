@@ -20,10 +20,13 @@ pub(crate) fn gc(conf: &Conf, log: &mut dyn Write) -> Result<(), CniError> {
     let mut gone = Vec::new();
     {
         let locked = store.lock(STORE_PATIENCE)?;
-        let listing = locked.list()?;
+        let mut listing = locked.list()?;
         for corrupt in &listing.corrupt {
             let (path, reason) = (corrupt.path.display(), &corrupt.reason);
             let _ = writeln!(log, "sluice-cni: {path} is removed: {reason}");
+        }
+        if let Some(error) = listing.disagreement.take() {
+            let _ = writeln!(log, "sluice-cni: {}", CniError::from(error));
         }
         let mut names: BTreeSet<_> = (listing.records.iter())
             .flat_map(|record| record.treatment.sets.iter().cloned())

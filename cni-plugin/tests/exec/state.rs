@@ -24,7 +24,7 @@ fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(directory.join("state"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name != ".lock")
+        .filter(|name| name != ".lock" && name != "by-address")
         .collect();
     names.sort();
     names

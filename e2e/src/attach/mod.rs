@@ -5,12 +5,14 @@ mod chain;
 mod error;
 mod manifest;
 mod pod;
+mod remembered;
 
 pub use agent::ScriptedAgent;
 pub use chain::{Chain, Refused, Verb};
 pub use error::AttachError;
 pub use manifest::manifest;
 pub use pod::Pod;
+pub use remembered::NOT_IN_INDEX;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -155,22 +157,15 @@ impl Node {
         Ok(members)
     }
 
-    /// Names of the files that remember attachments, and of what should not be there, while nobody writes one.
+    /// Names of the files that remember attachments, of what should not be there, and of what the index of addresses says wrongly or not at
+    /// all ([`NOT_IN_INDEX`]); while nobody writes one.
     pub fn remembered(&self) -> Result<Vec<String>, AttachError> {
         if !self.state().exists() {
             return Ok(Vec::new());
         }
         let store = Store::open(self.state())?;
         let _nobody_writes = store.lock(PATIENCE)?;
-        let entries = std::fs::read_dir(self.state()).map_err(AttachError::Directory)?;
-        let mut names = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(AttachError::Directory)?.file_name();
-            names.push(name.to_string_lossy().into_owned());
-        }
-        names.retain(|name| name != ".lock");
-        names.sort();
-        Ok(names)
+        remembered::names(&self.state()).map_err(AttachError::Directory)
     }
 }
 

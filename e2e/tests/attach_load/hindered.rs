@@ -68,7 +68,7 @@ fn a_full_disk_fails_the_attachment_leaves_nothing_and_keeps_no_pod_from_ending(
         serde_json::from_slice(&refused.stdout).unwrap_or_else(|_| panic!("{refused:?}"));
     assert_eq!(error["code"], 5, "{refused:?}");
     let left = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(left.ends_with(".lock\nfill\n"), "{left}");
+    assert!(left.ends_with(".lock\nby-address\nfill\n"), "{left}");
     crowd.holds(0);
     // Attached before the disk was full.
     let script = "mkdir -p $STATE && mount -t tmpfs -o size=64k tmpfs $STATE && $PLUGIN < $CONF >/dev/null && \

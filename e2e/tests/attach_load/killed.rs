@@ -3,18 +3,20 @@
 use std::time::Instant;
 
 use serde_json::json;
-use sluice_e2e::attach::Verb;
+use sluice_e2e::attach::{NOT_IN_INDEX, Verb};
 
 use crate::crowd::{Crowd, all_succeed};
 
 const STEPS: u32 = 120;
 
-/// Every address in a set has a record that says so: what is killed can be taken back.
+/// Every address in a set has a record that says so, which is found by the address: what is killed can be taken back.
 fn is_consistent(crowd: &Crowd) {
     let records = crowd.node.remembered().unwrap();
     let known = records.iter().any(|name| name == "pod0:eth0.json");
     let members = crowd.node.members().unwrap();
     assert!(known || members.is_empty(), "{records:?} {members:?}");
+    let is_found = !records.iter().any(|name| name.starts_with(NOT_IN_INDEX));
+    assert!(is_found, "{records:?}");
 }
 
 /// Starts a call, and kills it at each of many moments of the time that it takes on this machine; returns how often it had not ended before.

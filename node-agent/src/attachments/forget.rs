@@ -4,28 +4,17 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use sluice_attachment::store::Store;
+
 use super::socket;
 
 /// The CNI plugin's records, in the directory of what outlives a reboot.
 pub const RECORDS: &str = "attachments";
-/// What locks the records.
-const LOCK: &str = ".lock";
 
 /// Removes the socket, and the directory of records if there is none: those that are there belong to pods, and the plugin removes them.
 pub fn forget(run_dir: &Path, state_dir: &Path) -> io::Result<()> {
     absent_is_well(fs::remove_file(socket::path(run_dir)))?;
-    let records = state_dir.join(RECORDS);
-    let names = match fs::read_dir(&records) {
-        Ok(entries) => entries
-            .map(|entry| Ok(entry?.file_name()))
-            .collect::<io::Result<Vec<_>>>()?,
-        Err(error) => return absent_is_well(Err(error)),
-    };
-    if names.iter().any(|name| name != LOCK) {
-        return Ok(());
-    }
-    absent_is_well(fs::remove_file(records.join(LOCK)))?;
-    absent_is_well(fs::remove_dir(&records))
+    Store::remove_if_empty(&state_dir.join(RECORDS)).map_err(io::Error::other)
 }
 
 fn absent_is_well(removed: io::Result<()>) -> io::Result<()> {
@@ -48,7 +37,7 @@ mod tests {
         let record = path.join(RECORDS).join("pod.json");
         for file in [
             socket::path(path),
-            path.join(RECORDS).join(LOCK),
+            path.join(RECORDS).join(".lock"),
             record.clone(),
         ] {
             fs::write(file, "").unwrap();

@@ -115,6 +115,12 @@ impl Upkeep {
             tracing::warn!(file = %corrupt.path.display(), reason = corrupt.reason,
                 "the record of an attachment cannot be read and was set aside: its pod has the node's default source NAT");
         }
+        if let Some(error) = &listing.disagreement {
+            tracing::warn!(
+                error = with_causes(error),
+                "the records of attachments and the index of their addresses do not agree"
+            );
+        }
         self.metrics
             .attachments
             .set_attachments(listing.records.len());

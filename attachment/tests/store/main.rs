@@ -2,15 +2,18 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests fail as tests do.
 
+mod index;
+
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sluice_attachment::store::{Store, StoreError};
 use sluice_attachment::{AttachmentId, HairpinSet, Record, Treatment};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-fn record(container: &str, address: &str) -> Record {
+pub(crate) fn record(container: &str, address: &str) -> Record {
     Record {
         version: 1,
         id: AttachmentId::new(container, "eth0").unwrap(),
@@ -26,6 +29,15 @@ fn record(container: &str, address: &str) -> Record {
     }
 }
 
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn what_is_put_is_listed_until_it_is_removed() {
     let directory = tempfile::tempdir().unwrap();
@@ -37,7 +49,8 @@ fn what_is_put_is_listed_until_it_is_removed() {
     }
     assert_eq!(locked.get(&one.id).unwrap(), Some(one.clone()));
     assert_eq!(locked.list().unwrap().records, [one.clone(), two.clone()]);
-    let holders = |id| locked.others_holding("10.0.0.1".parse().unwrap(), id);
+    let address = [one.addresses[0]].into();
+    let holders = |id| locked.others_holding(&address, id);
     assert_eq!(holders(&two.id).unwrap(), std::slice::from_ref(&one));
     assert_eq!(holders(&one.id).unwrap(), []);
     assert!(locked.remove(&one.id).unwrap());
@@ -76,15 +89,16 @@ fn a_damaged_file_costs_its_attachment_only() {
     assert!(locked.remove(&id("empty")).unwrap());
     assert!(!directory.path().join("empty:eth0.json.corrupt").exists());
     locked.sweep().unwrap();
-    let mut left: Vec<_> = fs::read_dir(directory.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    left.sort();
     assert_eq!(
-        left,
-        [".lock", "directory:eth0.json.corrupt", &good.id.file_name()]
+        names(directory.path()),
+        [
+            ".lock",
+            "by-address",
+            "directory:eth0.json.corrupt",
+            &good.id.file_name()
+        ]
     );
+    assert_eq!(names(&directory.path().join("by-address")), ["10.0.0.1"]);
 }
 
 #[test]
