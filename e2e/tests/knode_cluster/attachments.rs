@@ -1,229 +1,243 @@
-//! Pods of a class, with the plugin's part played by the test: the socket is asked, records are written, sets are looked at.
+//! Pods of a class, attached by the plugin as a runtime calls it: labels are the API server's, and what changes there is followed.
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use serde_json::{Value, json};
-use sluice_attachment::client::Client;
-use sluice_attachment::protocol::{Attach, Detached, Request, Response};
-use sluice_attachment::store::Store;
-use sluice_attachment::{AttachmentId, HairpinSet, Pod, RECORD_VERSION, Record, Treatment};
-use sluice_e2e::lab::places::{A1, A2};
+use sluice_e2e::agent_process::AgentProcess;
+use sluice_e2e::attach::{Node, Pod};
+use sluice_e2e::control_plane::Relay;
+use sluice_e2e::lab::places::A1;
 
 use crate::cluster::Cluster;
-use crate::nodes::Node;
+use crate::nodes::{AGENT, describe};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-const PRESERVE: &str = "SLUICE-4-POD-PRESERVE";
-const MASQUERADE: &str = "SLUICE-4-POD-MASQ";
+const NAME: &str = "node-1";
 
-fn pod(name: &str, labels: &Value) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": "shop", "labels": labels},
-        "spec": {
-            "nodeName": "node-1",
-            "automountServiceAccountToken": false,
-            "containers": [{"name": "main", "image": "pod"}],
-        },
-    })
+/// A node of the cluster whose pods are attached.
+struct Pods<'a> {
+    cluster: &'a Cluster,
+    // Before the node: both live in its namespace.
+    agent: AgentProcess,
+    relay: Relay,
+    node: Node,
 }
 
-fn policy(cluster: &Cluster) {
+impl<'a> Pods<'a> {
+    fn up(cluster: &'a Cluster) -> Self {
+        cluster.installation.add_node(NAME, &[]).unwrap();
+        describe(cluster, NAME);
+        let kubeconfig = cluster.installation.agent_kubeconfig(NAME).unwrap();
+        let agent = AgentProcess::with_kubeconfig(Path::new(AGENT), NAME, &kubeconfig).unwrap();
+        let plugin = std::env::var_os("SLUICE_CNI")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_cni-under-test").into());
+        let node = Node::with_agent(plugin, &agent).unwrap();
+        let relay = Relay::start(&cluster.installation.control_plane, node.namespace()).unwrap();
+        let mut pods = Self {
+            cluster,
+            agent,
+            relay,
+            node,
+        };
+        pods.start_agent();
+        cluster.wait_for_condition("spp/everything", "Ready");
+        pods
+    }
+
+    fn start_agent(&mut self) {
+        self.agent.start(self.node.namespace()).unwrap();
+    }
+
+    /// Kills the agent, and starts it where the API server cannot be reached.
+    fn restart_agent_alone(&mut self) {
+        self.relay.cut();
+        self.agent.kill().unwrap();
+        self.start_agent();
+        let socket = self.node.socket();
+        let listens = || UnixStream::connect(&socket).is_ok();
+        self.cluster.eventually("the agent listens", listens);
+    }
+
+    /// Puts an object to the API server.
+    fn make(&self, name: &str, labels: &Value) {
+        let pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": "shop", "labels": labels},
+            "spec": {
+                "nodeName": NAME,
+                "automountServiceAccountToken": false,
+                "containers": [{"name": "main", "image": "pod"}],
+            },
+        });
+        self.cluster.installation.apply(&[pod]).unwrap();
+    }
+
+    fn label(&self, what: &[&str]) {
+        let words = [&["label", "--overwrite"], what].concat();
+        self.cluster.kubectl().run(&words).unwrap();
+    }
+
+    /// Attaches a sandbox of that name; returns what the plugin logged, too.
+    fn attach(&self, name: &str) -> (Attached, String) {
+        let sandbox = Pod::new(name).unwrap();
+        let (result, log) = self.chain().add(&sandbox).unwrap().unwrap();
+        (Attached { sandbox, result }, log)
+    }
+
+    fn detach(&self, attached: &Attached) {
+        let ended = self.chain().del(&attached.sandbox, &attached.result);
+        ended.unwrap().unwrap();
+    }
+
+    fn chain(&self) -> sluice_e2e::attach::Chain<'_> {
+        let own = self
+            .node
+            .sluice(&json!({"withoutAgent": {"sourceNAT": "Masquerade"}}));
+        self.node.chain("1.0.0", vec![self.node.bridge(), own])
+    }
+
+    fn members(&self) -> Vec<String> {
+        self.node.members().unwrap()
+    }
+
+    fn eventually_holds(&self, what: &str, expected: &[&[String]]) {
+        let mut expected = expected.concat();
+        expected.sort();
+        let is_so = || self.members() == expected;
+        let said = format!("{what}: {expected:?}");
+        self.cluster.eventually(&said, is_so);
+    }
+
+    fn ipset(&self, line: &str) {
+        let line = format!("ipset {line}");
+        self.node.namespace().command(&line).unwrap();
+    }
+}
+
+struct Attached {
+    sandbox: Pod,
+    result: Value,
+}
+
+impl Attached {
+    /// Its members of the sets of a class.
+    fn of(&self, class: &str) -> Vec<String> {
+        let addresses = Pod::addresses(&self.result);
+        let digits = addresses.iter().zip([4, 6]);
+        digits
+            .map(|(address, digit)| format!("SLUICE-{digit}-POD-{class} {address}"))
+            .collect()
+    }
+}
+
+fn policy(cluster: &Cluster, classes: &Value) {
     let spec = json!({
         "mode": "IPTables",
         "rollout": {"minReadySeconds": 0},
-        "sourceNAT": {"podClasses": [
-            {"name": "keep", "podSelector": {"matchLabels": {"source": "keep"}}, "action": "Preserve"},
-            {"name": "team", "namespaceSelector": {"matchLabels": {"team": "a"}}, "action": "Masquerade"},
-        ]},
+        "sourceNAT": {"podClasses": classes},
     });
     cluster.policy("everything", &spec);
 }
 
-/// The runtime's and the plugin's part.
-struct Attachment<'a> {
-    node: &'a Node,
-    id: AttachmentId,
-    pod: Pod,
-    address: IpAddr,
-}
-
-impl<'a> Attachment<'a> {
-    fn new(cluster: &Cluster, node: &'a Node, name: &str, address: IpAddr) -> Self {
-        let uid = cluster.kubectl().run(&[
-            "get",
-            "pod",
-            name,
-            "-n",
-            "shop",
-            "-o",
-            "jsonpath={.metadata.uid}",
-        ]);
-        Self {
-            node,
-            id: AttachmentId::new(format!("sandbox-of-{name}"), "eth0").unwrap(),
-            pod: Pod {
-                namespace: "shop".to_owned(),
-                name: name.to_owned(),
-                uid: Some(uid.unwrap()),
-            },
-            address,
-        }
-    }
-
-    fn ask(&self, request: &Request) -> Response {
-        let socket = self.node.agent.path("run/agent.sock");
-        Client::new(socket, PATIENCE).ask(request).unwrap()
-    }
-
-    fn treatment(&self) -> Treatment {
-        let request = Request::Attach(Attach {
-            id: self.id.clone(),
-            netns: "/run/netns/sandbox".to_owned(),
-            pod: Some(self.pod.clone()),
-            addresses: vec![self.address],
-        });
-        match self.ask(&request) {
-            Response::Treatment(treatment) => treatment,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn store(&self) -> Store {
-        Store::open(self.node.agent.path("state/attachments")).unwrap()
-    }
-
-    fn record(&self, treatment: Treatment) {
-        let record = Record {
-            version: RECORD_VERSION,
-            id: self.id.clone(),
-            netns: "/run/netns/sandbox".to_owned(),
-            network: "pods".to_owned(),
-            pod: Some(self.pod.clone()),
-            addresses: vec![self.address],
-            host_interface: None,
-            hairpin: HairpinSet::Nothing,
-            treatment,
-        };
-        self.store().lock(PATIENCE).unwrap().put(&record).unwrap();
-    }
-
-    fn end(&self) {
-        self.store()
-            .lock(PATIENCE)
-            .unwrap()
-            .remove(&self.id)
-            .unwrap();
-        self.ask(&Request::Detached(Detached {
-            id: self.id.clone(),
-        }));
-    }
-
-    /// Which of the sets of classes hold the address.
-    fn sets(&self) -> Vec<&'static str> {
-        let holds = |set: &&str| {
-            let listed = self.node.lab.node().command(&format!("ipset list {set}"));
-            let address = self.address.to_string();
-            listed.unwrap().lines().any(|line| line.trim() == address)
-        };
-        [PRESERVE, MASQUERADE].into_iter().filter(holds).collect()
-    }
+fn by_labels() -> Value {
+    json!([
+        {"name": "keep", "podSelector": {"matchLabels": {"source": "keep"}}, "action": "Preserve"},
+        {"name": "team", "namespaceSelector": {"matchLabels": {"team": "a"}}, "action": "Masquerade"},
+    ])
 }
 
 #[test]
-fn the_class_of_a_pod_is_told_at_its_attachment_and_followed_from_then_on() {
+fn the_class_of_a_pod_is_in_force_at_its_attachment_and_followed_from_then_on() {
     let Some(cluster) = Cluster::up("attachments") else {
         return;
     };
     cluster.serve(1, &[A1]);
-    policy(&cluster);
-    let label = |what: &[&str]| {
-        let words = [&["label", "--overwrite"], what].concat();
-        cluster.kubectl().run(&words).unwrap();
-    };
-    label(&["namespace", "shop", "team=b"]);
-    let mut node = Node::up(&cluster, "node-1", &[]);
-    cluster.wait_for_condition("spp/everything", "Ready");
-    cluster
-        .installation
-        .apply(&[
-            pod("web", &json!({"source": "keep"})),
-            pod("db", &json!({})),
-        ])
-        .unwrap();
+    policy(&cluster, &by_labels());
+    let mut pods = Pods::up(&cluster);
+    pods.label(&["namespace", "shop", "team=b"]);
+    pods.make("web", &json!({"source": "keep"}));
+    pods.make("db", &json!({}));
 
-    let web = Attachment::new(&cluster, &node, "web", A1.v4.into());
-    let told = web.treatment();
-    assert_eq!(told.class.as_deref(), Some("keep"));
-    assert_eq!(told.sets[0].name, PRESERVE);
-    let db = Attachment::new(&cluster, &node, "db", A2.v4.into());
-    assert_eq!(db.treatment().class, None);
+    let (web, _) = pods.attach("web");
+    assert_eq!(pods.members(), web.of("PRESERVE"));
+    // Somebody took a member out, and put another in.
+    pods.ipset(&format!("del {}", web.of("PRESERVE")[0]));
+    pods.ipset("add SLUICE-4-POD-MASQ 10.99.0.250");
+    let (db, log) = pods.attach("db");
+    assert_eq!(log, "");
+    pods.eventually_holds("what went came back", &[&web.of("PRESERVE")]);
 
-    // The plugin ended between record and set, and its entry of another pod stayed.
-    node.lab
-        .node()
-        .command(&format!("ipset add {MASQUERADE} 10.244.0.99"))
-        .unwrap();
-    web.record(told);
-    db.record(db.treatment());
-    let listed = |set: &str| {
-        node.lab
-            .node()
-            .command(&format!("ipset list {set}"))
-            .unwrap()
-    };
-    cluster.eventually("what is missing came, and what nobody owns went", || {
-        web.sets() == [PRESERVE] && !listed(MASQUERADE).contains("10.244.0.99")
-    });
-    assert!(db.sets().is_empty());
-
-    label(&["namespace", "shop", "team=a"]);
-    cluster.eventually("labels of the namespace are followed", || {
-        db.sets() == [MASQUERADE]
-    });
-    label(&["pod", "web", "-n", "shop", "source-"]);
-    cluster.eventually("labels of the pod are followed", || {
-        web.sets() == [MASQUERADE]
-    });
-    web.end();
-    cluster.eventually("an attachment that ended is in no set", || {
-        web.sets().is_empty() && db.sets() == [MASQUERADE]
-    });
-    let (id, address) = (db.id.clone(), db.address);
+    pods.label(&["namespace", "shop", "team=a"]);
+    let both = [&web.of("PRESERVE")[..], &db.of("MASQ")];
+    pods.eventually_holds("labels of the namespace are followed", &both);
+    pods.label(&["pod", "web", "-n", "shop", "source-"]);
+    let both = [&web.of("MASQ")[..], &db.of("MASQ")];
+    pods.eventually_holds("labels of the pod are followed", &both);
+    pods.detach(&web);
+    assert_eq!(pods.members(), db.of("MASQ"));
 
     // A pod that is gone from the API server and has not ended yet stays what it was, also over a restart.
-    cluster
-        .kubectl()
-        .run(&[
-            "delete",
-            "pod",
-            "db",
-            "-n",
-            "shop",
-            "--force",
-            "--grace-period=0",
-        ])
-        .unwrap();
-    node.agent.kill().unwrap();
-    node.lab
-        .node()
-        .command(&format!("ipset flush {MASQUERADE}"))
-        .unwrap();
-    node.start_agent();
-    node.wait_until_healthy(&cluster);
-    let db = Attachment {
-        node: &node,
-        id,
-        pod: Pod {
-            namespace: "shop".to_owned(),
-            name: "db".to_owned(),
-            uid: None,
-        },
-        address,
+    let gone = [
+        "delete",
+        "pod",
+        "db",
+        "-n",
+        "shop",
+        "--force",
+        "--grace-period=0",
+    ];
+    cluster.kubectl().run(&gone).unwrap();
+    pods.agent.kill().unwrap();
+    pods.ipset("flush SLUICE-4-POD-MASQ");
+    pods.start_agent();
+    pods.eventually_holds("the class of before is in force", &[&db.of("MASQ")]);
+    pods.detach(&db);
+    assert_eq!(pods.members(), [""; 0]);
+    assert_eq!(pods.node.remembered().unwrap(), [""; 0]);
+}
+
+#[test]
+fn an_agent_that_starts_without_the_api_server_keeps_the_classes_as_they_were() {
+    let Some(cluster) = Cluster::up("attachments without API server") else {
+        return;
     };
-    cluster.eventually("the class of before is in force", || {
-        db.sets() == [MASQUERADE]
+    cluster.serve(1, &[A1]);
+    policy(&cluster, &by_labels());
+    let mut pods = Pods::up(&cluster);
+    for name in ["web", "late"] {
+        pods.make(name, &json!({"source": "keep"}));
+    }
+    let (web, _) = pods.attach("web");
+    assert_eq!(pods.members(), web.of("PRESERVE"));
+    pods.restart_agent_alone();
+    pods.ipset(&format!("del {}", web.of("PRESERVE")[1]));
+    // Labels cannot be known now, so the configuration of the plugin counts.
+    let (late, log) = pods.attach("late");
+    assert!(log.contains("has not told of the pod shop/late"), "{log}");
+    let both = [&web.of("PRESERVE")[..], &late.of("MASQ")];
+    pods.eventually_holds("a member that went comes back", &both);
+    pods.relay.mend();
+    let both = [&web.of("PRESERVE")[..], &late.of("PRESERVE")];
+    pods.eventually_holds("the late one is of its class", &both);
+    for attached in [&web, &late] {
+        pods.detach(attached);
+    }
+
+    // A class that takes every pod is known without labels.
+    policy(&cluster, &json!([{"name": "all", "action": "Preserve"}]));
+    cluster.eventually("the new class is in force", || {
+        let (probe, _) = pods.attach("probe");
+        let is_so = pods.members() == probe.of("PRESERVE");
+        pods.detach(&probe);
+        is_so
     });
+    pods.restart_agent_alone();
+    let (web, log) = pods.attach("web");
+    assert_eq!(log, "");
+    assert_eq!(pods.members(), web.of("PRESERVE"));
+    pods.detach(&web);
+    assert_eq!(pods.members(), [""; 0]);
+    assert!(!pods.agent.is_healthy(pods.node.namespace()).unwrap());
+    pods.relay.mend();
 }

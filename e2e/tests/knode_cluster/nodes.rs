@@ -15,7 +15,7 @@ use sluice_service_plan::model::{Family, Protocol};
 
 use crate::cluster::Cluster;
 
-const AGENT: &str = env!("CARGO_BIN_EXE_agent-under-test");
+pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_agent-under-test");
 /// Connections a second of a load.
 const RATE: u32 = 50;
 
@@ -124,7 +124,7 @@ impl Node {
 }
 
 /// What the kubelet would say of it.
-fn describe(cluster: &Cluster, name: &str) {
+pub(crate) fn describe(cluster: &Cluster, name: &str) {
     let patch = json!({"spec": {"podCIDRs": ["10.244.0.0/24"], "podCIDR": "10.244.0.0/24"}});
     let spec = ["patch", "node", name, "--type=merge", "-p"];
     let kubectl = cluster.kubectl();

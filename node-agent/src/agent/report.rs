@@ -25,6 +25,6 @@ pub struct Report {
     pub conditions: Vec<String>,
     /// Service ports that are served.
     pub service_ports: u32,
-    /// What attachments of pods get by the settings that the kernel holds; absent before the first sync.
+    /// What attachments of pods get by the settings that the kernel holds; before the first sync by those that an earlier agent left there, if they are known.
     pub terms: Option<Arc<Terms>>,
 }

@@ -123,7 +123,15 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
             (Arc::default(), None)
         }
     };
-    let (report, reports) = watch::channel(Report::default());
+    let mut source = options.source;
+    let mut sets = IpsetNetlink::open()?;
+    let (report, reports) = watch::channel(Report {
+        terms: match source.last_policy() {
+            Some(policy) => attachments::left_in_force(&policy, &mut sets)?,
+            None => None,
+        },
+        ..Report::default()
+    });
     let shared = Shared {
         report,
         notices: Arc::clone(&notices),
@@ -162,7 +170,7 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     let nudge = Arc::new(Notify::new());
     let upkeep = Upkeep {
         store: Store::open(options.state_dir.join(attachments::RECORDS))?,
-        sets: Box::new(IpsetNetlink::open()?),
+        sets: Box::new(sets),
         links: Box::new(NetlinkLinks::open()?),
         report: reports.clone(),
         pods: known_pods.clone(),
@@ -177,7 +185,6 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     };
     let of_upkeep = runtime()?;
     start("attachments", Box::new(move || upkeep.follow(&of_upkeep)))?;
-    let mut source = options.source;
     source.listen(AgentState {
         health: Arc::clone(&health),
         report: reports,

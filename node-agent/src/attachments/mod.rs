@@ -11,6 +11,7 @@
 
 mod correction;
 mod forget;
+mod left;
 mod pods;
 mod socket;
 mod terms;
@@ -18,6 +19,7 @@ mod treatment;
 mod upkeep;
 
 pub use forget::{RECORDS, forget};
+pub use left::left_in_force;
 pub use pods::{Labels, PodLabels, Pods};
 pub use socket::{Desk, SocketError, bind, serve};
 pub use terms::{ClassTerms, Terms};

@@ -20,7 +20,7 @@ use crate::agent::Report;
 use crate::metrics::Metrics;
 
 /// What names of our sets start with.
-const PREFIX: &str = "SLUICE-";
+pub(super) const PREFIX: &str = "SLUICE-";
 /// Between two looks where nobody says that something changed.
 const EVERY: Duration = Duration::from_secs(30);
 /// Changes that come together are looked at together.

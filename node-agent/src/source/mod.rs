@@ -17,6 +17,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 use tokio::sync::watch;
 
 use crate::agent::Report;
@@ -65,6 +66,10 @@ pub struct AgentState {
 pub trait Source: Send {
     /// Waits at most so long for a change. The first update comes at once and is complete: it has everything there is, node and policy included.
     fn next_update(&mut self, wait: Duration) -> Result<Option<Update>, SourceError>;
+    /// The policy that counted when the agent last ran, as far as it is known before the first update.
+    fn last_policy(&self) -> Option<ServiceProxyPolicySpec> {
+        None
+    }
     /// Tells where to see how the agent is doing, before the first update.
     fn listen(&mut self, _state: AgentState) {}
 }

@@ -125,6 +125,7 @@ pub enum OpenError {
 /// See [the module](super). Nothing is asked for before the first [`next_update`](Source::next_update).
 pub struct ClusterSource {
     node_name: Arc<str>,
+    last_policy: ServiceProxyPolicySpec,
     mailbox: Arc<Mailbox>,
     server: Opened,
     /// Until the thread has it.
@@ -151,9 +152,11 @@ impl ClusterSource {
             // What no client can be made of is said now.
             opened.client(&Requests::default()).map(|_| opened)
         })?;
+        let settings = Settings::new(own_policy, file);
         Ok(Self {
             node_name: Arc::from(node_name),
-            mailbox: Arc::new(Mailbox::new(Settings::new(own_policy, file))),
+            last_policy: settings.policy(),
+            mailbox: Arc::new(Mailbox::new(settings)),
             server,
             runtime: Some(runtime),
             state: None,
@@ -273,6 +276,10 @@ impl Source for ClusterSource {
             return Err(SourceError::Ended);
         }
         Ok(update)
+    }
+
+    fn last_policy(&self) -> Option<ServiceProxyPolicySpec> {
+        Some(self.last_policy.clone())
     }
 
     fn listen(&mut self, state: AgentState) {
