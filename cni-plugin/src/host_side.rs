@@ -107,7 +107,7 @@ pub(crate) fn find(
 #[derive(Default)]
 struct Named {
     wires: Vec<Port>,
-    bridge: Option<String>,
+    bridge: Option<Port>,
     missing: Option<String>,
 }
 
@@ -120,7 +120,7 @@ impl Named {
                     self.wires.push(port);
                 }
             }
-            Some(port) if port.kind.as_deref() == Some("bridge") => self.bridge = Some(port.name),
+            Some(port) if port.kind.as_deref() == Some("bridge") => self.bridge = Some(port),
             // The device beneath a VLAN, an uplink: not the pod's.
             Some(_) => {}
         }
@@ -132,7 +132,7 @@ impl Named {
             return match (self.bridge, self.missing) {
                 (Some(bridge), _) => Err(HostSideError::NotAPort {
                     port: port_name,
-                    bridge,
+                    bridge: bridge.name,
                 }),
                 (None, Some(missing)) => Err(HostSideError::NoBridge {
                     port: port_name,
@@ -141,7 +141,10 @@ impl Named {
                 (None, None) => Ok(HostSide::Routed { port }),
             };
         };
-        let master = node.at(master)?.unwrap_or_default();
+        let master = match self.bridge.filter(|bridge| bridge.index == master) {
+            Some(bridge) => bridge,
+            None => node.at(master)?.unwrap_or_default(),
+        };
         match master.kind.as_deref() {
             Some("bridge") => Ok(HostSide::Bridged {
                 port,

@@ -34,6 +34,9 @@ pub enum AttachError {
         /// What it printed.
         printed: String,
     },
+    /// A datapath of Open vSwitch.
+    #[error("a datapath of Open vSwitch")]
+    Switch(#[source] std::io::Error),
     /// The agent's socket.
     #[error("the agent's socket")]
     Agent(#[source] std::io::Error),

@@ -4,6 +4,7 @@ mod agent;
 mod chain;
 mod error;
 mod manifest;
+mod open_vswitch;
 mod pod;
 mod remembered;
 
@@ -11,6 +12,7 @@ pub use agent::ScriptedAgent;
 pub use chain::{Chain, Refused, Verb};
 pub use error::AttachError;
 pub use manifest::manifest;
+pub use open_vswitch::add_switch;
 pub use pod::Pod;
 pub use remembered::NOT_IN_INDEX;
 
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_attachment::store::Store;
+use sluice_kernel::modules::{ModprobeModules, Modules as _};
 use tempfile::TempDir;
 
 use crate::agent_process::AgentProcess;
@@ -171,6 +174,8 @@ impl Node {
 
 /// A node's network without links.
 fn network() -> Result<Namespace, LabError> {
+    // Where it cannot be loaded it is there, or the settings below say that it is not.
+    let _ = ModprobeModules::new().load("br_netfilter", &[]);
     let namespace = Namespace::new("node")?;
     for (path, value) in [
         ("net/ipv4/ip_forward", "1"),

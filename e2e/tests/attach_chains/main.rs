@@ -9,6 +9,7 @@ mod detection;
 mod drift;
 mod routed;
 mod service;
+mod switches;
 
 use sluice_e2e::attach::Node;
 
