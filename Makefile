@@ -65,7 +65,7 @@ test-cluster: packages kube-packages helm ## suites with a real API server, buil
 # long ones come first.
 VM_SUITES := $(addprefix sluice-e2e/vmode_switch/,round_trips::five_round_trips_with_local \
 		round_trips::five_round_trips_with_addresses kills variants) \
-	$(addprefix sluice-e2e/,packets change_under_load faults vrolling vshort vmode_lack vpaths vforeign reversed_flows vstall) \
+	$(addprefix sluice-e2e/,attach_chains/switches packets change_under_load faults vrolling vshort vmode_lack vpaths vforeign reversed_flows vstall) \
 	sluice-kernel/ipvs sluice-kernel/links sluice-kernel/ports sluice-agent/ipvs_kernel sluice-agent/cli_ipvs sluice-agent/cli_ipvs_kube_proxy
 # With a control plane and two processors: while another machine runs it takes many times as long.
 VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool sluice-e2e/knode_takeover/ipvs

@@ -35,3 +35,22 @@ fn a_hairpin_flag_and_members_of_sets_that_went_come_back() {
     pods.del(&other, &of_other);
     pods.hold_nothing();
 }
+
+#[test]
+fn an_address_that_the_index_lost_is_found_again() {
+    let pods = Pods::with_agent("[{name: all, action: Masquerade}]");
+    let web = Pod::new("web").unwrap();
+    let result = pods.add(&web);
+    let index = pods.node.state().join("by-address");
+    let address = Pod::addresses(&result)[0].to_string();
+    std::fs::remove_file(index.join(&address)).unwrap();
+    std::os::unix::fs::symlink("../gone:eth0.json", index.join("10.99.0.250")).unwrap();
+    let other = Pod::new("other").unwrap();
+    let of_other = pods.add(&other);
+    pods.eventually("index and records agree", || {
+        pods.node.remembered().unwrap() == ["other:eth0.json", "web:eth0.json"]
+    });
+    pods.del(&web, &result);
+    pods.del(&other, &of_other);
+    pods.hold_nothing();
+}
