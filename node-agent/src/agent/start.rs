@@ -125,13 +125,7 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     };
     let mut source = options.source;
     let mut sets = IpsetNetlink::open()?;
-    let (report, reports) = watch::channel(Report {
-        terms: match source.last_policy() {
-            Some(policy) => attachments::left_in_force(&policy, &mut sets)?,
-            None => None,
-        },
-        ..Report::default()
-    });
+    let (report, reports) = watch::channel(first_report(source.as_ref(), &mut sets)?);
     let shared = Shared {
         report,
         notices: Arc::clone(&notices),
@@ -213,6 +207,18 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
     let result = runtime.block_on(front.answer(parts_ended));
     runtime.shutdown_background();
     result
+}
+
+/// Before the first sync.
+fn first_report(source: &dyn Source, sets: &mut IpsetNetlink) -> Result<Report, AgentError> {
+    let terms = match source.last_policy() {
+        Some(policy) => attachments::left_in_force(&policy, sets)?,
+        None => None,
+    };
+    Ok(Report {
+        terms,
+        ..Report::default()
+    })
 }
 
 fn runtime() -> Result<Runtime, AgentError> {
