@@ -8,6 +8,8 @@ use std::path::Path;
 use serde_json::Value;
 
 const LOCK: &str = ".lock";
+/// What names of records end with.
+const RECORD: &str = ".json";
 const INDEX: &str = "by-address";
 /// What the name of an address that its record's writer has not put into the index begins with.
 pub const NOT_IN_INDEX: &str = "not-by-address";
@@ -18,7 +20,7 @@ pub(super) fn names(directory: &Path) -> io::Result<Vec<String>> {
     let mut names = listed(directory)?;
     names.retain(|name| name != LOCK && name != INDEX);
     let mut held = BTreeSet::new();
-    for name in names.iter().filter(|name| name.ends_with(".json")) {
+    for name in names.iter().filter(|name| name.ends_with(RECORD)) {
         let record = fs::read(directory.join(name))?;
         let record: Value = serde_json::from_slice(&record).unwrap_or_default();
         let addresses = record["addresses"].as_array().into_iter().flatten();
