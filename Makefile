@@ -17,8 +17,12 @@ demo: packages ## a node, pods and a client in namespaces: see it serve Services
 	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-demo
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-demo --agent target/release/sluice-agent --manifests examples
 
+# What `make test` runs, in this order: part=target/minutes with everything built/minutes on a new machine. The whole may take 30 and 75.
+TEST_PARTS := unit=test-unit/1/8 chart=test-chart/1/3 kernel=test-kernel/4/12 cluster=test-cluster/4/15 vm=test-vm/15/25 kind=e2e-in-time/5/12
+
 .PHONY: test
-test: packages test-unit test-chart test-kernel test-cluster test-vm e2e-in-time ## every suite
+test: packages ## every suite, and what each part took beside its budget
+	@MAKE='$(MAKE)' BUILT='$(TARGET)/debug/agent-under-test $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice' e2e/setup/parts $(TEST_PARTS)
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
