@@ -17,16 +17,21 @@ demo: packages ## a node, pods and a client in namespaces: see it serve Services
 	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-demo
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-demo --agent target/release/sluice-agent --manifests examples
 
+# What `make test` runs, in this order: part=target/minutes with everything built/minutes on a new machine. The whole may take 30 and 75.
+TEST_PARTS := unit=test-unit/1/8 chart=test-chart/1/3 kernel=test-kernel/4/12 cluster=test-cluster/4/15 vm=test-vm/15/25 kind=e2e-in-time/5/12
+
 .PHONY: test
-test: packages test-unit test-chart test-kernel test-cluster test-vm e2e-in-time ## every suite
+test: packages ## every suite, and what each part took beside its budget
+	@MAKE='$(MAKE)' BUILT='$(TARGET)/debug/agent-under-test $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice' e2e/setup/parts $(TEST_PARTS)
 
 .PHONY: test-unit
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 	$(CARGO) test --locked -p sluice-attachment -p sluice-api-access -p sluice-crds -p sluice-service-plan -p sluice-plan-input \
 		-p sluice-kube-proxy-config
-	$(CARGO) test --locked -p sluice-kernel -p sluice-agent -p sluice-operator -p sluice-kubectl --lib
-	$(CARGO) test --locked -p sluice-agent --test plane_steps --test plane_switch --test manifests
-	$(CARGO) test --locked -p sluice-cni --lib --test exec --test install
+	$(CARGO) test --locked $(PROGRAMS) -p sluice-operator --lib $(addprefix --test ,plane_steps plane_switch manifests exec install rollout_simulation)
+
+# Named together, so that cargo builds what they depend on once: other packages would mean other features.
+PROGRAMS := -p sluice-kernel -p sluice-agent -p sluice-kubectl -p sluice-cni
 
 # A helm of PATH that is new enough, else one built of its Go module, once.
 HELM_VERSION := $(shell sed -n 's|^\thelm.sh/helm/v4 \(v[^ ]*\).*|\1|p' e2e/kind-programs/go.mod)
@@ -49,9 +54,7 @@ test-chart: helm ## the Helm chart: renderings, refused values, its reference (n
 .PHONY: test-kernel
 test-kernel: export SLUICE_CNI = $(TARGET)/sluice-cni
 test-kernel: packages runtime-packages cni ## doors, data plane, agent, CNI plugin (with containerd, built once) and packet suite on the real kernel, in namespaces of their own (root)
-	$(CARGO) test --locked -p sluice-cni --test static_file
-	$(CARGO) test --locked -p sluice-kernel --tests
-	$(CARGO) test --locked -p sluice-agent --tests
+	$(CARGO) test --locked $(PROGRAMS) --test '*'
 	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!hkv]*' # helm_* is for test-chart, kube_* and knode_* for test-cluster, v* for test-vm
 
 # Processes on loopback ports: no root, so no sudo.

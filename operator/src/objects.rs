@@ -27,6 +27,8 @@ pub struct Policy {
     pub name: Arc<str>,
     /// `metadata.uid`.
     pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub version: Option<String>,
     /// `metadata.generation`.
     pub generation: i64,
     /// Seconds since the epoch.
@@ -159,6 +161,7 @@ impl Policy {
         Some(Self {
             name: Arc::from(metadata.name?),
             uid: metadata.uid.unwrap_or_default(),
+            version: metadata.resource_version,
             generation: metadata.generation.unwrap_or_default(),
             created: metadata
                 .creation_timestamp

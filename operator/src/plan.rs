@@ -54,8 +54,10 @@ pub struct Gone {
 pub struct StatusWrite {
     /// The policy.
     pub policy: Arc<str>,
-    /// Its uid.
+    /// Its uid,
     pub uid: String,
+    /// and its version when it was looked at: one that has changed since is looked at again.
+    pub version: Option<String>,
     /// What it says.
     pub status: ServiceProxyPolicyStatus,
     /// What a person is told of it.
@@ -262,6 +264,7 @@ impl Plan {
             self.statuses.push(StatusWrite {
                 policy: Arc::clone(&policy.name),
                 uid: policy.uid.clone(),
+                version: policy.version.clone(),
                 events: status::events(&policy.status, &new),
                 status: new,
             });

@@ -30,6 +30,7 @@ pub mod cluster;
 pub mod operator;
 pub mod peer;
 pub mod plane;
+mod planning;
 pub mod plot;
 mod process;
 pub mod programming;

@@ -12,7 +12,7 @@ use sluice_crds::v1alpha1::NodeServiceProxy;
 use tokio::runtime::Runtime;
 
 use super::process::memory;
-use super::{BenchError, api};
+use super::{BenchError, api, planning};
 use crate::control_plane::{ControlPlane, Options};
 use crate::installation::{Installation, NAMESPACE};
 use crate::operator_process::OperatorProcess;
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How long the operator is watched while nothing happens.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// What one plan over all nodes may take, so that each change may look at all of them.
+const PLAN: Duration = Duration::from_millis(50);
 /// What is promised of an edit,
 const EDIT: Duration = Duration::from_secs(30);
 /// and of memory, MiB.
@@ -67,6 +69,13 @@ pub fn measure(operator: &Path) -> Result<(), BenchError> {
         kept(edit <= EDIT),
         kept(resident <= MEMORY),
         kept(idle == 0.0),
+    );
+    let plan = planning::measure(NODES, POLICIES);
+    println!(
+        "one plan by itself: {:.1?} with nothing to write, {:.1?} for the edit (at most {PLAN:?}: {})",
+        plan.settled,
+        plan.edit,
+        kept(plan.settled.max(plan.edit) <= PLAN),
     );
     Ok(())
 }

@@ -84,6 +84,24 @@ fn no_container_has_more_than_it_is_known_to_need() {
 }
 
 #[test]
+fn a_container_that_ends_leaves_its_sentence_in_the_status_of_its_pod() {
+    let Some(helm) = helm("last words of containers") else {
+        return;
+    };
+    for name in CASES {
+        for (of, pod) in pods(&objects(&case(&helm, name))) {
+            for container in containers(pod) {
+                assert_eq!(
+                    container["terminationMessagePolicy"], "FallbackToLogsOnError",
+                    "{name}: {of}: {}",
+                    container["name"]
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn who_needs_no_root_has_none() {
     let Some(helm) = helm("users of containers") else {
         return;

@@ -16,12 +16,19 @@ const LONG_AGO: &str = "2026-11-01T00:00:00Z";
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     /// Nodes that cannot run IPVS.
-    pub(crate) without_ipvs: Mutex<BTreeSet<String>>,
+    without_ipvs: Mutex<BTreeSet<String>>,
     /// Nodes whose agent says nothing.
     pub(crate) silent: Mutex<BTreeSet<String>>,
     /// Most nodes that had a revision which they had not taken, though they had taken an earlier one.
     pub(crate) most_moving: AtomicUsize,
     ends: AtomicBool,
+}
+
+impl Orders {
+    /// A node cannot run IPVS.
+    pub(crate) fn no_ipvs_on(&self, node: &str) {
+        self.without_ipvs.lock().unwrap().insert(node.to_owned());
+    }
 }
 
 /// Agents of all nodes. They end with the value.

@@ -80,10 +80,7 @@ fn a_move_that_an_operator_of_another_clock_noted_has_its_time_and_no_more() {
     cluster.add_nodes("edge", "edge", 2);
     let mut operator = cluster.operator(&["--leader-election=false"]);
     cluster.policy("edge", &spec("edge", "IPTables", 1));
-    cluster.eventually("every node is ready", || {
-        cluster.field("spp/edge", ".status.readyNodes") == "2"
-            && cluster.condition("spp/edge", "Ready", "status") == "True"
-    });
+    cluster.wait_until_ready("spp/edge", 2);
     let first = cluster.field("spp/edge", ".status.currentRevision");
     let revision = || cluster.field("nsp/edge-1", ".spec.revision");
     let note = |at: &str| {

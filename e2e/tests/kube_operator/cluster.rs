@@ -86,6 +86,15 @@ impl Cluster {
         }
     }
 
+    /// Until a policy counts so many ready nodes, and is ready itself.
+    pub(crate) fn wait_until_ready(&self, policy: &str, nodes: usize) {
+        let nodes = nodes.to_string();
+        self.eventually("every node is ready", || {
+            self.field(policy, ".status.readyNodes") == nodes
+                && self.condition(policy, "Ready", "status") == "True"
+        });
+    }
+
     /// A field by its JSON path, empty where it is absent.
     pub(crate) fn field(&self, object: &str, path: &str) -> String {
         let path = format!("-o=jsonpath={{{path}}}");

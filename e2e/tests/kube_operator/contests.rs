@@ -61,10 +61,7 @@ fn ready(test: &str) -> Option<(Cluster, OperatorProcess)> {
     cluster.add_nodes("edge", "edge", 2);
     let operator = cluster.operator(&["--leader-election=false"]);
     cluster.policy("edge", &spec("edge", "IPTables", 1));
-    cluster.eventually("every node is ready", || {
-        cluster.field("spp/edge", ".status.readyNodes") == "2"
-            && cluster.condition("spp/edge", "Ready", "status") == "True"
-    });
+    cluster.wait_until_ready("spp/edge", 2);
     Some((cluster, operator))
 }
 

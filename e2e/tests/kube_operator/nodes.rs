@@ -80,6 +80,40 @@ fn a_policy_that_selects_nothing_is_ready_and_says_so() {
     );
 }
 
+/// What the operator sends names the version of the policy that it has looked at (`operator/src/cluster/requests.rs`). A uid would not do.
+#[test]
+fn a_status_for_an_earlier_policy_of_a_name_is_refused_by_the_api_server() {
+    let Some(cluster) = Cluster::up("a status for an earlier policy") else {
+        return;
+    };
+    cluster.policy("edge", &spec("edge", "IPTables", 1));
+    let tell = |version: &str| {
+        let status = json!({
+            "apiVersion": "sluice.dev/v1alpha1", "kind": "ServiceProxyPolicy",
+            "metadata": {"name": "edge", "resourceVersion": version},
+            "status": {"matchedNodes": 1},
+        });
+        let apply = [
+            "apply",
+            "--server-side",
+            "--subresource=status",
+            "--force-conflicts",
+            "-f=-",
+        ];
+        let status = status.to_string();
+        cluster.kubectl().run_with_input(&apply, &status)
+    };
+    let version = || cluster.field("spp/edge", ".metadata.resourceVersion");
+    let earlier = version();
+    cluster.kubectl().run(&["delete", "spp/edge"]).unwrap();
+    cluster.policy("edge", &spec("edge", "IPTables", 1));
+    let refused = tell(&earlier).unwrap_err().to_string();
+    assert!(refused.contains("has been modified"), "{refused}");
+    assert_eq!(cluster.field("spp/edge", ".status.matchedNodes"), "");
+    tell(&version()).unwrap();
+    assert_eq!(cluster.field("spp/edge", ".status.matchedNodes"), "1");
+}
+
 #[test]
 fn the_taint_goes_when_the_node_is_programmed_and_no_other_taint_does() {
     let Some(cluster) = Cluster::up("taint") else {

@@ -19,18 +19,10 @@ fn the_plugin_tells_of_a_rollout_that_goes_well_is_paused_fails_and_of_an_operat
         return;
     };
     cluster.add_nodes("edge", "edge", 3);
-    let orders = &cluster.agents.orders;
-    orders
-        .without_ipvs
-        .lock()
-        .unwrap()
-        .insert("edge-2".to_owned());
+    cluster.agents.orders.no_ipvs_on("edge-2");
     let operator = cluster.operator(&["--identity=the-operator"]);
     cluster.policy("edge", &spec("edge", "IPTables", 1));
-    cluster.eventually("every node is ready", || {
-        cluster.field("spp/edge", ".status.readyNodes") == "3"
-            && cluster.condition("spp/edge", "Ready", "status") == "True"
-    });
+    cluster.wait_until_ready("spp/edge", 3);
     let plugin = plugin(&cluster);
     let well = plugin.run(&["status"]).unwrap();
     assert_eq!(well.code, Some(0), "{} {}", well.stdout, well.stderr);

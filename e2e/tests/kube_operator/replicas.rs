@@ -14,10 +14,7 @@ fn an_operator_that_is_killed_in_a_rollout_goes_on_where_it_was() {
     cluster.add_nodes("edge", "edge", 5);
     let mut operator = cluster.operator(&["--leader-election=false"]);
     cluster.policy("edge", &spec("edge", "IPTables", 1));
-    cluster.eventually("every node is ready", || {
-        cluster.field("spp/edge", ".status.readyNodes") == "5"
-            && cluster.condition("spp/edge", "Ready", "status") == "True"
-    });
+    cluster.wait_until_ready("spp/edge", 5);
     let first = cluster.field("spp/edge", ".status.currentRevision");
     cluster
         .agents

@@ -56,18 +56,10 @@ fn what_a_node_cannot_run_is_taken_back_and_told() {
         return;
     };
     cluster.add_nodes("edge", "edge", 4);
-    let orders = &cluster.agents.orders;
-    orders
-        .without_ipvs
-        .lock()
-        .unwrap()
-        .insert("edge-2".to_owned());
+    cluster.agents.orders.no_ipvs_on("edge-2");
     let _operator = cluster.operator(&[]);
     cluster.policy("edge", &spec("edge", "IPTables", 1));
-    cluster.eventually("every node is ready", || {
-        cluster.field("spp/edge", ".status.readyNodes") == "4"
-            && cluster.condition("spp/edge", "Ready", "status") == "True"
-    });
+    cluster.wait_until_ready("spp/edge", 4);
     let first = cluster.field("spp/edge", ".status.currentRevision");
 
     cluster.policy("edge", &spec("edge", "IPVS", 1));
@@ -106,10 +98,7 @@ fn pause_stops_and_a_change_on_the_way_goes_straight_on() {
     cluster.add_nodes("edge", "edge", 4);
     let _operator = cluster.operator(&[]);
     cluster.policy("edge", &spec("edge", "IPTables", 1));
-    cluster.eventually("every node is ready", || {
-        cluster.field("spp/edge", ".status.readyNodes") == "4"
-            && cluster.condition("spp/edge", "Ready", "status") == "True"
-    });
+    cluster.wait_until_ready("spp/edge", 4);
     let first = cluster.field("spp/edge", ".status.currentRevision");
     let mut paused = spec("edge", "IPTables", 2);
     paused["rollout"]["paused"] = json!(true);
@@ -149,12 +138,7 @@ fn on_failure_pause_stops_where_it_is_until_the_policy_is_mended() {
         return;
     };
     cluster.add_nodes("edge", "edge", 4);
-    let orders = &cluster.agents.orders;
-    orders
-        .without_ipvs
-        .lock()
-        .unwrap()
-        .insert("edge-2".to_owned());
+    cluster.agents.orders.no_ipvs_on("edge-2");
     let operator = cluster.operator(&[]);
     let pausing = |mode: &str, drain: u32| {
         let mut spec = spec("edge", mode, drain);
@@ -162,10 +146,7 @@ fn on_failure_pause_stops_where_it_is_until_the_policy_is_mended() {
         spec
     };
     cluster.policy("edge", &pausing("IPTables", 1));
-    cluster.eventually("every node is ready", || {
-        cluster.field("spp/edge", ".status.readyNodes") == "4"
-            && cluster.condition("spp/edge", "Ready", "status") == "True"
-    });
+    cluster.wait_until_ready("spp/edge", 4);
     let first = cluster.field("spp/edge", ".status.currentRevision");
 
     cluster.policy("edge", &pausing("IPVS", 1));

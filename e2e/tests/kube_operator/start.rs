@@ -31,10 +31,7 @@ fn while_nothing_happens_nothing_is_written() {
     cluster.add_nodes("edge", "edge", 3);
     let operator = cluster.operator(&[]);
     cluster.policy("edge", &spec("edge", "IPTables", 1));
-    cluster.eventually("every node is ready", || {
-        cluster.field("spp/edge", ".status.readyNodes") == "3"
-            && cluster.condition("spp/edge", "Ready", "status") == "True"
-    });
+    cluster.wait_until_ready("spp/edge", 3);
     std::thread::sleep(Duration::from_secs(2));
     let before = (
         cluster.versions(),

@@ -1,5 +1,6 @@
 //! `kubectl sluice status`
 
+mod last_words;
 mod leader;
 mod nodes;
 mod observed;

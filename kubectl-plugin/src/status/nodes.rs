@@ -10,6 +10,7 @@ use serde::Serialize;
 use sluice_crds::v1alpha1::NodeServiceProxy;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
 
+use super::last_words::last_words;
 use super::observed::Observed;
 use crate::age::seconds_since;
 
@@ -263,8 +264,11 @@ impl<'a> Look<'a> {
         (ready.status == "False").then(|| {
             let name = pod.name_any();
             let namespace = pod.namespace().unwrap_or_default();
+            let ended = last_words(pod)
+                .map(|(container, words)| format!(" ({container} ended: {words})"))
+                .unwrap_or_default();
             let message = format!(
-                "the pod of its agent is not ready: kubectl -n {namespace} describe pod {name}"
+                "the pod of its agent is not ready{ended}: kubectl -n {namespace} describe pod {name}"
             );
             let since = ready.last_transition_time.as_ref().map(|time| time.0);
             self.finding(true, "AgentNotReady", message, since)

@@ -291,6 +291,13 @@ fn nodes_without_agent_or_order_are_wrong_and_nodes_on_their_way_are_not() {
     let text = cluster.text();
     assert!(text.contains("wrong  c: AgentNotReady for 12 min, the pod of its agent is not ready: kubectl -n s describe pod agent-c"), "{text}");
     assert!(text.contains("wrong  c: NotTold"), "{text}");
+    let log = "INFO sluice_agent: starts\nsluice-agent: address sets cannot be reached: the kernel has no ipset: load the module ip_set or use a kernel that has it\n";
+    cluster.agents[2]["status"]["containerStatuses"] = json!([
+        {"name": "cni-install", "ready": true, "lastState": {"terminated": {"exitCode": 1, "message": "long ago"}}},
+        {"name": "agent", "ready": false, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 2, "message": log}}},
+    ]);
+    let text = cluster.text();
+    assert!(text.contains("is not ready (agent ended: sluice-agent: address sets cannot be reached: the kernel has no ipset: load the module ip_set"), "{text}");
     assert!(
         text.find("wrong").unwrap() < text.find("note").unwrap(),
         "{text}"

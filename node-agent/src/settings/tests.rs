@@ -121,6 +121,39 @@ fn auto_takes_those_pod_networks_that_the_node_lies_in() {
 }
 
 #[test]
+fn a_cluster_network_that_misses_the_pods_of_the_node_is_told_of() {
+    let pods = nets(&["10.244.3.0/24", "fd00:10:244:3::/64"]);
+    let detect = |cidrs: &str, addresses: &[&str]| {
+        let wanted = format!(r#"{{"mode": "ClusterCIDR", "clusterCIDR": {{"cidrs": {cidrs}}}}}"#);
+        let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let node = NodeNetworks {
+            pod_cidrs: &pods,
+            addresses: &addresses,
+            routes: &[],
+        };
+        detect_local(&serde_json::from_str(&wanted).unwrap(), node)
+    };
+    let both = ["10.244.3.1", "fd00:10:244:3::1"];
+    let fits = detect(r#"["10.244.0.0/16", "fd00:10:244::/48"]"#, &both);
+    assert!(!fits.needs_attention, "{}", fits.reason);
+    let misses = detect(r#"["10.244.0.0/23", "fd00:10:244::/48"]"#, &both);
+    assert_eq!(
+        (misses.needs_attention, misses.reason.as_str()),
+        (
+            true,
+            "traffic of pods comes from 10.244.0.0/23, fd00:10:244::/48 (the policy's clusterCIDR); not from 10.244.3.0/24 of the node's spec.podCIDRs, so its pods there are taken for clients outside: add it to clusterCIDR.cidrs, or choose NodeCIDR"
+        )
+    );
+    assert_eq!(
+        misses.detector,
+        LocalDetector::Cidrs(nets(&["10.244.0.0/23", "fd00:10:244::/48"]))
+    );
+    // A network plugin has its own addresses, and the podCIDRs are nobody's.
+    let of_plugin = detect(r#"["10.100.0.0/16"]"#, &["10.100.7.1"]);
+    assert!(!of_plugin.needs_attention, "{}", of_plugin.reason);
+}
+
+#[test]
 fn the_other_modes_take_what_the_policy_says() {
     let pods = nets(&["10.244.0.0/24"]);
     let rows = [

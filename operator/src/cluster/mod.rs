@@ -4,6 +4,7 @@ mod access;
 mod contest;
 mod events;
 mod kept_revision;
+mod requests;
 mod watch;
 mod write;
 

@@ -7,19 +7,16 @@ use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use serde_json::json;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use sluice_api_access::with_causes;
-use sluice_crds::v1alpha1::{
-    API_VERSION, NODE_SERVICE_PROXY, NodeServiceProxy, SERVICE_PROXY_POLICY, ServiceProxyPolicy,
-};
+use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicy};
 
 use super::contest::{self, Contest};
 use super::events::Events;
-use super::{Cluster, FIELD_MANAGER, Kind, kept_revision};
+use super::{Cluster, Kind, kept_revision, requests};
 use crate::election::Leadership;
 use crate::metrics::Metrics;
-use crate::objects::{MOVED_AT, NOT_READY_TAINT, Policy};
+use crate::objects::Policy;
 use crate::plan::{Gone, NodeWrite, Plan, StatusWrite};
 
 /// Requests at a time.
@@ -34,6 +31,8 @@ const TOLD_EVERY: u32 = 10;
 enum WriteError {
     #[error("this replica does not lead any more")]
     NotLeading,
+    #[error("it has changed since it was looked at")]
+    Changed,
     #[error(transparent)]
     Kube(#[from] kube::Error),
     #[error(transparent)]
@@ -131,9 +130,16 @@ impl Writer {
 
     fn told(&self, kind: &'static str, name: &str, result: Result<(), WriteError>) -> bool {
         self.metrics.count_write(kind, result.is_ok());
-        let Err(error) = result else {
-            tracing::debug!(kind, name, "written");
-            return true;
+        let error = match result {
+            Ok(()) => {
+                tracing::debug!(kind, name, "written");
+                return true;
+            }
+            Err(error @ WriteError::Changed) => {
+                tracing::debug!(kind, name, %error, "it is looked at again");
+                return false;
+            }
+            Err(error) => error,
         };
         tracing::warn!(
             kind,
@@ -181,24 +187,22 @@ impl Writer {
     async fn status(&self, write: &StatusWrite) -> Result<(), WriteError> {
         self.check()?;
         let api: Api<ServiceProxyPolicy> = Api::all(self.client.clone());
-        let object = json!({
-            "apiVersion": API_VERSION,
-            "kind": SERVICE_PROXY_POLICY,
-            "metadata": {"name": &*write.policy, "uid": write.uid},
-            "status": write.status,
-        });
+        let object = requests::status(write);
         let other_writer = self.cluster.other_writer(Kind::Policy, &write.policy);
         let written = api
-            .patch_status(&write.policy, &apply(), &Patch::Apply(object))
-            .await?;
+            .patch_status(&write.policy, &requests::apply(), &Patch::Apply(object))
+            .await;
+        let written = match written {
+            Err(kube::Error::Api(status)) if status.code == 409 => return Err(WriteError::Changed),
+            written => written?,
+        };
         self.cluster.change(|held| {
             held.note_writer(Kind::Policy, &write.policy, &written.metadata);
-            // Its spec may have changed meanwhile: the watch tells.
-            let status = Policy::of(written).map(|policy| policy.status);
-            if let (Some(known), Some(status)) =
-                (held.snapshot.policies.get_mut(&write.policy), status)
-            {
-                known.status = status;
+            // Its spec may have changed before the watch has told of it.
+            let known = held.snapshot.policies.get_mut(&write.policy);
+            if let (Some(known), Some(written)) = (known, Policy::of(written)) {
+                known.status = written.status;
+                known.version = written.version;
             }
         });
         for event in &write.events {
@@ -218,22 +222,10 @@ impl Writer {
     async fn node(&self, write: &NodeWrite) -> Result<(), WriteError> {
         self.check()?;
         let api: Api<NodeServiceProxy> = Api::all(self.client.clone());
-        let owner = json!({
-            "apiVersion": "v1", "kind": "Node", "name": &*write.node, "uid": write.uid,
-        });
-        let mut metadata = json!({"name": &*write.node, "ownerReferences": [owner]});
-        if let Some(at) = write.moved_at {
-            metadata["annotations"] = json!({MOVED_AT: at.to_string()});
-        }
-        let object = json!({
-            "apiVersion": API_VERSION,
-            "kind": NODE_SERVICE_PROXY,
-            "metadata": metadata,
-            "spec": write.spec,
-        });
+        let object = requests::node(write);
         let other_writer = self.cluster.other_writer(Kind::Proxy, &write.node);
         let written = api
-            .patch(&write.node, &apply(), &Patch::Apply(object))
+            .patch(&write.node, &requests::apply(), &Patch::Apply(object))
             .await?;
         let uid = written.metadata.uid.clone();
         self.cluster.change(|held| held.take_proxy(written, false));
@@ -247,11 +239,7 @@ impl Writer {
     async fn delete_node(&self, gone_one: &Gone) -> Result<(), WriteError> {
         self.check()?;
         let api: Api<NodeServiceProxy> = Api::all(self.client.clone());
-        let parameters = DeleteParams::default().preconditions(Preconditions {
-            uid: gone_one.uid.clone(),
-            resource_version: gone_one.version.clone(),
-        });
-        match api.delete(&gone_one.node, &parameters).await {
+        match api.delete(&gone_one.node, &requests::gone(gone_one)).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 tracing::debug!(node = %gone_one.node, "its object has changed: it is looked at again");
                 return Ok(());
@@ -286,12 +274,7 @@ impl Writer {
     async fn remove_taint(&self, name: &str, taint: usize) -> Result<(), WriteError> {
         self.check()?;
         let api: Api<Node> = Api::all(self.client.clone());
-        let path = format!("/spec/taints/{taint}");
-        let operations = json!([
-            {"op": "test", "path": format!("{path}/key"), "value": NOT_READY_TAINT},
-            {"op": "remove", "path": path},
-        ]);
-        let patch: Patch<()> = Patch::Json(serde_json::from_value(operations)?);
+        let patch: Patch<()> = Patch::Json(serde_json::from_value(requests::without_taint(taint))?);
         api.patch(name, &PatchParams::default(), &patch).await?;
         tracing::info!(node = name, "the node is served: pods may come");
         self.cluster.change(|held| {
@@ -301,10 +284,6 @@ impl Writer {
         });
         Ok(())
     }
-}
-
-fn apply() -> PatchParams {
-    PatchParams::apply(FIELD_MANAGER).force()
 }
 
 fn gone<T>(deleted: Result<T, kube::Error>) -> Result<(), kube::Error> {

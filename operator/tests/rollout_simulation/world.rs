@@ -84,6 +84,7 @@ impl World {
         let policy = Policy {
             name: Arc::from(name),
             uid: format!("uid-{name}"),
+            version: None,
             generation: known.map_or(1, |known| known.generation + 1),
             created: 0,
             spec: spec.map(Arc::new),

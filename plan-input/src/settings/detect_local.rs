@@ -17,6 +17,14 @@ pub struct NodeNetworks<'a> {
     pub routes: &'a [IpNet],
 }
 
+impl NodeNetworks<'_> {
+    /// Something on the node lies in this network. A network plugin with addresses of its own leaves `spec.podCIDRs` unused.
+    fn uses(&self, cidr: &IpNet) -> bool {
+        self.addresses.iter().any(|address| cidr.contains(address))
+            || self.routes.iter().any(|route| cidr.contains(route))
+    }
+}
+
 /// The detector, and why it is this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalDetection {
@@ -43,7 +51,7 @@ pub fn detect_local(wanted: &DetectLocal, node: NodeNetworks<'_>) -> LocalDetect
                 .cluster_cidr
                 .iter()
                 .flat_map(|cluster| cluster.cidrs.iter().map(|cidr| cidr.net()));
-            by_networks(cidrs.collect(), "the policy's clusterCIDR")
+            by_cluster(cidrs.collect(), node)
         }
         DetectLocalMode::BridgeInterface => {
             let name = wanted
@@ -79,12 +87,8 @@ fn auto(node: NodeNetworks<'_>) -> LocalDetection {
             "the node has no spec.podCIDRs: set them, or choose another mode than Auto",
         );
     }
-    let in_use = |cidr: &IpNet| {
-        node.addresses.iter().any(|address| cidr.contains(address))
-            || node.routes.iter().any(|route| cidr.contains(route))
-    };
     let (used, unused): (Vec<IpNet>, Vec<IpNet>) =
-        node.pod_cidrs.iter().partition(|cidr| in_use(cidr));
+        node.pod_cidrs.iter().partition(|cidr| node.uses(cidr));
     if used.is_empty() {
         return nothing(&format!(
             "nothing on the node has an address or a route in its spec.podCIDRs ({}), so its pods seem to live elsewhere: choose another mode than Auto if they should be told",
@@ -97,6 +101,22 @@ fn auto(node: NodeNetworks<'_>) -> LocalDetection {
             "{}; not {}, in which the node has no address or route",
             detection.reason,
             join(&unused)
+        );
+        detection.needs_attention = true;
+    }
+    detection
+}
+
+/// Pods of this node that the networks miss would be taken for clients outside.
+fn by_cluster(cidrs: Vec<IpNet>, node: NodeNetworks<'_>) -> LocalDetection {
+    let is_missed = |pods: &&IpNet| node.uses(pods) && !cidrs.iter().any(|all| all.contains(*pods));
+    let missed: Vec<IpNet> = node.pod_cidrs.iter().filter(is_missed).copied().collect();
+    let mut detection = by_networks(cidrs, "the policy's clusterCIDR");
+    if !missed.is_empty() {
+        detection.reason = format!(
+            "{}; not from {} of the node's spec.podCIDRs, so its pods there are taken for clients outside: add it to clusterCIDR.cidrs, or choose NodeCIDR",
+            detection.reason,
+            join(&missed)
         );
         detection.needs_attention = true;
     }

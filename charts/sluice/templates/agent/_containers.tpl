@@ -32,6 +32,7 @@
 - name: {{ .name }}
   image: {{ include "sluice.image" (dict "context" .context "repository" $agent.image.repository) }}
   imagePullPolicy: {{ .context.Values.image.pullPolicy }}
+  terminationMessagePolicy: FallbackToLogsOnError # the sentence that it ended with is in the pod's status
   args: {{- toYaml .args | nindent 4 }}
   env:
     - name: NODE_NAME
@@ -95,6 +96,7 @@ capabilities nor its mounts. Call with a dict of `context` and `action`.
 - name: cni-{{ .action }}
   image: {{ include "sluice.image" (dict "context" .context "repository" $cni.image.repository) }}
   imagePullPolicy: {{ .context.Values.image.pullPolicy }}
+  terminationMessagePolicy: FallbackToLogsOnError # the sentence that it ended with is in the pod's status
   args:
     - {{ .action }}
     - --programs
