@@ -44,7 +44,7 @@ pub enum AccessError {
     #[error(
         "this is no pod with a service account ({0}): give --kubeconfig, or let the pod mount its token"
     )]
-    NotInCluster(#[source] InClusterError),
+    NotInCluster(InClusterError),
     /// The address of the server.
     #[error("--api-server {address:?} is no address ({reason}): write it as https://HOST:PORT")]
     Address {
