@@ -45,8 +45,9 @@ const MIDDLE: [&[Scenario]; 8] = [
     services::SCENARIOS,
     ports::SCENARIOS,
     sources::SCENARIOS,
-    policies::SCENARIOS,
+    // Before policies change variants of iptables: `render --diff` takes one that is detected for the running agent's.
     plugin::SCENARIOS,
+    policies::SCENARIOS,
     changes::SCENARIOS,
     burst::SCENARIOS,
     nodes::SCENARIOS,
