@@ -8,6 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use clap::Parser;
 use sluice_e2e::lab::{Listen, Outcome, Probe, serve_here};
 use sluice_service_plan::model::Protocol;
@@ -15,7 +16,7 @@ use sluice_service_plan::model::Protocol;
 /// Serves, probes and loads.
 #[derive(Debug, Parser)]
 enum Command {
-    /// Tells its name to TCP and UDP clients
+    /// Tells its name to TCP, UDP and SCTP clients
     Serve {
         /// The name
         #[arg(long, env = "POD_NAME")]
@@ -26,7 +27,7 @@ enum Command {
     },
     /// Prints one line a probe
     Probe {
-        /// tcp or udp
+        /// tcp, udp or sctp
         protocol: String,
         /// ADDRESS:PORT
         destination: SocketAddr,
@@ -46,6 +47,13 @@ enum Command {
     Connect {
         /// ADDRESS:PORT
         destination: SocketAddr,
+    },
+    /// Prints the status of an HTTP answer
+    HttpStatus {
+        /// ADDRESS:PORT
+        server: SocketAddr,
+        /// As /healthz
+        path: String,
     },
     /// New connections at a steady pace, and some that stay, until standard input ends; prints a line for each outcome
     Load {
@@ -76,7 +84,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             name,
             addresses: vec![IpAddr::from([0; 4]), IpAddr::from([0; 16])],
             ports,
-            protocols: vec![Protocol::Tcp, Protocol::Udp],
+            protocols: vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp],
         }])?,
         Command::Probe {
             protocol,
@@ -87,7 +95,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             let protocol = match protocol.as_str() {
                 "tcp" => Protocol::Tcp,
                 "udp" => Protocol::Udp,
-                other => anyhow::bail!("{other}: the protocol is tcp or udp"),
+                "sctp" => Protocol::Sctp,
+                other => anyhow::bail!("{other}: the protocol is tcp, udp or sctp"),
             };
             let patience = Duration::from_millis(patience);
             for _ in 0..count {
@@ -103,6 +112,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Connect { destination } => {
             TcpStream::connect_timeout(&destination, Duration::from_secs(3))?;
         }
+        Command::HttpStatus { server, path } => println!("{}", http_status(server, &path)?),
         Command::Load {
             destination,
             per_second,
@@ -110,6 +120,18 @@ fn run(command: Command) -> anyhow::Result<()> {
         } => load(destination, per_second, held)?,
     }
     Ok(())
+}
+
+fn http_status(server: SocketAddr, path: &str) -> anyhow::Result<u16> {
+    let patience = Duration::from_secs(3);
+    let mut stream = TcpStream::connect_timeout(&server, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let status = answer.split_whitespace().nth(1);
+    let status = status.and_then(|status| status.parse().ok());
+    status.with_context(|| format!("{server} speaks no HTTP: {answer:?}"))
 }
 
 /// Runs until standard input ends. Each line: milliseconds since the start, and the outcome.

@@ -10,7 +10,7 @@ use super::daemon::end_of;
 use super::error::{KindError, failed};
 use crate::lab::{Outcome, endpoints};
 
-/// Runs the pods' program as a client: `probe`, `resolve`, `connect`, `load`.
+/// Runs the pods' program as a client: `probe`, `resolve`, `connect`, `http-status`, `load`.
 #[derive(Debug, Clone, Copy)]
 pub struct Client<'a> {
     cluster: &'a Cluster,
@@ -105,6 +105,15 @@ impl<'a> Client<'a> {
     /// Opens and closes a TCP connection.
     pub fn connect(&self, to: SocketAddr) -> Result<(), KindError> {
         self.run(&["connect", &to.to_string()]).map(drop)
+    }
+
+    /// The status of an HTTP answer, as 200.
+    pub fn http_status(&self, from: SocketAddr, path: &str) -> Result<u16, KindError> {
+        let said = self.run(&["http-status", &from.to_string(), path])?;
+        said.trim().parse().map_err(|_| KindError::Unintelligible {
+            what: format!("http://{from}{path}"),
+            message: said,
+        })
     }
 
     /// Starts a load.

@@ -164,12 +164,27 @@ impl Cluster {
 
     /// Restarts a node, as a power failure does, and makes its part of the pod network again.
     pub fn restart(&self, node: &Node) -> Result<(), KindError> {
+        self.power_cycle(node).map(drop)
+    }
+
+    /// Restarts a node that was deleted from the API: it registers anew, with other ranges of pod addresses.
+    pub fn rejoin(&self, node: &Node) -> Result<(), KindError> {
+        let nodes = self.power_cycle(node)?;
+        match nodes.iter().find(|known| known.name == node.name) {
+            Some(node) => pod_network::configure(self, node),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the nodes as they are afterwards. A network that owns the nodes would make its routes again too.
+    fn power_cycle(&self, node: &Node) -> Result<Vec<Node>, KindError> {
         self.daemon
             .run("docker", &["restart", "--time", "0", &node.name])?;
-        // Routes do not outlive a restart; a network that owns the nodes would make them again too.
+        let nodes = self.registered()?;
         Self::eventually("the node's network is up", Duration::from_secs(60), || {
-            pod_network::connect(self, node).map_err(|error| error.to_string())
-        })
+            pod_network::route(self, &nodes).map_err(|error| error.to_string())
+        })?;
+        Ok(nodes)
     }
 
     fn create(&self, image: &str) -> Result<(), KindError> {
@@ -191,6 +206,16 @@ impl Cluster {
     }
 
     fn connect(&mut self) -> Result<(), KindError> {
+        self.nodes = self.registered()?;
+        pod_network::route(self, &self.nodes)?;
+        for node in &self.nodes {
+            pod_network::configure(self, node)?;
+        }
+        Ok(())
+    }
+
+    /// The nodes as the API has them, when it has all of them.
+    fn registered(&self) -> Result<Vec<Node>, KindError> {
         let patience = Duration::from_secs(60);
         let ask = || {
             let list = self.get(&["nodes"]).map_err(|error| error.to_string())?;
@@ -206,11 +231,7 @@ impl Cluster {
         };
         let mut nodes = Self::eventually("every node has a range of pod addresses", patience, ask)?;
         nodes.sort_by(|one, other| one.name.cmp(&other.name));
-        self.nodes = nodes;
-        for node in &self.nodes {
-            pod_network::connect(self, node)?;
-        }
-        Ok(())
+        Ok(nodes)
     }
 }
 

@@ -19,6 +19,7 @@ mod daemon;
 mod diagnostics;
 mod error;
 pub mod images;
+mod kube_proxy;
 mod node_image;
 mod pod_network;
 mod programs;

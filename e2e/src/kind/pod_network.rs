@@ -8,19 +8,21 @@ use super::error::KindError;
 /// The CNI configuration of every node, as the container runtime finds it first.
 const CONFIGURATION: &str = "/etc/cni/net.d/50-pods.conflist";
 
-/// Connects the pods of a node to those of the others.
-pub(super) fn connect(cluster: &Cluster, node: &Node) -> Result<(), KindError> {
-    for other in cluster
-        .nodes()
-        .iter()
-        .filter(|other| other.name != node.name)
-    {
-        for (range, via) in other.pod_ranges.iter().zip(&other.addresses) {
-            let (range, via) = (range.to_string(), via.to_string());
-            cluster.on_node(&node.name, &["ip", "route", "replace", &range, "via", &via])?;
+/// Leads from every node to the pods of the others. Routes do not outlive a node's restart.
+pub(super) fn route(cluster: &Cluster, nodes: &[Node]) -> Result<(), KindError> {
+    for node in nodes {
+        for other in nodes.iter().filter(|other| other.name != node.name) {
+            for (range, via) in other.pod_ranges.iter().zip(&other.addresses) {
+                let (range, via) = (range.to_string(), via.to_string());
+                cluster.on_node(&node.name, &["ip", "route", "replace", &range, "via", &via])?;
+            }
         }
     }
-    // The node is ready when this file is there, so it comes last.
+    Ok(())
+}
+
+/// Tells a node's container runtime how to connect pods. The node is ready when it knows, so routes come before.
+pub(super) fn configure(cluster: &Cluster, node: &Node) -> Result<(), KindError> {
     let write = [
         "exec",
         "--interactive",
@@ -43,7 +45,8 @@ fn configuration(node: &Node) -> Value {
         .map(|range| json!([{"subnet": range}]))
         .collect();
     json!({
-        "cniVersion": "1.0.0",
+        // Of this version runtimes ask plugins for STATUS.
+        "cniVersion": "1.1.0",
         "name": "pods",
         "plugins": [
             {

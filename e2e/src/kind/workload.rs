@@ -7,7 +7,7 @@ use super::error::KindError;
 
 /// The image of the pods.
 pub const IMAGE: &str = "sluice-kind/pod:1";
-/// The port that pods serve on, TCP and UDP.
+/// The port that pods serve on, TCP, UDP and SCTP.
 pub const PORT: u16 = 8080;
 /// The port of the Services.
 pub const SERVICE_PORT: u16 = 80;

@@ -1,7 +1,6 @@
-//! What happens to a cluster while people use it: restarts, upgrades, bursts.
+//! What happens to a cluster while people use it: restarts and upgrades.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -39,7 +38,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "the API server is restarted, and no connection fails",
         api_server_restarted,
     ),
-    ("two hundred Services come and go in a burst", burst),
 ];
 
 fn rollout(lab: &Lab) -> anyhow::Result<()> {
@@ -48,15 +46,9 @@ fn rollout(lab: &Lab) -> anyhow::Result<()> {
 }
 
 fn restarts(lab: &Lab) -> anyhow::Result<u64> {
-    let pods = lab.cluster.get(&[
-        "pods",
-        "--namespace",
-        SLUICE,
-        "--selector",
-        "app.kubernetes.io/component=agent",
-    ])?;
-    let statuses = pods["items"].as_array().into_iter().flatten();
-    let statuses = statuses
+    let pods = lab.agent_pods()?;
+    let statuses = pods
+        .iter()
         .filter_map(|pod| pod["status"]["containerStatuses"].as_array())
         .flatten();
     Ok(statuses
@@ -148,28 +140,7 @@ fn upgrade_and_rollback(lab: &Lab) -> anyhow::Result<()> {
 fn without_agents(lab: &Lab) -> anyhow::Result<()> {
     let served = lab.serve("agentless", &json!({}))?;
     let load = lab.client("client-a").load(served.address(0)?)?;
-    let select = |value: &Value| {
-        let patch =
-            json!({"spec": {"template": {"spec": {"nodeSelector": {"pool": value}}}}}).to_string();
-        lab.cluster.kubectl(&[
-            "patch",
-            "daemonset",
-            "sluice-agent",
-            "--namespace",
-            SLUICE,
-            "--type=merge",
-            "--patch",
-            &patch,
-        ])
-    };
-    select(&json!("none"))?;
-    let gone = Cluster::eventually("no agent runs", PATIENCE, || {
-        let agents = lab.agents().map_err(|error| error.to_string())?;
-        agents
-            .is_empty()
-            .then_some(())
-            .ok_or_else(|| format!("{agents:?}"))
-    });
+    let no_agents = lab.take_agents_off()?;
     let pod = Pod {
         name: "late",
         pool: "a",
@@ -188,8 +159,7 @@ fn without_agents(lab: &Lab) -> anyhow::Result<()> {
         ];
         lab.cluster.kubectl(&ready)
     });
-    select(&Value::Null)?;
-    gone?;
+    drop(no_agents);
     applied.context("what came while no agent ran")?;
     rollout(lab)?;
     lab.serve("late", &json!({}))?;
@@ -206,12 +176,7 @@ fn without_agents(lab: &Lab) -> anyhow::Result<()> {
 
 fn node_restarted(lab: &Lab) -> anyhow::Result<()> {
     let served = lab.serve("restarted", &json!({"type": "NodePort"}))?;
-    let node = lab
-        .cluster
-        .nodes()
-        .iter()
-        .find(|node| node.pool == "b")
-        .context("no node")?;
+    let node = lab.node("b")?;
     let started_at = || -> anyhow::Result<Value> {
         let pod = lab.cluster.get(&["pod", "echo-b", "--namespace", ECHO])?;
         Ok(pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"].clone())
@@ -271,63 +236,5 @@ fn api_server_restarted(lab: &Lab) -> anyhow::Result<()> {
     })?;
     // Not before the agents' watches are: this asks for a Service that is new.
     lab.serve("after-api", &json!({}))?;
-    assert_nothing_lost(load)
-}
-
-fn burst(lab: &Lab) -> anyhow::Result<()> {
-    const SERVICES: usize = 200;
-    let served = lab.serve("steady", &json!({}))?;
-    let load = lab.client("client-b").load(served.address(0)?)?;
-    let names: Vec<String> = (0..SERVICES).map(|n| format!("burst-{n}")).collect();
-    let spec = json!({"ipFamilyPolicy": "SingleStack"});
-    let services: Vec<Value> = names
-        .iter()
-        .map(|name| service(ECHO, name, APP, &spec))
-        .collect();
-    let started = Instant::now();
-    lab.cluster.apply(&services)?;
-    let applied = started.elapsed();
-    let last = lab.serve("burst-last", &json!({}))?;
-    eprintln!(
-        "          {SERVICES} Services: applied in {:.1} s, the last one served {:.1} s later",
-        applied.as_secs_f64(),
-        (started.elapsed().saturating_sub(applied)).as_secs_f64()
-    );
-    let counted = |expected: &dyn Fn(usize) -> bool, what: &str| {
-        Cluster::eventually(what, PATIENCE, || {
-            let mut counts = Vec::new();
-            for node in lab.cluster.nodes() {
-                let rules = lab.cluster.on_node(
-                    &node.name,
-                    &["sh", "-c", "iptables-legacy-save; iptables-nft-save"],
-                );
-                let rules = rules.map_err(|error| error.to_string())?;
-                counts.push(
-                    rules
-                        .lines()
-                        .filter(|line| line.contains("SLUICE-"))
-                        .count(),
-                );
-            }
-            counts
-                .iter()
-                .all(|&count| expected(count))
-                .then_some(())
-                .ok_or_else(|| format!("{counts:?} lines of rules"))
-        })
-    };
-    counted(&|count| count > SERVICES, "every node has rules for them")?;
-    drop(last);
-    let delete = [
-        &["delete", "service", "--namespace", ECHO, "--wait=false"][..],
-        &names.iter().map(String::as_str).collect::<Vec<_>>(),
-    ]
-    .concat();
-    lab.cluster.kubectl(&delete)?;
-    counted(
-        &|count| count < SERVICES,
-        "no node has rules for them any more",
-    )?;
-    std::thread::sleep(Duration::from_secs(1));
     assert_nothing_lost(load)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use sluice_e2e::kind::workload::{IMAGE, PORT, Pod, SERVICE_PORT, service};
-use sluice_e2e::kind::{Client, Cluster, images};
+use sluice_e2e::kind::{Client, Cluster, Node, images};
 
 /// Namespace of the release, and of what scenarios make.
 pub(crate) const SLUICE: &str = "sluice-system";
@@ -93,31 +93,12 @@ impl Lab {
         Ok(served)
     }
 
-    /// The names of the agents' pods.
-    pub(crate) fn agents(&self) -> anyhow::Result<Vec<String>> {
-        let label = "app.kubernetes.io/component=agent";
-        let pods = self
-            .cluster
-            .get(&["pods", "--namespace", SLUICE, "--selector", label])?;
-        let names = pods["items"].as_array().into_iter().flatten();
-        Ok(names
-            .filter_map(|pod| pod["metadata"]["name"].as_str())
-            .map(ToOwned::to_owned)
-            .collect())
-    }
-
-    /// Waits until every node's agent pod is of the present template, and ready.
-    pub(crate) fn await_agent_pods(&self) -> anyhow::Result<()> {
-        let status = [
-            "rollout",
-            "status",
-            "daemonset/sluice-agent",
-            "--namespace",
-            SLUICE,
-            "--timeout=120s",
-        ];
-        self.cluster.kubectl(&status)?;
-        Ok(())
+    /// The node of a pool.
+    pub(crate) fn node(&self, pool: &str) -> anyhow::Result<&Node> {
+        let mut nodes = self.cluster.nodes().iter();
+        nodes
+            .find(|node| node.pool == pool)
+            .with_context(|| format!("no node is in the pool {pool}"))
     }
 
     /// Waits until what the agents tell of every node is so.
@@ -161,6 +142,23 @@ pub(crate) struct Served<'a> {
 }
 
 impl Served<'_> {
+    /// Gives it the pods with another label `app`.
+    pub(crate) fn select(&self, app: &str) -> anyhow::Result<()> {
+        let patch = json!({"spec": {"selector": {"app": app}}}).to_string();
+        let command = [
+            "patch",
+            "service",
+            &self.name,
+            "--namespace",
+            ECHO,
+            "--type=merge",
+            "--patch",
+            &patch,
+        ];
+        self.lab.cluster.kubectl(&command)?;
+        Ok(())
+    }
+
     /// Its cluster address of a family, 0 for IPv4 and 1 for IPv6, and its port.
     pub(crate) fn address(&self, family: usize) -> anyhow::Result<SocketAddr> {
         let ip = self.object["spec"]["clusterIPs"][family]

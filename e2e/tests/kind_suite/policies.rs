@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 use sluice_e2e::kind::{Cluster, Load, Node};
 
@@ -27,13 +27,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// A policy that goes with the value; every node is then back where it was.
-struct Policy<'a> {
+pub(crate) struct Policy<'a> {
     lab: &'a Lab,
     name: &'static str,
 }
 
 impl<'a> Policy<'a> {
-    fn apply(lab: &'a Lab, name: &'static str, pool: &Value, spec: &Value) -> anyhow::Result<Self> {
+    pub(crate) fn apply(
+        lab: &'a Lab,
+        name: &'static str,
+        pool: &Value,
+        spec: &Value,
+    ) -> anyhow::Result<Self> {
         let policy = Self { lab, name };
         match policy.change(pool, spec) {
             Ok(()) => Ok(policy),
@@ -45,7 +50,7 @@ impl<'a> Policy<'a> {
         }
     }
 
-    fn change(&self, pool: &Value, spec: &Value) -> anyhow::Result<()> {
+    pub(crate) fn change(&self, pool: &Value, spec: &Value) -> anyhow::Result<()> {
         let mut spec = spec.clone();
         spec["nodeSelector"] = pool.clone();
         let rollout = &mut spec["rollout"];
@@ -57,7 +62,7 @@ impl<'a> Policy<'a> {
     }
 
     /// As `kubectl wait` says it.
-    fn wait(&self, condition: &str) -> anyhow::Result<()> {
+    pub(crate) fn wait(&self, condition: &str) -> anyhow::Result<()> {
         let generation = self.object()?["metadata"]["generation"].clone();
         Cluster::eventually("the operator has seen the policy", PATIENCE, || {
             let object = self.object().map_err(|error| error.to_string())?;
@@ -75,7 +80,7 @@ impl<'a> Policy<'a> {
         Ok(())
     }
 
-    fn object(&self) -> anyhow::Result<Value> {
+    pub(crate) fn object(&self) -> anyhow::Result<Value> {
         Ok(self.lab.cluster.get(&["serviceproxypolicy", self.name])?)
     }
 }
@@ -98,7 +103,7 @@ impl Drop for Policy<'_> {
     }
 }
 
-fn pool(name: &str) -> Value {
+pub(crate) fn pool(name: &str) -> Value {
     json!({"matchLabels": {"pool": name}})
 }
 
@@ -110,14 +115,6 @@ fn chains(lab: &Lab, node: &Node, variant: &str) -> anyhow::Result<usize> {
         .lines()
         .filter(|line| line.starts_with(":SLUICE-"))
         .count())
-}
-
-fn node<'a>(lab: &'a Lab, pool: &str) -> anyhow::Result<&'a Node> {
-    lab.cluster
-        .nodes()
-        .iter()
-        .find(|node| node.pool == pool)
-        .context("no such pool")
 }
 
 /// A load that must not fail.
@@ -156,7 +153,7 @@ fn pools_differ(lab: &Lab) -> anyhow::Result<()> {
     b.wait("Ready")?;
     let is = |legacy: &str, nft: &str| -> anyhow::Result<()> {
         for (pool, variant, other) in [(legacy, "legacy", "nft"), (nft, "nft", "legacy")] {
-            let node = node(lab, pool)?;
+            let node = lab.node(pool)?;
             Cluster::eventually(
                 &format!("{} has chains of {variant} only", node.name),
                 PATIENCE,
@@ -223,7 +220,7 @@ fn staged_rollout(lab: &Lab) -> anyhow::Result<()> {
 
 fn without_ipvs(lab: &Lab) -> anyhow::Result<()> {
     let served = lab.serve("no-ipvs", &json!({"type": "NodePort"}))?;
-    let node = node(lab, "b")?;
+    let node = lab.node("b")?;
     let port = served.node_port("TCP")?;
     let load = lab
         .outside()

@@ -229,21 +229,8 @@ fn source_ranges(lab: &Lab) -> anyhow::Result<()> {
 
 fn empty(lab: &Lab) -> anyhow::Result<()> {
     let served = lab.serve("emptied", &json!({}))?;
-    let select = |app: &str| {
-        let patch = json!({"spec": {"selector": {"app": app}}}).to_string();
-        lab.cluster.kubectl(&[
-            "patch",
-            "service",
-            "emptied",
-            "--namespace",
-            ECHO,
-            "--type=merge",
-            "--patch",
-            &patch,
-        ])
-    };
     let to = served.address(0)?;
-    select("nobody")?;
+    served.select("nobody")?;
     Cluster::eventually("a Service without pods refuses", PATIENCE, || {
         let outcome = lab
             .client("client-a")
@@ -253,7 +240,7 @@ fn empty(lab: &Lab) -> anyhow::Result<()> {
             .then_some(())
             .ok_or_else(|| outcome.to_string())
     })?;
-    select(APP)?;
+    served.select(APP)?;
     Cluster::eventually("it serves again", PATIENCE, || {
         lab.client("client-a")
             .reached("tcp", to, 8)

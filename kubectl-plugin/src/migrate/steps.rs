@@ -48,6 +48,10 @@ pub(super) fn steps(way: Way) -> Vec<String> {
                 .to_owned(),
         );
     }
+    steps.push(
+        "Load balancers that ask for a node's health on 10256 hear nobody meanwhile: give the agents that port now, by a `helm upgrade` without the two values."
+            .to_owned(),
+    );
     steps.push(if way.is_daemon_set {
         format!("When all is well for some days: `kubectl -n {NAMESPACE} delete daemonset {NAME}`.")
     } else {
@@ -55,7 +59,8 @@ pub(super) fn steps(way: Way) -> Vec<String> {
             .to_owned()
     });
     steps.push(
-        "Back, at any time: start kube-proxy, wait until it is healthy, stop Sluice's agents, and `sluice-agent cleanup` on each node."
+        "Back, at any time: start kube-proxy and wait until its rules are on every node (`iptables-save -t nat | grep KUBE-SVC`; its /healthz says yes from the \
+         start). Then stop Sluice's agents, and `sluice-agent cleanup` on each node; with the chart: `helm upgrade` with cleanup=true, then `helm uninstall`."
             .to_owned(),
     );
     steps
