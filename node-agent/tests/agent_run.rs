@@ -261,4 +261,18 @@ fn a_policy_that_changes_the_variant_moves_the_rules_and_leaves_none_behind() {
     agent.eventually("it is healthy", |_| {
         get(HEALTHZ, "/healthz").is_some_and(|answer| answer.status == 200)
     });
+
+    // An agent that started now would take the kubelet's.
+    run(
+        "iptables-nft",
+        &["-t", "mangle", "-N", "KUBE-KUBELET-CANARY"],
+    );
+    node.write(
+        "policy.yaml",
+        "apiVersion: sluice.dev/v1alpha1\nkind: ServiceProxyPolicy\nmetadata: {name: all}\nspec: {iptables: {variant: Auto}}\n",
+    );
+    let diff = node.agent("render", &["--diff"]);
+    let said = text(&diff.stdout);
+    assert_eq!(diff.status.code(), Some(0), "{said}{}", text(&diff.stderr));
+    assert!(Node::rules().contains("KUBE-KUBELET-CANARY"));
 }

@@ -45,9 +45,9 @@ const MIDDLE: [&[Scenario]; 8] = [
     services::SCENARIOS,
     ports::SCENARIOS,
     sources::SCENARIOS,
-    // Before policies change variants of iptables: `render --diff` takes one that is detected for the running agent's.
-    plugin::SCENARIOS,
     policies::SCENARIOS,
+    // After policies have moved nodes between variants of iptables: what is compared is where the agent is.
+    plugin::SCENARIOS,
     changes::SCENARIOS,
     burst::SCENARIOS,
     nodes::SCENARIOS,

@@ -9,6 +9,7 @@ use sluice_kernel::iptables::{Variant, detect_variant};
 use sluice_kernel::links::NetlinkLinks;
 
 use super::CliError;
+use super::show::{mode_in_force, variant_in_force};
 use crate::agent::{Batch, Desired, NodeNetwork};
 use crate::settings::SettingsFlags;
 use crate::source::{ManifestSource, Update};
@@ -76,19 +77,22 @@ pub(super) fn desired_of(update: Update) -> Result<Desired, CliError> {
     Ok(desired)
 }
 
-/// The variant that an agent would use; without any iptables on this machine, the nft one.
+/// The variant that an agent uses, which keeps the one it has when it may choose, or would use; without any iptables on this machine, the nft one.
 pub(super) fn variant_of(desired: &Desired) -> Variant {
+    let detected = || detect_variant().map_or(Variant::Nft, |(variant, _)| variant);
     match desired.settings().iptables_variant {
         IptablesVariant::Legacy => Variant::Legacy,
         IptablesVariant::NFT => Variant::Nft,
-        IptablesVariant::Auto => detect_variant().map_or(Variant::Nft, |(variant, _)| variant),
+        // Who may not read the node's rules is told of an agent that starts.
+        IptablesVariant::Auto => (variant_in_force().ok().flatten()).unwrap_or_else(detected),
     }
 }
 
-/// The mode that an agent would start in on a node that can run any.
+/// The mode that an agent is in, or would start in on a node that can run any.
 pub(super) fn mode_of(desired: &Desired) -> ActiveMode {
     let services = desired.plan().services.len();
-    desired.settings().mode.mode_for(services, None, true)
+    let in_force = mode_in_force().ok().flatten();
+    desired.settings().mode.mode_for(services, in_force, true)
 }
 
 /// As the kubelet takes it: lower case, blanks trimmed.

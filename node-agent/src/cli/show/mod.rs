@@ -12,7 +12,7 @@ use clap::Args;
 
 use self::frontend::Wanted;
 pub(super) use self::look::full_note;
-pub(super) use self::rules::mode_in_force;
+pub(super) use self::rules::{mode_in_force, variant_in_force};
 use super::output::{Output, json};
 use super::{CliError, Outcome, exit_code};
 

@@ -87,6 +87,14 @@ impl Rules {
     }
 }
 
+/// The variant that has all of our rules that serve on this node now; none while they change from one to the other.
+pub(in crate::cli) fn variant_in_force() -> Result<Option<Variant>, IptablesError> {
+    let rules = read()?;
+    let mut serving = rules.iter().filter(|rules| rules.mode().is_some());
+    let first = serving.next().map(|rules| rules.variant);
+    Ok(first.filter(|first| serving.all(|rules| rules.variant == *first)))
+}
+
 /// The mode that serves on this node now.
 pub(in crate::cli) fn mode_in_force() -> Result<Option<ActiveMode>, IptablesError> {
     Ok(read()?.iter().find_map(Rules::mode))
