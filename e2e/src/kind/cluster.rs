@@ -262,7 +262,8 @@ fn patient(kind: &str) -> String {
     let timeouts = json!({
         "controlPlaneComponentHealthCheck": minutes(4),
         "kubeletHealthCheck": minutes(4),
-        "kubernetesAPICall": minutes(1),
+        // So long it waits for the first API server too.
+        "kubernetesAPICall": minutes(4),
         "tlsBootstrap": minutes(5),
     });
     json!({"kind": kind, "timeouts": timeouts}).to_string()
