@@ -172,7 +172,7 @@ fn there_and_back(lab: &Lab) -> anyhow::Result<()> {
 /// The policy stays: what is removed next has to be removed from there.
 fn everywhere_until_the_end(lab: &Lab) -> anyhow::Result<()> {
     let mut spec = mode("IPVS");
-    spec["rollout"] = json!({"maxUnavailable": "100%"});
+    spec["rollout"] = json!({"maxUnavailable": lab.cluster.nodes().len()});
     let policy = Policy::apply(lab, "everywhere", &json!({}), &spec)?;
     policy.wait("Ready")?;
     policy.keep();
