@@ -127,6 +127,18 @@ e2e-in-time:
 	@if [ -n "$(SLUICE_E2E_UNTIL)" ] && [ $$(date +%s) -gt $(SLUICE_E2E_UNTIL) ]; then echo 'SKIP: the kind suite: too late to begin' >&2; \
 	else $(MAKE) --no-print-directory e2e; fi
 
+# In a virtual machine whose disk has the images: with IPVS, which the machine's own kernel may lack. What is cached is found where it is.
+E2E_VM := $(SLUICE_VM) run --cpus 2 --memory 8192 --timeout 3600 --modules br_netfilter,nf_conntrack \
+	--share $(TARGET)/tmp/kind:$(TARGET)/tmp/kind:rw
+.PHONY: e2e-vm
+e2e-vm: packages vm-packages kube-packages kind-packages image-programs helm ## the kind suite's part with IPVS, in a virtual machine (root once, for the node image)
+	$(CARGO) build --locked -p sluice-e2e --bin sluice-vm --bin sluice-kind
+	$(SLUICE_VM) prepare
+	mkdir -p $(TARGET)/tmp/kind
+	disk=$$($(if $(filter 0,$(shell id -u)),,sudo -E) $(TARGET)/debug/sluice-kind --disk) && \
+		SLUICE_REQUIRE_IPVS=1 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(E2E_VM) --disk $$disk \
+			--env XDG_CACHE_HOME=$(or $(XDG_CACHE_HOME),$(HOME)/.cache) --" $(CARGO) test --locked -p sluice-e2e --test kind_suite
+
 .PHONY: kind
 kind: packages kube-packages kind-packages ## the cluster of `make e2e` without Sluice, to try things in; until Ctrl-C
 	$(CARGO) build --locked -p sluice-e2e --bin sluice-kind

@@ -191,6 +191,32 @@ fn what_a_guest_writes_reaches_the_host_only_in_a_writable_share() {
 }
 
 #[test]
+fn a_guest_has_its_disks_and_what_it_writes_there_is_forgotten() {
+    let (content, directory) = (directory(), directory());
+    std::fs::write(content.path().join("read"), "from the host").unwrap();
+    let disk = directory.path().join("disk");
+    let made = Command::new("/sbin/mke2fs")
+        .args(["-q", "-t", "ext4", "-d"])
+        .args([content.path(), &disk])
+        .arg("64M")
+        .status();
+    assert!(made.unwrap().success());
+    let before = std::fs::read(&disk).unwrap();
+    let flag = format!("{}:/mnt/disk", disk.display());
+    let script = "set -e; cd /mnt/disk; echo x >written; sync; cat read; df --output=fstype .";
+    let Some(output) = shell("disks", &["--disk", &flag], script) else {
+        return;
+    };
+    assert!(output.status.success(), "{}", words(&output));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.starts_with("from the host") && said.contains("ext4"),
+        "{said}"
+    );
+    assert!(std::fs::read(&disk).unwrap() == before);
+}
+
+#[test]
 fn a_test_binary_runs_with_its_arguments_where_cargo_built_it_though_that_be_below_tmp() {
     let target = directory();
     let deps = target.path().join("debug/deps");

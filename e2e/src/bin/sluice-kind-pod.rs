@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Parser;
+use sluice_e2e::lab::pace::{rate, stretched};
 use sluice_e2e::lab::{Listen, Outcome, Probe, serve_here};
 use sluice_service_plan::model::Protocol;
 
@@ -98,7 +99,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                 "sctp" => Protocol::Sctp,
                 other => anyhow::bail!("{other}: the protocol is tcp, udp or sctp"),
             };
-            let patience = Duration::from_millis(patience);
+            let patience = stretched(Duration::from_millis(patience));
             for _ in 0..count {
                 let probe = Probe::new(protocol, None, destination);
                 println!("{}", Probe { patience, ..probe }.run().line());
@@ -110,7 +111,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             }
         }
         Command::Connect { destination } => {
-            TcpStream::connect_timeout(&destination, Duration::from_secs(3))?;
+            TcpStream::connect_timeout(&destination, stretched(Duration::from_secs(3)))?;
         }
         Command::HttpStatus { server, path } => println!("{}", http_status(server, &path)?),
         Command::Load {
@@ -167,7 +168,11 @@ fn new_connections(
     per_second: u32,
     results: &Sender<(Instant, Outcome)>,
 ) {
-    let probe = Probe::new(Protocol::Tcp, None, to);
+    let patience = stretched(Duration::from_secs(3));
+    let probe = Probe {
+        patience,
+        ..Probe::new(Protocol::Tcp, None, to)
+    };
     while !stop.load(Ordering::Relaxed) {
         let results = results.clone();
         thread::spawn(move || {
@@ -176,7 +181,7 @@ fn new_connections(
             // Nobody listens after the end.
             let _ = results.send((at, outcome));
         });
-        thread::sleep(Duration::from_secs(1) / per_second.max(1));
+        thread::sleep(Duration::from_secs(1) / rate(per_second));
     }
 }
 
@@ -189,7 +194,7 @@ fn hold(stop: &AtomicBool, to: SocketAddr, results: &Sender<(Instant, Outcome)>)
 }
 
 fn exchange_until(stop: &AtomicBool, to: SocketAddr) -> io::Result<Outcome> {
-    let patience = Duration::from_secs(3);
+    let patience = stretched(Duration::from_secs(3));
     let mut stream = TcpStream::connect_timeout(&to, patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_nodelay(true)?;
@@ -202,7 +207,7 @@ fn exchange_until(stop: &AtomicBool, to: SocketAddr) -> io::Result<Outcome> {
     while !stop.load(Ordering::Relaxed) {
         stream.write_all(b"!")?;
         stream.read_exact(&mut byte)?;
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(stretched(Duration::from_millis(100)));
     }
     Ok(Outcome::of_line(String::from_utf8_lossy(&greeting).trim()))
 }

@@ -3,22 +3,33 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluice_e2e::kind::Cluster;
+use sluice_e2e::kind::{Cluster, Disk};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Makes a cluster with kind, in a network namespace of its own, and prints how to talk to it; all of it is gone after Ctrl-C.
 #[derive(Debug, Parser)]
-struct Arguments {}
+struct Arguments {
+    /// Makes no cluster: prepares the disk by which a virtual machine has the images of one, and prints file and directory
+    #[arg(long)]
+    disk: bool,
+}
 
 fn main() -> ExitCode {
-    Arguments::parse();
-    match run() {
+    let arguments = Arguments::parse();
+    let result = if arguments.disk { print_disk() } else { run() };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sluice-kind: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn print_disk() -> anyhow::Result<()> {
+    let disk = Disk::prepare()?;
+    println!("{}:{}", disk.file.display(), disk.directory.display());
+    Ok(())
 }
 
 fn run() -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use sluice_e2e::cache;
-use sluice_e2e::vm::{self, DEFAULT_KERNEL, End, Guest, Kernel, Report, Share, VmError};
+use sluice_e2e::vm::{self, DEFAULT_KERNEL, Disk, End, Guest, Kernel, Report, Share, VmError};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The guest died before the command ended.
@@ -48,7 +48,7 @@ enum Action {
     ///
     /// The statuses 120 (the guest died), 124 (timeout) and 125 (no guest could be had) come with a line on standard
     /// error that says so and names the console log.
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Inside a guest: runs what the host asked for
     #[command(hide = true)]
     Guest,
@@ -74,6 +74,9 @@ struct RunArguments {
     /// A directory to show in the guest: HOST[:GUEST][:rw]; the guest's writes are forgotten without :rw
     #[arg(long, value_name = "HOST[:GUEST][:rw]")]
     share: Vec<String>,
+    /// A file with an ext4 file system, and where the guest has it; the guest's writes are forgotten
+    #[arg(long, value_name = "FILE:DIRECTORY")]
+    disk: Vec<String>,
     /// A variable for the command; RUST*, CARGO*, SLUICE_*, CI and a few more pass by themselves
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
@@ -137,7 +140,7 @@ fn act(arguments: Arguments) -> anyhow::Result<u8> {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?
-                .block_on(run_or_interrupted(run, kernel, &cache))
+                .block_on(run_or_interrupted(*run, kernel, &cache))
         }
         Action::Guest => {
             vm::guest_side::run()?;
@@ -170,6 +173,7 @@ async fn in_guest(
 ) -> anyhow::Result<(Report, String)> {
     let kernel = kernel?;
     let shares = arguments.share.iter().map(|share| share.parse());
+    let disks = arguments.disk.iter().map(|disk| disk.parse());
     let guest = Guest {
         command: arguments.command,
         environment: environment(arguments.env, arguments.accel == "tcg"),
@@ -179,6 +183,7 @@ async fn in_guest(
         memory_mib: arguments.memory,
         timeout: Duration::from_secs(arguments.timeout),
         shares: shares.collect::<Result<Vec<Share>, _>>()?,
+        disks: disks.collect::<Result<Vec<Disk>, _>>()?,
         modules: arguments.modules,
         kernel_parameters: arguments.append,
         accelerator: arguments.accel,

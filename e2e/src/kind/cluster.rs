@@ -13,6 +13,7 @@ use super::{node_image, pod_network};
 use crate::control_plane::Programs;
 use crate::helm::PROGRAM_VARIABLE;
 use crate::lab::Namespace;
+use crate::lab::pace::stretched;
 
 const NAME: &str = "lab";
 /// The pools of the nodes, by the label `pool`.
@@ -40,6 +41,12 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// The ranges that its pods have addresses of, one a family, IPv4 first.
     pub pod_ranges: Vec<ipnet::IpNet>,
+}
+
+/// As `kubectl` is told how long to wait; longer on a slower machine.
+pub fn time_limit(seconds: u64) -> String {
+    let limit = stretched(Duration::from_secs(seconds));
+    format!("--timeout={}s", limit.as_secs())
 }
 
 /// Tells how long a step took.
@@ -79,7 +86,7 @@ impl Cluster {
                 "--for=condition=Ready",
                 "nodes",
                 "--all",
-                "--timeout=120s",
+                &time_limit(120),
             ])
         })?;
         Ok(cluster)
@@ -140,13 +147,13 @@ impl Cluster {
         self.daemon.run("kind", &arguments).map(drop)
     }
 
-    /// Asks again until the answer is `Ok`; its error says what was seen.
+    /// Asks again until the answer is `Ok`, on a slower machine for longer; its error says what was seen.
     pub fn eventually<T>(
         what: &str,
         patience: Duration,
         mut ask: impl FnMut() -> Result<T, String>,
     ) -> Result<T, KindError> {
-        let started = Instant::now();
+        let (started, patience) = (Instant::now(), stretched(patience));
         loop {
             match ask() {
                 Ok(answer) => return Ok(answer),
@@ -244,6 +251,24 @@ impl Drop for Cluster {
     }
 }
 
+/// kubeadm's own patience, on a slower machine for longer.
+fn patient(kind: &str) -> String {
+    let minutes = |minutes: u64| {
+        format!(
+            "{}s",
+            stretched(Duration::from_secs(60 * minutes)).as_secs()
+        )
+    };
+    let timeouts = json!({
+        "controlPlaneComponentHealthCheck": minutes(4),
+        "kubeletHealthCheck": minutes(4),
+        // So long it waits for the first API server too.
+        "kubernetesAPICall": minutes(4),
+        "tlsBootstrap": minutes(5),
+    });
+    json!({"kind": kind, "timeouts": timeouts}).to_string()
+}
+
 fn config() -> Value {
     let nodes: Vec<Value> = POOLS
         .iter()
@@ -255,7 +280,7 @@ fn config() -> Value {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "networking": {"disableDefaultCNI": true, "kubeProxyMode": "none", "ipFamily": "dual"},
-        "kubeadmConfigPatches": [kubelet.to_string()],
+        "kubeadmConfigPatches": [kubelet.to_string(), patient("InitConfiguration"), patient("JoinConfiguration")],
         "nodes": nodes,
     });
     if !may_have_every_capability() {

@@ -13,10 +13,12 @@ use tempfile::TempDir;
 use super::error::{KindError, failed};
 use crate::cache;
 use crate::lab::Namespace;
+use crate::lab::pace::{pace, stretched};
 use crate::server_process::Server;
 
 const INIT: &str = include_str!("daemon.sh");
 const CAPPED_RUNC: &str = include_str!("capped-runc.sh");
+const PATIENT_DOCKER: &str = include_str!("patient-docker.sh");
 /// How long dockerd may take until it answers; it takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The cgroup below which everything of the lab is.
@@ -51,7 +53,7 @@ impl Daemon {
             .map_err(failed("make a directory"))?;
         let inside = |name: &str| directory.path().join(name);
         let mut settings = json!({
-            "data-root": home.join("docker"),
+            "data-root": Self::images(&home),
             "exec-root": inside("exec"),
             "pidfile": inside("dockerd.pid"),
             "hosts": [format!("unix://{}", inside("docker.sock").display())],
@@ -59,9 +61,7 @@ impl Daemon {
         });
         if !may_have_every_capability() {
             let runc = inside("capped-runc");
-            std::fs::write(&runc, CAPPED_RUNC)
-                .and_then(|()| std::fs::set_permissions(&runc, PermissionsExt::from_mode(0o755)))
-                .map_err(failed("write a runtime for dockerd"))?;
+            write_program(&runc, CAPPED_RUNC)?;
             settings["runtimes"] = json!({"capped": {"path": runc}});
             settings["default-runtime"] = json!("capped");
         }
@@ -84,6 +84,11 @@ impl Daemon {
             .run(move || Server::start(Path::new("unshare"), &arguments, &log))?
             .map_err(failed("start dockerd"))?;
         let mut path: Vec<PathBuf> = programs.iter().map(|&program| program.to_owned()).collect();
+        if pace() > 1 {
+            let own = inside("programs");
+            write_program(&own.join("docker"), PATIENT_DOCKER)?;
+            path.insert(0, own);
+        }
         path.extend(std::env::split_paths(
             &std::env::var_os("PATH").unwrap_or_default(),
         ));
@@ -103,6 +108,11 @@ impl Daemon {
         };
         daemon.await_answer()?;
         Ok(daemon)
+    }
+
+    /// Where it keeps its images, in the lab's cache directory.
+    pub(super) fn images(home: &Path) -> PathBuf {
+        home.join("docker")
     }
 
     /// The network namespace: who is in it is outside the cluster, on the same network as the nodes.
@@ -186,7 +196,7 @@ impl Daemon {
                 Some(server) => server.ended().map_err(failed("ask for dockerd"))?.is_some(),
                 None => true,
             };
-            if ended || started.elapsed() > PATIENCE {
+            if ended || started.elapsed() > stretched(PATIENCE) {
                 let log = std::fs::read_to_string(self.directory.path().join("dockerd.log"));
                 return Err(KindError::NoDaemon {
                     patience: started.elapsed(),
@@ -203,6 +213,14 @@ impl Drop for Daemon {
         drop(self.server.take());
         remove_cgroups();
     }
+}
+
+fn write_program(file: &Path, text: &str) -> Result<(), KindError> {
+    let directory = file.parent().unwrap_or(file);
+    std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(file, text))
+        .and_then(|()| std::fs::set_permissions(file, PermissionsExt::from_mode(0o755)))
+        .map_err(failed(format!("write {}", file.display())))
 }
 
 /// The last lines of a text.

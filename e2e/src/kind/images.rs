@@ -29,12 +29,17 @@ pub fn build(daemon: &Daemon, image: &str, context: &Path, more: &[&str]) -> Res
     daemon.run("docker", &arguments).map(drop)
 }
 
-/// The image with the Debian packages of a node; made now where that is necessary.
-pub fn debian(daemon: &Daemon) -> Result<String, KindError> {
-    let image = format!(
+/// The name of [`debian`]'s image.
+pub(super) fn debian_name() -> String {
+    format!(
         "sluice-kind/debian:{}",
         super::key(&[SUITE, PACKAGES, DEBIAN])
-    );
+    )
+}
+
+/// The image with the Debian packages of a node; made now where that is necessary.
+pub fn debian(daemon: &Daemon) -> Result<String, KindError> {
+    let image = debian_name();
     if has(daemon, &image) {
         return Ok(image);
     }

@@ -17,6 +17,7 @@ mod client;
 mod cluster;
 mod daemon;
 mod diagnostics;
+mod disk;
 mod error;
 pub mod images;
 mod kube_proxy;
@@ -26,8 +27,9 @@ mod programs;
 pub mod workload;
 
 pub use client::{Client, Load, LoadReport};
-pub use cluster::{Cluster, Node};
+pub use cluster::{Cluster, Node, time_limit};
 pub use daemon::Daemon;
+pub use disk::Disk;
 pub use error::KindError;
 pub use programs::Program;
 

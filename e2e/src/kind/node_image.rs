@@ -23,17 +23,12 @@ pub(super) fn get(daemon: &Daemon) -> Result<String, KindError> {
     if let Some(archive) = std::env::var_os(ARCHIVE_VARIABLE) {
         return load(daemon, &archive.to_string_lossy());
     }
-    let debian = images::debian(daemon)?;
-    let control_plane = Programs::built()?;
-    let programs = [control_plane.directory(), &programs::directory()?]
-        .map(|directory| directory.display().to_string());
-    let image = format!(
-        "sluice-kind/node:{}",
-        key(&[&debian, &programs[0], &programs[1], CONTAINERFILE, STORAGE])
-    );
+    let image = name()?;
     if images::has(daemon, &image) {
         return Ok(image);
     }
+    let debian = images::debian(daemon)?;
+    let control_plane = Programs::built()?;
     let context = tempfile::tempdir().map_err(failed("make a directory"))?;
     pod_images(
         daemon,
@@ -52,6 +47,20 @@ pub(super) fn get(daemon: &Daemon) -> Result<String, KindError> {
     // Those of an earlier text of this library, and the stages of this one.
     daemon.run("docker", &["image", "prune", "--force"])?;
     Ok(image)
+}
+
+/// The name of the image that is built: another one when anything in it is.
+pub(super) fn name() -> Result<String, KindError> {
+    let programs = [Programs::built()?.directory(), &programs::directory()?]
+        .map(|directory| directory.display().to_string());
+    let texts = [
+        &images::debian_name(),
+        &programs[0],
+        &programs[1],
+        CONTAINERFILE,
+        STORAGE,
+    ];
+    Ok(format!("sluice-kind/node:{}", key(&texts)))
 }
 
 fn load(daemon: &Daemon, archive: &str) -> Result<String, KindError> {

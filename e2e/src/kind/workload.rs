@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, time_limit};
 use super::error::KindError;
+use crate::lab::pace::pace;
 
 /// The image of the pods.
 pub const IMAGE: &str = "sluice-kind/pod:1";
@@ -44,7 +45,10 @@ impl Pod<'_> {
                     "image": IMAGE,
                     "imagePullPolicy": "Never",
                     "args": ["serve"],
-                    "env": [{"name": "POD_NAME", "value": self.name}],
+                    "env": [
+                        {"name": "POD_NAME", "value": self.name},
+                        {"name": "SLUICE_PACE", "value": pace().to_string()},
+                    ],
                     "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
                 }],
             },
@@ -89,7 +93,7 @@ impl Cluster {
             "--for=condition=Ready",
             "pods",
             "--all",
-            "--timeout=60s",
+            &time_limit(60),
         ];
         self.kubectl(&wait).map(drop)
     }

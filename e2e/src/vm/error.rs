@@ -37,6 +37,14 @@ pub enum VmError {
         /// Why not.
         reason: &'static str,
     },
+    /// A disk that cannot be given to the guest.
+    #[error("cannot have the disk {disk}: {reason}")]
+    Disk {
+        /// As it was asked for.
+        disk: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The guest did not come so far as to start the command.
     #[error("the guest did not get ready: {reason}; console log: {}", .console.display())]
     NotReady {

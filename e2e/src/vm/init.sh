@@ -34,7 +34,7 @@ in_initramfs() {
 	$BB mount -t tmpfs -o mode=755 run /root/run
 	$BB mount -t tmpfs -o mode=1777 tmp /root/tmp
 	$BB mkdir -p /root/run/sluice-vm /root/run/lock /root/run/netns
-	$BB cp -r /bin/busybox /init /job.json /agent /load /root/run/sluice-vm/
+	$BB cp -r /bin/busybox /init /job.json /agent /load /disks /root/run/sluice-vm/
 	$BB mount --move /dev /root/dev
 	$BB mkdir -p /root/dev/shm /root/dev/pts
 	$BB mount -t tmpfs -o mode=1777 shm /root/dev/shm
@@ -67,6 +67,10 @@ booted() {
 	while read -r module; do
 		[ -z "$module" ] || modprobe "$module" 2>modprobe.log || die "cannot load the module $module: $($BB cat modprobe.log)"
 	done <load
+	while IFS=$TAB read -r disk guest; do
+		$BB mkdir -p "$guest"
+		$BB mount -t ext4 "/dev/$disk" "$guest" || die "cannot mount the disk $guest"
+	done <disks
 	"$($BB cat agent)" guest </dev/null >/dev/console 2>&1
 	die "the guest side ended with status $?"
 }

@@ -102,6 +102,9 @@ fn arguments(guest: &Guest, kernel: &Kernel, files: &Files) -> Vec<String> {
         "-append",
         kernel_parameters(emulated, &guest.kernel_parameters),
     );
+    for disk in &guest.disks {
+        add("-drive", disk.drive());
+    }
     for (tag, share) in writable(&guest.shares) {
         let path = share.host.display().to_string().replace(',', ",,");
         add(

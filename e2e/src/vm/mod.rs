@@ -7,6 +7,7 @@
 //! The guest has a `/tmp`, `/run` and `/dev/shm` of its own. Of the host's only the caller's work tree, cargo's target
 //! directory and the command's own directory are there, and what [`Guest::shares`] names.
 
+mod disks;
 mod error;
 pub mod guest_side;
 mod initramfs;
@@ -17,6 +18,7 @@ mod packages;
 mod run;
 mod shares;
 
+pub use disks::Disk;
 pub use error::VmError;
 pub use kernel::{DEFAULT_KERNEL, Kernel};
 pub use run::{End, Guest, Report, run};

@@ -8,6 +8,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::Child;
 
+use super::disks::{self, Disk};
 use super::error::{VmError, failed};
 use super::guest_side::Job;
 use super::initramfs::Initramfs;
@@ -35,6 +36,8 @@ pub struct Guest {
     pub timeout: Duration,
     /// Directories to show besides those that are always there.
     pub shares: Vec<Share>,
+    /// Disks that it has.
+    pub disks: Vec<Disk>,
     /// Modules to load before the command starts.
     pub modules: Vec<String>,
     /// More kernel parameters, such as `ip_vs.conn_tab_bits=8`.
@@ -153,8 +156,9 @@ fn initramfs(guest: &Guest, kernel: &Kernel) -> Result<Vec<u8>, VmError> {
         .map(|(tag, share)| line(&tag, share))
         .collect();
     // Each line ends, the last too: a shell reads them.
-    let mut load = guest.modules.join("\n");
-    load.push('\n');
+    let own = disks::modules(&guest.disks).iter().copied();
+    let modules = own.chain(guest.modules.iter().map(String::as_str));
+    let load: String = modules.flat_map(|module| [module, "\n"]).collect();
 
     let mut archive = Initramfs::with_init()?;
     archive.add_boot_modules(&kernel.boot_modules()?)?;
@@ -162,6 +166,7 @@ fn initramfs(guest: &Guest, kernel: &Kernel) -> Result<Vec<u8>, VmError> {
     archive.file("shares", read_only.as_bytes());
     archive.file("writable-shares", writable.as_bytes());
     archive.file("load", load.as_bytes());
+    archive.file("disks", disks::list(&guest.disks).as_bytes());
     archive.file("agent", guest.guest_side.display().to_string().as_bytes());
     Ok(archive.finish())
 }

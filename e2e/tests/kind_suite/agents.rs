@@ -1,7 +1,7 @@
 //! The agents' pods: who they are, and nodes without.
 
 use serde_json::{Value, json};
-use sluice_e2e::kind::{Cluster, KindError};
+use sluice_e2e::kind::{Cluster, KindError, time_limit};
 
 use super::lab::{Lab, PATIENCE, SLUICE};
 
@@ -37,7 +37,7 @@ impl Lab {
             "daemonset/sluice-agent",
             "--namespace",
             SLUICE,
-            "--timeout=120s",
+            &time_limit(120),
         ];
         self.cluster.kubectl(&status)?;
         Ok(())

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::lab::{Lab, SLUICE, project, start_pods};
 use super::others;
 use sluice_e2e::kind::images;
+use sluice_e2e::lab::pace::stretched;
 
 /// From `helm install` to the last node, with the images on the nodes.
 const PROGRAMMED_WITHIN: Duration = Duration::from_secs(60);
@@ -50,7 +51,7 @@ pub(crate) fn helm_install(lab: &Lab) -> anyhow::Result<()> {
         took.as_secs_f64()
     );
     ensure!(
-        took < PROGRAMMED_WITHIN,
+        took < stretched(PROGRAMMED_WITHIN),
         "every node was Programmed after {} s",
         took.as_secs()
     );

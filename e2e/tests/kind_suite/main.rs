@@ -8,6 +8,7 @@ mod agents;
 mod burst;
 mod changes;
 mod installing;
+mod ipvs;
 mod lab;
 mod moving;
 mod nodes;
@@ -88,12 +89,22 @@ fn main() -> ExitCode {
         let chosen: Vec<Scenario> = scenarios.iter().filter(is_wanted).copied().collect();
         chosen
     };
-    let scenarios = [
-        FIRST,
-        &chosen(&MIDDLE.concat()),
-        LAST,
-        &chosen(moving::SCENARIOS),
-    ];
+    let scenarios = if sluice_e2e::packets::ipvs::is_promised() {
+        // The others have been tried without.
+        [
+            FIRST,
+            &chosen(ipvs::SCENARIOS),
+            &[ipvs::BEFORE_THE_END],
+            LAST,
+        ]
+    } else {
+        [
+            FIRST,
+            &chosen(&MIDDLE.concat()),
+            LAST,
+            &chosen(moving::SCENARIOS),
+        ]
+    };
     let mut failed = Vec::new();
     for (sentence, scenario) in scenarios.concat() {
         if !holds(&lab, sentence, scenario) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use sluice_e2e::kind::{Cluster, Load, Node};
+use sluice_e2e::kind::{Cluster, Load, Node, time_limit};
 
 use super::Scenario;
 use super::installing::{has_condition, is_programmed};
@@ -44,7 +44,7 @@ impl<'a> Policy<'a> {
             Ok(()) => Ok(policy),
             Err(error) => {
                 // There is none to delete.
-                std::mem::forget(policy);
+                policy.keep();
                 Err(error)
             }
         }
@@ -76,8 +76,13 @@ impl<'a> Policy<'a> {
         );
         self.lab
             .cluster
-            .kubectl(&["wait", &condition, &object, "--timeout=90s"])?;
+            .kubectl(&["wait", &condition, &object, &time_limit(90)])?;
         Ok(())
+    }
+
+    /// Leaves it where it is.
+    pub(crate) fn keep(self) {
+        std::mem::forget(self);
     }
 
     pub(crate) fn object(&self) -> anyhow::Result<Value> {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use serde_json::json;
-use sluice_e2e::kind::Cluster;
 use sluice_e2e::kind::workload::{PORT, SERVICE_PORT};
+use sluice_e2e::kind::{Cluster, time_limit};
 use sluice_e2e::lab::Outcome;
 
 use super::Scenario;
@@ -70,7 +70,7 @@ fn dns(lab: &Lab) -> anyhow::Result<()> {
         "status",
         "deployment/coredns",
         "--namespace=kube-system",
-        "--timeout=60s",
+        &time_limit(60),
     ];
     lab.cluster.kubectl(&rollout)?;
     let served = lab.serve("named", &json!({}))?;

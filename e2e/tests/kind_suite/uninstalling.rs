@@ -8,13 +8,21 @@ use super::others;
 use sluice_e2e::kind::Cluster;
 
 /// What is asked of a node, each of which must print nothing.
-const TRACES: [(&str, &str); 5] = [
+const TRACES: [(&str, &str); 7] = [
     (
         "rules",
         "for p in iptables-legacy-save iptables-nft-save ip6tables-legacy-save ip6tables-nft-save; do $p; done 2>/dev/null | grep -i sluice",
     ),
     ("address sets", "ipset list -name | grep -i sluice"),
     ("tables", "nft list tables | grep -i sluice"),
+    (
+        "virtual servers",
+        "grep -E '^(TCP|UDP|SCTP|FWM|  ->) *[0-9A-F[]' /proc/net/ip_vs 2>/dev/null",
+    ),
+    (
+        "routes",
+        "(ip route show table all; ip -6 route show table all) | grep -e kube-ipvs0 -e '10[.]96[.]'",
+    ),
     ("links", "ip -oneline link | grep -e kube-ipvs0 -e sluice"),
     (
         "files",
