@@ -177,7 +177,7 @@ bench-cluster-vm: packages vm-packages kube-packages bench-programs ## Sluice an
 	$(CARGO) run --quiet --locked -p sluice-e2e --bin sluice-control-plane -- --prepare
 	mkdir -p bench-out/cluster-ipvs
 	$(SLUICE_VM) run --cpus 2 --memory 8192 --timeout 7200 --share $(abspath bench-out/cluster-ipvs):$(abspath bench-out/cluster-ipvs):rw -- \
-		$(abspath target/release/sluice-bench) --kube-proxy ipvs --agent $(abspath target/release/sluice-agent) --out $(abspath bench-out/cluster-ipvs)
+		$(abspath target/release/sluice-bench) --kube-proxy ipvs --most-services 5000 --agent $(abspath target/release/sluice-agent) --out $(abspath bench-out/cluster-ipvs)
 
 .PHONY: lint
 lint: ## formatting and clippy, warnings are errors
