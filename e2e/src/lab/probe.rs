@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -270,11 +272,15 @@ fn pass_over_local_filter(sent: io::Result<usize>) -> io::Result<()> {
     }
 }
 
-/// Walks through 33000 to 60999: above the node ports, below nothing that the kernel picks itself in a hurry.
+/// Walks through 33000 to 60999: above the node ports, below nothing that the kernel picks itself in a hurry. Each process begins somewhere else:
+/// connection tracking may remember of a port what became of the last packet from it.
 fn next_source_port() -> u16 {
     const FIRST: u16 = 33_000;
     const COUNT: u16 = 28_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
+        let somewhere = RandomState::new().build_hasher().finish() % u64::from(COUNT);
+        AtomicU16::new(u16::try_from(somewhere).unwrap_or(0))
+    });
     let next = |n: u16| Some((n + 1) % COUNT);
     let (Ok(n) | Err(n)) = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     FIRST + n
