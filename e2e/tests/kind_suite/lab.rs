@@ -257,7 +257,12 @@ pub(crate) fn pods_reach_each_other(lab: &Lab) -> anyhow::Result<()> {
         let ip: IpAddr = ip["ip"].as_str().context("no address")?.parse()?;
         for protocol in ["tcp", "udp"] {
             let to = SocketAddr::new(ip, PORT);
-            let reached = Client::pod(&lab.cluster, namespace, "one").reached(protocol, to, 1)?;
+            // An address of IPv6 is tried out for a second or two before it may be used.
+            let reached = Cluster::eventually("the other pod is reached", PATIENCE, || {
+                let one = Client::pod(&lab.cluster, namespace, "one");
+                let reached = one.reached(protocol, to, 1);
+                reached.map_err(|error| error.to_string())
+            })?;
             ensure!(reached == ["other"], "{to} {protocol}: {reached:?}");
         }
     }
