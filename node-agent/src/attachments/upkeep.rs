@@ -25,6 +25,8 @@ pub(super) const PREFIX: &str = "SLUICE-";
 const EVERY: Duration = Duration::from_secs(30);
 /// Changes that come together are looked at together.
 const GATHER: Duration = Duration::from_millis(50);
+/// After an attachment, which is as it should be unless something changed in that moment: a look keeps other plugins waiting for the lock.
+const UNHURRIED: Duration = Duration::from_secs(1);
 /// Plugins hold the lock for less than a millisecond.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -87,10 +89,14 @@ impl Upkeep {
 
     /// Waits until there is something to look at. Returns false where nothing will come any more.
     async fn changes(&mut self) -> bool {
+        let attachment = async {
+            self.nudge.notified().await;
+            tokio::time::sleep(UNHURRIED).await;
+        };
         let goes_on = tokio::select! {
             changed = self.report.changed() => changed.is_ok(),
             changed = self.pods.changed() => changed.is_ok(),
-            () = self.nudge.notified() => true,
+            () = attachment => true,
             () = tokio::time::sleep(EVERY) => true,
         };
         tokio::time::sleep(GATHER).await;
