@@ -8,9 +8,18 @@ use super::error::KindError;
 /// The CNI configuration of every node, as the container runtime finds it first.
 const CONFIGURATION: &str = "/etc/cni/net.d/50-pods.conflist";
 
-/// Leads from every node to the pods of the others. Routes do not outlive a node's restart.
+/// A router of both families, as kubeadm asks of a node; a bridge plugin makes it one only with the first pod.
+const FORWARDING: [&str; 4] = [
+    "sysctl",
+    "--write",
+    "net.ipv4.ip_forward=1",
+    "net.ipv6.conf.all.forwarding=1",
+];
+
+/// Leads from every node to the pods of the others. None of this outlives a node's restart.
 pub(super) fn route(cluster: &Cluster, nodes: &[Node]) -> Result<(), KindError> {
     for node in nodes {
+        cluster.on_node(&node.name, &FORWARDING)?;
         for other in nodes.iter().filter(|other| other.name != node.name) {
             for (range, via) in other.pod_ranges.iter().zip(&other.addresses) {
                 let (range, via) = (range.to_string(), via.to_string());
