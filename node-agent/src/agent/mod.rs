@@ -4,6 +4,7 @@ mod clock;
 mod desired;
 mod drift_log;
 mod failure;
+mod forwarding;
 mod health_check_table;
 mod inbox;
 mod intake;
@@ -22,6 +23,7 @@ mod tunables;
 
 pub use clock::{Clock, SystemClock};
 pub use desired::Desired;
+pub use forwarding::conditions as forwarding_conditions;
 pub use inbox::{Batch, Cause, Inbox};
 pub use intake::Intake;
 pub use ipvs_host::IpvsHost;

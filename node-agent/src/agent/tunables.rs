@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sluice_kernel::sysctl::{LedgerError, ProcSysctls, Restored, SysctlLedger, Sysctls};
+use sluice_service_plan::model::NodeFacts;
 
+use super::forwarding;
 use crate::settings::{NodeSettings, wanted_sysctls};
 
 const FILE: &str = "sysctls.json";
@@ -33,6 +35,11 @@ impl Tunables {
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
             told: BTreeMap::new(),
         })
+    }
+
+    /// What of the node's sysctls keeps its packets from pods, in sentences.
+    pub fn conditions(&mut self, node: &NodeFacts) -> Vec<String> {
+        forwarding::conditions(node, self.sysctls.as_mut())
     }
 
     /// Sets some at once, because what follows counts on them. An error says which is not in force.

@@ -112,10 +112,11 @@ impl SyncLoop {
     }
 
     fn tell_conditions(&mut self) {
-        let settings = self.desired.settings();
+        let (settings, node) = (self.desired.settings(), self.desired.node());
         let mut conditions = self.desired.conditions();
         conditions.extend(self.plane.conditions());
-        let of_node = self.tuning.conditions(settings, self.plane.uses_ipvs());
+        let uses_ipvs = self.plane.uses_ipvs();
+        let of_node = self.tuning.conditions(settings, node, uses_ipvs);
         conditions.extend(of_node);
         let services = self.desired.plan().services.len();
         self.books

@@ -1,5 +1,7 @@
 //! What the node must have besides rules and servers: sysctls, and what IPVS needs.
 
+use sluice_service_plan::model::NodeFacts;
+
 use crate::agent::ipvs_host::IpvsHost;
 use crate::agent::tunables::Tunables;
 use crate::settings::NodeSettings;
@@ -47,13 +49,18 @@ impl Tuning {
         self.tunables.apply(settings, &more)
     }
 
-    /// What this kernel cannot do as the settings ask, in sentences.
-    pub(super) fn conditions(&self, settings: &NodeSettings, uses_ipvs: bool) -> Vec<String> {
+    /// What this kernel does not do as the settings, or Services, ask, in sentences.
+    pub(super) fn conditions(
+        &mut self,
+        settings: &NodeSettings,
+        node: &NodeFacts,
+        uses_ipvs: bool,
+    ) -> Vec<String> {
+        let mut conditions = self.tunables.conditions(node);
         if uses_ipvs {
-            self.ipvs_host.conditions(settings)
-        } else {
-            Vec::new()
+            conditions.extend(self.ipvs_host.conditions(settings));
         }
+        conditions
     }
 
     fn sysctls_of_ipvs(&self, settings: &NodeSettings, uses_ipvs: bool) -> Vec<(String, String)> {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use sluice_kernel::iptables::detect_variant;
+use sluice_kernel::sysctl::ProcSysctls;
 
 use self::report::NodeReport;
 use super::node::{NodeArgs, desired_of, variant_of};
@@ -17,7 +18,7 @@ use super::output::{Output, json};
 use super::proc_sys::ProcSysArgs;
 use super::show::mode_in_force;
 use super::{CliError, Outcome, exit_code};
-use crate::agent::Desired;
+use crate::agent::{Desired, forwarding_conditions};
 use crate::settings::wanted_sysctls;
 use crate::trials::{self, SysctlTrial};
 
@@ -77,6 +78,9 @@ fn look(desired: &Desired, proc_sys: &Path) -> Result<NodeReport, CliError> {
         mode_in_force()?,
         ipvs.can_run,
     );
+    let mut conditions = desired.conditions();
+    let mut of_node = ProcSysctls::below(proc_sys);
+    conditions.extend(forwarding_conditions(desired.node(), &mut of_node));
     let report = NodeReport {
         kernel: kernel.trim().to_owned(),
         variant_in_use: variant.to_string(),
@@ -87,7 +91,7 @@ fn look(desired: &Desired, proc_sys: &Path) -> Result<NodeReport, CliError> {
         mode,
         ipvs,
         sysctls: sysctls(desired, proc_sys),
-        conditions: desired.conditions(),
+        conditions,
         conflicts: conflicts::notes(desired.plan()),
         node_ports,
         can_run: false,

@@ -139,3 +139,24 @@ fn health_check_servers_follow_the_plan_once_the_kernel_holds_it() {
     bench.wake();
     assert!(bench.health_checks.borrow_and_update().is_empty());
 }
+
+#[test]
+fn a_node_that_forwards_nothing_is_told_of_until_it_does() {
+    let mut bench = Bench::at_rest();
+    let switch = bench.state_dir.path().join("sys/net/ipv4/ip_forward");
+    std::fs::create_dir_all(switch.parent().unwrap()).unwrap();
+    std::fs::write(&switch, "0\n").unwrap();
+    bench.push(Batch {
+        node: Some(NodeFacts {
+            internal_ips: vec!["192.0.2.1".parse().unwrap()],
+            ..NodeFacts::default()
+        }),
+        ..Batch::default()
+    });
+    bench.wake();
+    assert!(bench.is_told("does not forward IPv4"));
+    std::fs::write(&switch, "1\n").unwrap();
+    bench.push(service("b", None));
+    bench.wake();
+    assert!(!bench.is_told("does not forward"));
+}
