@@ -132,7 +132,7 @@ E2E_VM := $(SLUICE_VM) run --cpus 2 --memory 8192 --timeout 3600 --modules br_ne
 	--share $(TARGET)/tmp/kind:$(TARGET)/tmp/kind:rw
 .PHONY: e2e-vm
 e2e-vm: packages vm-packages kube-packages kind-packages image-programs helm ## the kind suite's part with IPVS, in a virtual machine (root once, for the node image)
-	$(CARGO) build --locked -p sluice-e2e --bin sluice-vm --bin sluice-kind
+	$(CARGO) test --locked --no-run -p sluice-e2e --test kind_suite
 	$(SLUICE_VM) prepare
 	mkdir -p $(TARGET)/tmp/kind
 	disk=$$($(if $(filter 0,$(shell id -u)),,sudo -E) $(TARGET)/debug/sluice-kind --disk) && \

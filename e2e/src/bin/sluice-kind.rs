@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluice_e2e::kind::{Cluster, Disk};
+use sluice_e2e::kind::{Cluster, Disk, PodImage};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Makes a cluster with kind, in a network namespace of its own, and prints how to talk to it; all of it is gone after Ctrl-C.
@@ -27,13 +27,14 @@ fn main() -> ExitCode {
 }
 
 fn print_disk() -> anyhow::Result<()> {
-    let disk = Disk::prepare()?;
+    let own = std::env::current_exe()?;
+    let disk = Disk::prepare(&PodImage::of_suite(&own.with_file_name("sluice-kind-pod"))?)?;
     println!("{}:{}", disk.file.display(), disk.directory.display());
     Ok(())
 }
 
 fn run() -> anyhow::Result<()> {
-    let cluster = Cluster::up()?;
+    let cluster = Cluster::up(&[])?;
     let shell = cluster.daemon().command("bash", &[]);
     let words: Vec<_> = shell
         .get_args()

@@ -6,22 +6,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::daemon::{Daemon, may_have_every_capability};
+use super::daemon::Daemon;
 use super::error::KindError;
+use super::pod_images::PodImage;
 use super::programs::Program;
-use super::{node_image, pod_network};
+use super::{node_image, pod_network, settings};
 use crate::control_plane::Programs;
 use crate::helm::PROGRAM_VARIABLE;
 use crate::lab::Namespace;
 use crate::lab::pace::stretched;
 
 const NAME: &str = "lab";
-/// The pools of the nodes, by the label `pool`.
-const POOLS: [(&str, &str); 3] = [
-    ("control-plane", "control"),
-    ("worker", "a"),
-    ("worker", "b"),
-];
 
 /// A running cluster; it ends with the value.
 #[derive(Debug)]
@@ -58,8 +53,8 @@ fn timed<T>(what: &str, step: impl FnOnce() -> Result<T, KindError>) -> Result<T
 }
 
 impl Cluster {
-    /// Makes it: minutes when programs and node image have to be built, else less than one.
-    pub fn up() -> Result<Self, KindError> {
+    /// Makes it, with these images on every node: minutes when programs and node image have to be built, else less than one.
+    pub fn up(images: &[PodImage]) -> Result<Self, KindError> {
         let programs = timed("the programs of Kubernetes", || Ok(Programs::built()?))?;
         let (kind, helm) = timed("kind and Helm", || {
             // One that the user has, or `make` has built.
@@ -73,7 +68,7 @@ impl Cluster {
             .flatten()
             .collect();
         let daemon = timed("dockerd", || Daemon::start(&directories))?;
-        let image = timed("the node image", || node_image::get(&daemon))?;
+        let image = timed("the node image", || node_image::get(&daemon, images))?;
         let mut cluster = Self {
             daemon,
             nodes: Vec::new(),
@@ -197,7 +192,8 @@ impl Cluster {
     fn create(&self, image: &str) -> Result<(), KindError> {
         // What a killed process may have left.
         self.delete()?;
-        let config = config().to_string();
+        let patches = self.daemon.directory().join("patches");
+        let config = settings::config(&patches)?.to_string();
         let arguments = [
             "create", "cluster", "--name", NAME, "--image", image, "--config", "-",
         ];
@@ -233,7 +229,7 @@ impl Cluster {
                 .map(node)
                 .collect();
             nodes
-                .filter(|nodes| nodes.len() == POOLS.len())
+                .filter(|nodes| nodes.len() == settings::POOLS.len())
                 .ok_or_else(|| list["items"].to_string())
         };
         let mut nodes = Self::eventually("every node has a range of pod addresses", patience, ask)?;
@@ -249,46 +245,6 @@ impl Drop for Cluster {
             eprintln!("kind delete cluster: {error}");
         }
     }
-}
-
-/// kubeadm's own patience, on a slower machine for longer.
-fn patient(kind: &str) -> String {
-    let minutes = |minutes: u64| {
-        format!(
-            "{}s",
-            stretched(Duration::from_secs(60 * minutes)).as_secs()
-        )
-    };
-    let timeouts = json!({
-        "controlPlaneComponentHealthCheck": minutes(4),
-        "kubeletHealthCheck": minutes(4),
-        // So long it waits for the first API server too.
-        "kubernetesAPICall": minutes(4),
-        "tlsBootstrap": minutes(5),
-    });
-    json!({"kind": kind, "timeouts": timeouts}).to_string()
-}
-
-fn config() -> Value {
-    let nodes: Vec<Value> = POOLS
-        .iter()
-        .map(|(role, pool)| json!({"role": role, "labels": {"pool": pool}}))
-        .collect();
-    // Refused by default on cgroup v1 since 1.35.
-    let kubelet = json!({"kind": "KubeletConfiguration", "failCgroupV1": false});
-    let mut config = json!({
-        "kind": "Cluster",
-        "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "networking": {"disableDefaultCNI": true, "kubeProxyMode": "none", "ipFamily": "dual"},
-        "kubeadmConfigPatches": [kubelet.to_string(), patient("InitConfiguration"), patient("JoinConfiguration")],
-        "nodes": nodes,
-    });
-    if !may_have_every_capability() {
-        // Then nothing may make itself less likely to be killed, and pods that are to be would not start.
-        let patch = "[plugins.\"io.containerd.grpc.v1.cri\"]\n  restrict_oom_score_adj = true\n";
-        config["containerdConfigPatches"] = json!([patch]);
-    }
-    config
 }
 
 /// `None` while something is missing.

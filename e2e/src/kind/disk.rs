@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::daemon::{Daemon, end_of};
 use super::error::{KindError, failed};
+use super::pod_images::PodImage;
 use super::{key, node_image};
 use crate::cache;
 
@@ -23,15 +24,16 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The disk with the present node image; made now where there is none, and the node image before it.
-    pub fn prepare() -> Result<Self, KindError> {
+    /// The disk with the image of nodes that have these images for pods; made now where there is none, and the image before it.
+    pub fn prepare(pods: &[PodImage]) -> Result<Self, KindError> {
         let home = cache::directory("kind").ok_or(KindError::NoCache)?;
+        let image = node_image::name_with(&node_image::name()?, pods)?;
         let disk = Self {
-            file: home.join(format!("{PREFIX}{}{SUFFIX}", key(&[&node_image::name()?]))),
+            file: home.join(format!("{PREFIX}{}{SUFFIX}", key(&[&image]))),
             directory: Daemon::images(&home),
         };
         if !disk.file.is_file() {
-            node_image::get(&Daemon::start(&[])?)?;
+            node_image::get(&Daemon::start(&[])?, pods)?;
             // No daemon may write meanwhile.
             let _lock = cache::lock(&home).map_err(failed(format!("lock {}", home.display())))?;
             remove_others(&home)?;

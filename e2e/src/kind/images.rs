@@ -18,7 +18,12 @@ pub(super) fn has(daemon: &Daemon, image: &str) -> bool {
 }
 
 /// Builds an image of a directory.
-pub fn build(daemon: &Daemon, image: &str, context: &Path, more: &[&str]) -> Result<(), KindError> {
+pub(super) fn build(
+    daemon: &Daemon,
+    image: &str,
+    context: &Path,
+    more: &[&str],
+) -> Result<(), KindError> {
     let context = context.display().to_string();
     let arguments = [
         &["build", "--network=none", "--tag", image],
@@ -38,7 +43,7 @@ pub(super) fn debian_name() -> String {
 }
 
 /// The image with the Debian packages of a node; made now where that is necessary.
-pub fn debian(daemon: &Daemon) -> Result<String, KindError> {
+pub(super) fn debian(daemon: &Daemon) -> Result<String, KindError> {
     let image = debian_name();
     if has(daemon, &image) {
         return Ok(image);
@@ -74,35 +79,4 @@ pub fn debian(daemon: &Daemon) -> Result<String, KindError> {
     }
     tar.wait().map_err(failed("run tar"))?;
     Ok(image)
-}
-
-/// An image with a program and the libraries that it loads, and nothing else; its entry point is the program.
-pub fn of_program(daemon: &Daemon, image: &str, program: &Path) -> Result<(), KindError> {
-    let context = tempfile::tempdir().map_err(failed("make a directory"))?;
-    let output = Command::new("ldd")
-        .arg(program)
-        .output()
-        .map_err(failed("run ldd"))?;
-    let libraries = String::from_utf8_lossy(&output.stdout).into_owned();
-    let libraries = libraries
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'));
-    let root = context.path().join("root");
-    let copy = |from: &str, to: &Path| {
-        let directory = to.parent().unwrap_or(to);
-        std::fs::create_dir_all(directory)?;
-        std::fs::copy(from, to).map(drop)
-    };
-    for library in libraries {
-        copy(library, &root.join(library.trim_start_matches('/')))
-            .map_err(failed(format!("copy {library}")))?;
-    }
-    copy(&program.display().to_string(), &root.join("program"))
-        .map_err(failed(format!("copy {}", program.display())))?;
-    std::fs::write(
-        context.path().join("Dockerfile"),
-        "FROM scratch\nCOPY root/ /\nENTRYPOINT [\"/program\"]\n",
-    )
-    .map_err(failed("write a Containerfile"))?;
-    build(daemon, image, context.path(), &[])
 }

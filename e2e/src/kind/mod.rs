@@ -19,11 +19,13 @@ mod daemon;
 mod diagnostics;
 mod disk;
 mod error;
-pub mod images;
+mod images;
 mod kube_proxy;
 mod node_image;
+mod pod_images;
 mod pod_network;
 mod programs;
+mod settings;
 pub mod workload;
 
 pub use client::{Client, Load, LoadReport};
@@ -31,6 +33,7 @@ pub use cluster::{Cluster, Node, time_limit};
 pub use daemon::Daemon;
 pub use disk::Disk;
 pub use error::KindError;
+pub use pod_images::PodImage;
 pub use programs::Program;
 
 /// A short name for texts: another one when one of them changes.

@@ -6,11 +6,18 @@ use std::process::Command;
 
 use super::daemon::Daemon;
 use super::error::{KindError, failed};
+use super::pod_images::PodImage;
 use super::programs::{self, Program};
 use super::{images, key};
 use crate::control_plane::Programs;
 
 const CONTAINERFILE: &str = include_str!("node.Containerfile");
+const WITH_IMAGES: &str = include_str!("node-with-images.Containerfile");
+const OF_PROGRAMS: &str = "FROM scratch\nCOPY programs/ /usr/local/bin/\nENV PATH=/usr/local/bin\n";
+/// Without images for pods.
+const BASE: &str = "sluice-kind/node-base";
+const NAME: &str = "sluice-kind/node";
+const NAME_WITH_IMAGES: &str = "sluice-kind/node-with-images";
 /// kind applies this manifest of a node. It wants an object in it, and there is no provisioner.
 const STORAGE: &str = r#"{"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "standard"},
 "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"}"#;
@@ -18,35 +25,88 @@ const STORAGE: &str = r#"{"apiVersion": "storage.k8s.io/v1", "kind": "StorageCla
 /// Names an archive, as `docker save` writes it, with the image to use instead.
 const ARCHIVE_VARIABLE: &str = "SLUICE_KIND_NODE_IMAGE";
 
-/// Builds the image where the daemon does not have it, and tells its name.
-pub(super) fn get(daemon: &Daemon) -> Result<String, KindError> {
-    if let Some(archive) = std::env::var_os(ARCHIVE_VARIABLE) {
-        return load(daemon, &archive.to_string_lossy());
+/// Builds the image of a node that has these images for pods, where the daemon does not have it, and tells its name.
+pub(super) fn get(daemon: &Daemon, pods: &[PodImage]) -> Result<String, KindError> {
+    let node = match std::env::var_os(ARCHIVE_VARIABLE) {
+        Some(archive) => load(daemon, &archive.to_string_lossy())?,
+        None => name()?,
+    };
+    let image = name_with(&node, pods)?;
+    if !images::has(daemon, &image) {
+        if !images::has(daemon, &node) {
+            remove_earlier(daemon, NAME)?;
+            build(daemon, &node)?;
+        }
+        if image != node {
+            remove_earlier(daemon, NAME_WITH_IMAGES)?;
+            add_all(daemon, &node, &image, pods)?;
+        }
+        // Those of an earlier text of this library, and the stages of this one.
+        daemon.run("docker", &["image", "prune", "--force"])?;
     }
-    let image = name()?;
-    if images::has(daemon, &image) {
-        return Ok(image);
-    }
+    Ok(image)
+}
+
+fn build(daemon: &Daemon, image: &str) -> Result<(), KindError> {
     let debian = images::debian(daemon)?;
     let control_plane = Programs::built()?;
     let context = tempfile::tempdir().map_err(failed("make a directory"))?;
-    pod_images(
-        daemon,
-        control_plane.directory(),
-        &context.path().join("images.tar"),
-    )?;
     files(control_plane.directory(), &context.path().join("files"))?;
-    std::fs::write(context.path().join("Dockerfile"), CONTAINERFILE)
-        .map_err(failed("write a Containerfile"))?;
-    images::build(
-        daemon,
-        &image,
-        context.path(),
-        &["--build-arg", &format!("DEBIAN={debian}")],
-    )?;
-    // Those of an earlier text of this library, and the stages of this one.
-    daemon.run("docker", &["image", "prune", "--force"])?;
-    Ok(image)
+    write_containerfile(context.path(), CONTAINERFILE)?;
+    let debian = format!("DEBIAN={debian}");
+    images::build(daemon, BASE, context.path(), &["--build-arg", &debian])?;
+    let pods = pod_images(daemon, control_plane.directory())?;
+    add(daemon, BASE, image, &pods)
+}
+
+/// Every build of what is in an image makes another one of that name.
+fn remove_earlier(daemon: &Daemon, name: &str) -> Result<(), KindError> {
+    let earlier = daemon.run("docker", &["image", "ls", "--quiet", name])?;
+    for id in earlier.lines() {
+        daemon.run("docker", &["image", "rm", "--force", id])?;
+    }
+    Ok(())
+}
+
+/// Builds these, and makes an image of a node's that has them.
+fn add_all(daemon: &Daemon, node: &str, image: &str, pods: &[PodImage]) -> Result<(), KindError> {
+    for pod in pods {
+        pod.build(daemon)?;
+    }
+    let names: Vec<String> = pods.iter().map(|pod| pod.name.clone()).collect();
+    add(daemon, node, image, &names)
+}
+
+/// Makes an image of a node's that has these of the daemon's.
+fn add(daemon: &Daemon, node: &str, image: &str, pods: &[String]) -> Result<(), KindError> {
+    let context = tempfile::tempdir().map_err(failed("make a directory"))?;
+    let tar = context.path().join("images.tar").display().to_string();
+    let names = pods.iter().map(String::as_str);
+    let save: Vec<&str> = ["save", "--output", &tar]
+        .into_iter()
+        .chain(names)
+        .collect();
+    daemon.run("docker", &save)?;
+    write_containerfile(context.path(), WITH_IMAGES)?;
+    let node = format!("NODE={node}");
+    images::build(daemon, image, context.path(), &["--build-arg", &node])
+}
+
+fn write_containerfile(context: &Path, text: &str) -> Result<(), KindError> {
+    std::fs::write(context.join("Dockerfile"), text).map_err(failed("write a Containerfile"))
+}
+
+/// The name of the image with these in it: another one when one of them is.
+pub(super) fn name_with(node: &str, pods: &[PodImage]) -> Result<String, KindError> {
+    if pods.is_empty() {
+        return Ok(node.to_owned());
+    }
+    let fingerprints: Result<Vec<String>, KindError> =
+        pods.iter().map(PodImage::fingerprint).collect();
+    let fingerprints = fingerprints?;
+    let texts = fingerprints.iter().map(String::as_str);
+    let texts: Vec<&str> = [node, WITH_IMAGES].into_iter().chain(texts).collect();
+    Ok(format!("{NAME_WITH_IMAGES}:{}", key(&texts)))
 }
 
 /// The name of the image that is built: another one when anything in it is.
@@ -58,9 +118,11 @@ pub(super) fn name() -> Result<String, KindError> {
         &programs[0],
         &programs[1],
         CONTAINERFILE,
+        WITH_IMAGES,
+        OF_PROGRAMS,
         STORAGE,
     ];
-    Ok(format!("sluice-kind/node:{}", key(&texts)))
+    Ok(format!("{NAME}:{}", key(&texts)))
 }
 
 fn load(daemon: &Daemon, archive: &str) -> Result<String, KindError> {
@@ -129,55 +191,53 @@ fn files(control_plane: &Path, root: &Path) -> Result<(), KindError> {
     Ok(())
 }
 
-/// Images of everything that a new cluster runs in pods: one layer with the programs, and a name and an entry point for each.
-fn pod_images(daemon: &Daemon, control_plane: &Path, tar: &Path) -> Result<(), KindError> {
-    const TOGETHER: &str = "sluice-kind/programs";
+/// Makes images of everything that a new cluster runs in pods, and tells their names. Those of the control plane share a layer; workers need not unpack it.
+fn pod_images(daemon: &Daemon, control_plane: &Path) -> Result<Vec<String>, KindError> {
+    const PROGRAMS: &str = "sluice-kind/programs";
     let context = tempfile::tempdir().map_err(failed("make a directory"))?;
-    let programs = context.path().join("programs");
+    let inside = |base: &str, name: &str| context.path().join(base).join("programs").join(name);
     install(
         &control_plane.join("control-plane"),
-        &programs.join("control-plane"),
+        &inside("control-plane", "control-plane"),
     )?;
-    install(&Program::CoreDns.get()?, &programs.join("coredns"))?;
-    compile_pause(&programs.join("pause"))?;
+    install(&Program::CoreDns.get()?, &inside("coredns", "coredns"))?;
+    let pause = inside("pause", "pause");
+    let directory = pause.parent().unwrap_or(&pause);
+    std::fs::create_dir_all(directory).map_err(failed("make a directory"))?;
+    compile_pause(&pause)?;
     for name in [
         "etcd",
         "kube-apiserver",
         "kube-controller-manager",
         "kube-scheduler",
     ] {
-        std::os::unix::fs::symlink("control-plane", programs.join(name))
+        std::os::unix::fs::symlink("control-plane", inside("control-plane", name))
             .map_err(failed(format!("name a program {name}")))?;
     }
-    let dockerfile = context.path().join("Dockerfile");
-    let write =
-        |text: &str| std::fs::write(&dockerfile, text).map_err(failed("write a Containerfile"));
-    write("FROM scratch\nCOPY programs/ /usr/local/bin/\nENV PATH=/usr/local/bin\n")?;
-    images::build(daemon, TOGETHER, context.path(), &[])?;
+    let bases = ["control-plane", "coredns", "pause"];
+    for base in bases {
+        let context = context.path().join(base);
+        write_containerfile(&context, OF_PROGRAMS)?;
+        images::build(daemon, &format!("{PROGRAMS}-{base}"), &context, &[])?;
+    }
     let empty = tempfile::tempdir().map_err(failed("make a directory"))?;
-    let mut save = vec![
-        "save".to_owned(),
-        "--output".to_owned(),
-        tar.display().to_string(),
-    ];
+    let mut made = Vec::new();
     for reference in references()? {
         let name = reference
             .rsplit('/')
             .next()
             .and_then(|last| last.split(':').next())
             .unwrap_or_default();
-        if !programs.join(name).exists() {
+        let Some(base) = bases.iter().find(|base| inside(base, name).exists()) else {
             // kube-proxy: nobody runs it in these clusters.
             continue;
-        }
-        let text = format!("FROM {TOGETHER}\nENTRYPOINT [\"/usr/local/bin/{name}\"]\n");
-        std::fs::write(empty.path().join("Dockerfile"), text)
-            .map_err(failed("write a Containerfile"))?;
+        };
+        let text = format!("FROM {PROGRAMS}-{base}\nENTRYPOINT [\"/usr/local/bin/{name}\"]\n");
+        write_containerfile(empty.path(), &text)?;
         images::build(daemon, &reference, empty.path(), &[])?;
-        save.push(reference);
+        made.push(reference);
     }
-    let save: Vec<&str> = save.iter().map(String::as_str).collect();
-    daemon.run("docker", &save).map(drop)
+    Ok(made)
 }
 
 /// The names by which kubeadm and the container runtime ask for images.

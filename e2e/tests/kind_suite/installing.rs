@@ -1,6 +1,5 @@
 //! The chart, as its users install it.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -8,35 +7,12 @@ use serde_json::Value;
 
 use super::lab::{Lab, SLUICE, project, start_pods};
 use super::others;
-use sluice_e2e::kind::images;
 use sluice_e2e::lab::pace::stretched;
 
 /// From `helm install` to the last node, with the images on the nodes.
 const PROGRAMMED_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn helm_install(lab: &Lab) -> anyhow::Result<()> {
-    let version = app_version()?;
-    let base = images::debian(lab.cluster.daemon())?;
-    let mut names = Vec::new();
-    for component in ["agent", "operator", "cni"] {
-        let name = format!("sluice/{component}:{version}");
-        let context = programs(component)?;
-        let file = project()
-            .join("images")
-            .join(component)
-            .join("Containerfile")
-            .display()
-            .to_string();
-        let base = format!("BASE={base}");
-        let mut more = vec!["--file", &file];
-        if component == "agent" {
-            more.extend(["--build-arg", &base]);
-        }
-        images::build(lab.cluster.daemon(), &name, &context, &more)?;
-        names.push(name);
-    }
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    lab.cluster.load(&names)?;
     others::plant(lab)?;
     let started = Instant::now();
     helm(lab, "install", &[])?;
@@ -97,30 +73,4 @@ pub(crate) fn has_condition(object: &Value, kind: &str, status: &str) -> bool {
     conditions
         .into_iter()
         .any(|condition| condition["type"] == kind && condition["status"] == status)
-}
-
-fn app_version() -> anyhow::Result<String> {
-    let file = project().join("charts/sluice/Chart.yaml");
-    let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    let version = text
-        .lines()
-        .find_map(|line| line.strip_prefix("appVersion:"));
-    Ok(version
-        .context("Chart.yaml has no appVersion")?
-        .trim()
-        .trim_matches('"')
-        .to_owned())
-}
-
-/// The build context of an image, with the programs in it.
-fn programs(component: &str) -> anyhow::Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| project().join("target"), PathBuf::from);
-    let directory = target.join("images").join(component);
-    ensure!(
-        directory.join(format!("sluice-{component}")).is_file(),
-        "{} has no program: run `make image-programs`",
-        directory.display()
-    );
-    Ok(directory)
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use sluice_e2e::kind::workload::{IMAGE, PORT, Pod, SERVICE_PORT, service};
-use sluice_e2e::kind::{Client, Cluster, Node, images};
+use sluice_e2e::kind::workload::{PORT, Pod, SERVICE_PORT, service};
+use sluice_e2e::kind::{Client, Cluster, Node, PodImage};
 
 /// Namespace of the release, and of what scenarios make.
 pub(crate) const SLUICE: &str = "sluice-system";
@@ -58,11 +58,9 @@ const PODS: [Pod<'static>; 5] = [
 ];
 
 impl Lab {
-    /// Makes the cluster, and brings it the images.
+    /// Makes the cluster, with the images.
     pub(crate) fn up() -> anyhow::Result<Self> {
-        let cluster = Cluster::up()?;
-        images::of_program(cluster.daemon(), IMAGE, program()).context("the image of the pods")?;
-        cluster.load(&[IMAGE])?;
+        let cluster = Cluster::up(&PodImage::of_suite(program())?)?;
         Ok(Self { cluster })
     }
 
