@@ -37,7 +37,10 @@ pub(super) fn config(directory: &Path) -> Result<Value, KindError> {
     let kubelet = json!({"kind": "KubeletConfiguration", "failCgroupV1": false});
     let mut init = patient("InitConfiguration");
     init["patches"] = json!({"directory": PATCHES});
-    let kubeadm = [kubelet, init, patient("JoinConfiguration")].map(|patch| patch.to_string());
+    // A slow machine would take half a minute for keys, and long for every handshake.
+    let keys = json!({"kind": "ClusterConfiguration", "encryptionAlgorithm": "ECDSA-P256"});
+    let kubeadm = [kubelet, keys, init, patient("JoinConfiguration")];
+    let kubeadm = kubeadm.map(|patch| patch.to_string());
     let mut config = json!({
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
@@ -84,15 +87,23 @@ fn write_patches(directory: &Path) -> Result<(), KindError> {
     std::fs::create_dir_all(directory).map_err(cannot())?;
     for (component, flags) in components {
         let container = "/spec/containers/0";
-        let patience = json!({
-            "op": "replace",
-            "path": format!("{container}/livenessProbe/failureThreshold"),
-            "value": FAILURES_OF_A_PROBE * pace(),
-        });
-        let flags = flags.into_iter().map(
-            |flag| json!({"op": "add", "path": format!("{container}/command/-"), "value": flag}),
-        );
-        let patches: Vec<Value> = [patience].into_iter().chain(flags).collect();
+        let set = |operation: &str, path: &str, value: Value| json!({"op": operation, "path": format!("{container}/{path}"), "value": value});
+        let patience = FAILURES_OF_A_PROBE * pace();
+        let mut patches = vec![
+            set("replace", "livenessProbe/failureThreshold", json!(patience)),
+            // There is memory enough to collect garbage seldom.
+            set("add", "env", json!([{"name": "GOGC", "value": "400"}])),
+        ];
+        // kubeadm has the others asked each second, and this one not at all.
+        if component != "kube-controller-manager" {
+            patches.push(set(
+                "replace",
+                "readinessProbe/periodSeconds",
+                json!(pace()),
+            ));
+        }
+        let flags = flags.into_iter();
+        patches.extend(flags.map(|flag| set("add", "command/-", json!(flag))));
         let file = directory.join(format!("{component}+json.json"));
         std::fs::write(file, Value::from(patches).to_string()).map_err(cannot())?;
     }

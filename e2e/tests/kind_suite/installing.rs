@@ -15,7 +15,10 @@ const PROGRAMMED_WITHIN: Duration = Duration::from_secs(60);
 pub(crate) fn helm_install(lab: &Lab) -> anyhow::Result<()> {
     others::plant(lab)?;
     let started = Instant::now();
-    helm(lab, "install", &[])?;
+    // Where IPVS is to run, agents may load what it needs.
+    let loads_modules = sluice_e2e::packets::ipvs::is_promised();
+    let loads_modules = format!("agent.loadKernelModules={loads_modules}");
+    helm(lab, "install", &[&loads_modules])?;
     lab.await_nodes(
         "every node is Programmed",
         PROGRAMMED_WITHIN * 2,

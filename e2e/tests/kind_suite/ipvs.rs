@@ -6,18 +6,13 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use sluice_e2e::kind::{Cluster, Node};
 
-use super::installing::{helm, is_programmed};
 use super::lab::{Lab, PATIENCE};
 use super::policies::{Policy, assert_nothing_lost, pool};
 use super::{Scenario, services};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
-        "agents load the modules of IPVS where the chart lets them",
-        modules,
-    ),
-    (
-        "one pool in IPVS mode beside one in iptables mode: virtual servers are on its node only",
+        "one pool in IPVS mode beside one in iptables mode: an agent loads the modules, and virtual servers are on its node only",
         side_by_side,
     ),
     (
@@ -68,26 +63,13 @@ fn ensure_mode(lab: &Lab, pool: &str, mode: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn modules(lab: &Lab) -> anyhow::Result<()> {
+fn side_by_side(lab: &Lab) -> anyhow::Result<()> {
+    let served = lab.serve("beside", &json!({}))?;
     let loaded =
         || std::fs::read_to_string("/proc/modules").map(|text| text.contains(LOADED_BY_AGENTS));
     ensure!(!loaded()?, "{LOADED_BY_AGENTS} is loaded already");
-    helm(
-        lab,
-        "upgrade",
-        &["agent.loadKernelModules=true", "agent.maxUnavailable=100%"],
-    )?;
-    lab.await_agent_pods()?;
-    lab.await_nodes("every node is Programmed", PATIENCE, is_programmed)?;
-    let policy = Policy::apply(lab, "ipvs", &pool("a"), &mode("IPVS"))?;
-    policy.wait("Ready")?;
-    ensure!(loaded()?, "{LOADED_BY_AGENTS} is not loaded");
-    Ok(())
-}
-
-fn side_by_side(lab: &Lab) -> anyhow::Result<()> {
-    let served = lab.serve("beside", &json!({}))?;
     let [_a, _b] = in_both_modes(lab)?;
+    ensure!(loaded()?, "{LOADED_BY_AGENTS} is not loaded");
     let SocketAddr::V4(address) = served.address(0)? else {
         anyhow::bail!("{} is not IPv4", served.address(0)?);
     };

@@ -32,7 +32,11 @@ const TRACES: [(&str, &str); 7] = [
 ];
 
 pub(crate) fn nothing_is_left(lab: &Lab) -> anyhow::Result<()> {
-    helm(lab, "upgrade", &["cleanup=true"])?;
+    helm(
+        lab,
+        "upgrade",
+        &["cleanup=true", "agent.maxUnavailable=100%"],
+    )?;
     lab.await_agent_pods()?;
     lab.cluster
         .helm(&["uninstall", "sluice", "--namespace", SLUICE, "--wait"])?;
