@@ -14,8 +14,6 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
-	kubectl "k8s.io/kubectl/pkg/cmd"
-	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
@@ -26,11 +24,6 @@ var programs = map[string]func(){
 	"kube-apiserver":          func() { server(apiserver.NewAPIServerCommand()) },
 	"kube-controller-manager": func() { server(controllers.NewControllerManagerCommand()) },
 	"kube-scheduler":          func() { server(scheduler.NewSchedulerCommand()) },
-	"kubectl": func() {
-		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
-			util.CheckErr(err)
-		}
-	},
 }
 
 func server(command *cobra.Command) {
@@ -38,13 +31,13 @@ func server(command *cobra.Command) {
 }
 
 func main() {
-	// `control-plane kubectl get nodes` is `kubectl get nodes`.
+	// `control-plane etcd --version` is `etcd --version`.
 	if _, known := programs[filepath.Base(os.Args[0])]; !known && len(os.Args) > 1 {
 		os.Args = os.Args[1:]
 	}
 	program, known := programs[filepath.Base(os.Args[0])]
 	if !known {
-		fmt.Fprintln(os.Stderr, "which program? etcd, kube-apiserver, kube-controller-manager, kube-scheduler or kubectl, as my name or first argument")
+		fmt.Fprintln(os.Stderr, "which program? etcd, kube-apiserver, kube-controller-manager or kube-scheduler, as my name or first argument")
 		os.Exit(2)
 	}
 	program()
