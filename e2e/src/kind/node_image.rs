@@ -33,12 +33,13 @@ pub(super) fn get(daemon: &Daemon, pods: &[PodImage]) -> Result<String, KindErro
     };
     let image = name_with(&node, pods)?;
     if !images::has(daemon, &image) {
+        // Before what it is made of.
+        remove_earlier(daemon, NAME_WITH_IMAGES)?;
         if !images::has(daemon, &node) {
             remove_earlier(daemon, NAME)?;
             build(daemon, &node)?;
         }
         if image != node {
-            remove_earlier(daemon, NAME_WITH_IMAGES)?;
             add_all(daemon, &node, &image, pods)?;
         }
         // Those of an earlier text of this library, and the stages of this one.
