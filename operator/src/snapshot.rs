@@ -62,3 +62,50 @@ impl Snapshot {
         self.nodes.insert(Arc::clone(&node.name), node);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    /// As the API server has it, with what the node's own clock or the controller's wrote.
+    fn node(is_reachable: bool, written: Timestamp) -> Node {
+        Node {
+            name: Arc::from("n1"),
+            uid: "uid-n1".to_owned(),
+            labels: BTreeMap::new(),
+            is_reachable,
+            reachable_since: Some(written),
+            not_ready_taint: None,
+        }
+    }
+
+    fn reachable_since(snapshot: &Snapshot) -> Option<Timestamp> {
+        snapshot.nodes["n1"].reachable_since
+    }
+
+    #[test]
+    fn a_node_that_comes_back_counts_from_when_that_is_seen_here() {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_node(node(true, at(-900)), at(0));
+        snapshot.set_node(node(false, at(10)), at(10));
+        // By another clock it came back an hour ago.
+        snapshot.set_node(node(true, at(-3600)), at(700));
+        assert_eq!(reachable_since(&snapshot), Some(at(700)));
+        snapshot.set_node(node(true, at(-3600)), at(720));
+        assert_eq!(reachable_since(&snapshot), Some(at(700)));
+    }
+
+    #[test]
+    fn a_node_that_is_seen_first_has_been_reachable_no_longer_than_a_wrong_clock_can_mean() {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_node(node(true, at(-3600)), at(0));
+        assert_eq!(reachable_since(&snapshot), Some(at(-3300)));
+        let mut snapshot = Snapshot::default();
+        snapshot.set_node(node(true, at(3600)), at(0));
+        assert_eq!(reachable_since(&snapshot), Some(at(0)));
+    }
+}

@@ -42,8 +42,9 @@ const FIRST: &[Scenario] = &[
         installing::helm_install,
     ),
 ];
-const MIDDLE: [&[Scenario]; 8] = [
-    services::SCENARIOS,
+const MIDDLE: [&[Scenario]; 9] = [
+    services::SERVED,
+    services::LEFT_ALONE,
     ports::SCENARIOS,
     sources::SCENARIOS,
     policies::SCENARIOS,

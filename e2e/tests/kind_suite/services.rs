@@ -12,7 +12,8 @@ use sluice_e2e::lab::Outcome;
 use super::Scenario;
 use super::lab::{APP, ECHO, Lab, PATIENCE, pod_addresses};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[
+/// Services that a proxy serves.
+pub(crate) const SERVED: &[Scenario] = &[
     (
         "a Service has both pods for pods and nodes, TCP and UDP, IPv4 and IPv6",
         cluster_addresses,
@@ -40,11 +41,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "a Service whose last pod goes refuses, and serves again with the next one",
         empty,
     ),
-    (
-        "headless and ExternalName Services are left alone",
-        headless_and_external_name,
-    ),
 ];
+/// Services that a proxy has nothing to do with.
+pub(crate) const LEFT_ALONE: &[Scenario] = &[(
+    "headless and ExternalName Services are left alone",
+    headless_and_external_name,
+)];
 
 fn both() -> Vec<String> {
     vec!["echo-a".to_owned(), "echo-b".to_owned()]

@@ -52,12 +52,13 @@ pub(crate) fn nothing_is_left(lab: &Lab) -> anyhow::Result<()> {
     // Helm made it, and leaves it; the operators' lease is in it.
     lab.cluster.kubectl(&["delete", "namespace", SLUICE])?;
     others::are_untouched(lab)?;
+    let questions = TRACES.map(|(what, question)| {
+        format!("left=$({question}); [ -z \"$left\" ] || printf '{what}:\\n%s\\n' \"$left\"\n")
+    });
+    let questions = questions.concat() + "true";
     for node in lab.cluster.nodes() {
-        for (what, question) in TRACES {
-            let question = format!("{question}; true");
-            let left = lab.cluster.on_node(&node.name, &["sh", "-c", &question])?;
-            ensure!(left.trim().is_empty(), "{what} on {}:\n{left}", node.name);
-        }
+        let left = lab.cluster.on_node(&node.name, &["sh", "-c", &questions])?;
+        ensure!(left.trim().is_empty(), "on {}: {left}", node.name);
     }
     let kinds = "deployments,daemonsets,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,configmaps,\
                  poddisruptionbudgets,validatingadmissionpolicies,validatingadmissionpolicybindings,leases";
