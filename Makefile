@@ -233,11 +233,12 @@ IMAGE_BASE ?= debian:12-slim
 DOCKER ?= docker
 
 .PHONY: image-programs
+# What did not change keeps its time, by which images are known.
 image-programs: image-packages cni ## what images are built of: target/images/{agent,operator,cni}
 	$(call static-build,release,sluice-agent sluice-operator) && \
-		for program in agent operator; do install -D $$built/sluice-$$program $(TARGET)/images/$$program/sluice-$$program || exit 1; done
-	install -D $(TARGET)/sluice-cni $(TARGET)/images/cni/sluice-cni
-	install images/agent/collect $(TARGET)/images/agent/collect
+		for program in agent operator; do install -C -D $$built/sluice-$$program $(TARGET)/images/$$program/sluice-$$program || exit 1; done
+	install -C -D $(TARGET)/sluice-cni $(TARGET)/images/cni/sluice-cni
+	install -C images/agent/collect $(TARGET)/images/agent/collect
 
 .PHONY: images
 images: image-programs ## the images, in the docker daemon (IMAGE_BASE, IMAGE_REGISTRY); without an image registry: make images IMAGE_BASE=sluice/base
