@@ -17,12 +17,15 @@ demo: packages ## a node, pods and a client in namespaces: see it serve Services
 	$(CARGO) build --locked --release -p sluice-agent -p sluice-e2e --bin sluice-agent --bin sluice-demo
 	$(if $(filter 0,$(shell id -u)),,sudo -E) target/release/sluice-demo --agent target/release/sluice-agent --manifests examples
 
-# What `make test` runs, in this order: part=target/minutes with everything built/minutes on a new machine. The whole may take 30 and 75.
-TEST_PARTS := unit=test-unit/1/6 chart=test-chart/1/1 kernel=test-kernel/4/7 cluster=test-cluster/4/12 vm=test-vm/15/28 \
-	kind=e2e-in-time/5/10 kind-ipvs=e2e-vm-in-time/10/11
+# What takes long, mostly load for many minutes in an emulated machine: part of `make test` in CI, and where LONG=1 asks for it.
+LONG ?= $(CI)
+# What `make test` runs, in this order: part=target/minutes with everything built/minutes on a new machine, with what takes long. The whole may
+# take 30 and 75.
+TEST_PARTS := unit=test-unit/1/6 chart=test-chart/1/1 kernel=test-kernel/5/7 cluster=test-cluster/8/12 vm=test-vm/9/28 \
+	kind=e2e-in-time/6/10 $(if $(LONG),kind-ipvs=e2e-vm-in-time/10/11)
 
 .PHONY: test
-test: packages ## every suite, and what each part took beside its budget
+test: packages ## every suite, and what each part took beside its budget (LONG=1, as in CI: those too that take long)
 	@MAKE='$(MAKE)' BUILT='$(TARGET)/debug/agent-under-test $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice' e2e/setup/parts $(TEST_PARTS)
 
 .PHONY: test-unit
@@ -67,12 +70,15 @@ test-cluster: packages kube-packages helm ## suites with a real API server, buil
 
 # Suites that need what the host's kernel may lack, as package/suite or package/suite/tests: each runs in a virtual machine of its own. The
 # long ones come first.
-VM_SUITES := $(addprefix sluice-e2e/vmode_switch/,round_trips::five_round_trips_with_local \
-		round_trips::five_round_trips_with_addresses kills variants) \
-	$(addprefix sluice-e2e/,attach_chains/switches packets change_under_load faults vrolling vshort vmode_lack vpaths vforeign reversed_flows vstall) \
+VM_SUITES_LONG := $(addprefix sluice-e2e/,vmode_switch/round_trips::five_round_trips_with_local \
+	vmode_switch/round_trips::five_round_trips_with_addresses faults change_under_load)
+VM_SUITES := $(if $(LONG),$(VM_SUITES_LONG)) \
+	$(addprefix sluice-e2e/,vmode_switch/kills vmode_switch/variants packets attach_chains/switches) \
+	$(addprefix sluice-e2e/,vrolling vshort vmode_lack vpaths vforeign reversed_flows vstall) \
 	sluice-kernel/ipvs sluice-kernel/links sluice-kernel/ports sluice-agent/ipvs_kernel sluice-agent/cli_ipvs sluice-agent/cli_ipvs_kube_proxy
 # With a control plane and two processors: while another machine runs it takes many times as long.
-VM_SUITES_ALONE := sluice-e2e/knode_cluster/every_node_of_a_pool sluice-e2e/knode_takeover/ipvs
+VM_SUITES_ALONE_LONG := sluice-e2e/knode_cluster/every_node_of_a_pool sluice-e2e/knode_takeover/ipvs
+VM_SUITES_ALONE := $(if $(LONG),$(VM_SUITES_ALONE_LONG))
 # And on a kernel before 5.9, where it can be downloaded.
 VM_SUITES_OLD_KERNEL := sluice-e2e/vstall
 # Machines at a time; an emulated one keeps a core busy.
@@ -89,10 +95,11 @@ test-vm: vm-packages kube-packages vm-programs ## the VM lab, and in it the suit
 	env -u CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER $(CARGO) test --locked -p sluice-e2e --test vm_lab
 	@rm -f $(VM_AGAIN)
 	$(MAKE) --no-print-directory -j$(VM_GUESTS) --output-sync=target $(VM_SUITES:%=in-vm-at-first/%)
-	$(MAKE) --no-print-directory $(VM_SUITES_ALONE:%=in-vm-at-first/%)
+	$(if $(VM_SUITES_ALONE),$(MAKE) --no-print-directory $(VM_SUITES_ALONE:%=in-vm-at-first/%))
 	$(MAKE) --no-print-directory test-vm-old-kernel
 	@for suite in $$(cat $(VM_AGAIN) 2>/dev/null); do \
 		echo "AGAIN, alone: $$suite"; $(MAKE) --no-print-directory in-vm/$$suite || exit 1; done
+	@$(if $(LONG),:,echo 'SKIP: $(VM_SUITES_LONG) $(VM_SUITES_ALONE_LONG): they take long, and LONG=1 runs them' >&2)
 
 .PHONY: vm-programs
 vm-programs:
