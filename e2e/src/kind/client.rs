@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
 use super::daemon::end_of;
 use super::error::{KindError, failed};
+use crate::lab::pace::stretched;
 use crate::lab::{Outcome, endpoints};
 
 /// Runs the pods' program as a client: `probe`, `resolve`, `connect`, `http-status`, `load`.
@@ -27,7 +29,11 @@ enum Place<'a> {
 #[derive(Debug)]
 pub struct Load {
     child: Child,
+    started: Instant,
 }
+
+/// A load says little of what was over in a moment.
+const LEAST: Duration = Duration::from_secs(5);
 
 /// What became of a load.
 #[derive(Debug, Clone, Default)]
@@ -122,6 +128,7 @@ impl<'a> Client<'a> {
         let started = self.cluster.outside().start(command)?;
         Ok(Load {
             child: started.map_err(failed("start a load"))?,
+            started: Instant::now(),
         })
     }
 
@@ -161,8 +168,9 @@ fn in_pod<'a>(namespace: &'a str, name: &'a str) -> [&'a str; 7] {
 }
 
 impl Load {
-    /// Ends it, waits for the last answers, and tells what became of it.
+    /// Ends it when it has run for some seconds, waits for the last answers, and tells what became of it.
     pub fn stop(mut self) -> Result<LoadReport, KindError> {
+        std::thread::sleep(stretched(LEAST).saturating_sub(self.started.elapsed()));
         drop(self.child.stdin.take());
         let output = self
             .child

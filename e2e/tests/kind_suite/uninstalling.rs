@@ -53,7 +53,7 @@ pub(crate) fn nothing_is_left(lab: &Lab) -> anyhow::Result<()> {
     lab.cluster.kubectl(&["delete", "namespace", SLUICE])?;
     others::are_untouched(lab)?;
     let questions = TRACES.map(|(what, question)| {
-        format!("left=$({question}); [ -z \"$left\" ] || printf '{what}:\\n%s\\n' \"$left\"\n")
+        format!("left=$( {question} ); [ -z \"$left\" ] || printf '{what}:\\n%s\\n' \"$left\"\n")
     });
     let questions = questions.concat() + "true";
     for node in lab.cluster.nodes() {
