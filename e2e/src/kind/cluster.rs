@@ -190,8 +190,6 @@ impl Cluster {
     }
 
     fn create(&self, image: &str) -> Result<(), KindError> {
-        // What a killed process may have left.
-        self.delete()?;
         let patches = self.daemon.directory().join("patches");
         let config = settings::config(&patches)?.to_string();
         let arguments = [

@@ -107,7 +107,21 @@ impl Daemon {
             _lock: lock,
         };
         daemon.await_answer()?;
+        daemon.remove_containers()?;
         Ok(daemon)
+    }
+
+    /// What a killed process may have left: it would start again, and hold on to its image.
+    fn remove_containers(&self) -> Result<(), KindError> {
+        let left = self.run("docker", &["ps", "--all", "--quiet"])?;
+        let left: Vec<&str> = left.lines().collect();
+        if !left.is_empty() {
+            self.run(
+                "docker",
+                &[&["rm", "--force", "--volumes"], &left[..]].concat(),
+            )?;
+        }
+        Ok(())
     }
 
     /// Where it keeps its images, in the lab's cache directory.
