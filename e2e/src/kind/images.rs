@@ -17,6 +17,11 @@ pub(super) fn has(daemon: &Daemon, image: &str) -> bool {
     daemon.run("docker", &["image", "inspect", image]).is_ok()
 }
 
+/// Says what an image of a directory is made of, for [`build`].
+pub(super) fn write_containerfile(context: &Path, text: &str) -> Result<(), KindError> {
+    std::fs::write(context.join("Dockerfile"), text).map_err(failed("write a Containerfile"))
+}
+
 /// Builds an image of a directory.
 pub(super) fn build(
     daemon: &Daemon,

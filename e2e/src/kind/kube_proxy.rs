@@ -62,8 +62,7 @@ impl Cluster {
         let inside = context.path().join("kube-proxy");
         std::fs::copy(&program, &inside).map_err(failed(format!("copy {}", program.display())))?;
         let text = format!("FROM {debian}\nCOPY kube-proxy /usr/local/bin/\n");
-        std::fs::write(context.path().join("Dockerfile"), text)
-            .map_err(failed("write a Containerfile"))?;
+        images::write_containerfile(context.path(), &text)?;
         images::build(self.daemon(), image, context.path(), &[])
     }
 }

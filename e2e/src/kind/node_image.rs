@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::daemon::Daemon;
 use super::error::{KindError, failed};
+use super::images::write_containerfile;
 use super::pod_images::PodImage;
 use super::programs::{self, Program};
 use super::{images, key};
@@ -91,10 +92,6 @@ fn add(daemon: &Daemon, node: &str, image: &str, pods: &[String]) -> Result<(), 
     write_containerfile(context.path(), WITH_IMAGES)?;
     let node = format!("NODE={node}");
     images::build(daemon, image, context.path(), &["--build-arg", &node])
-}
-
-fn write_containerfile(context: &Path, text: &str) -> Result<(), KindError> {
-    std::fs::write(context.join("Dockerfile"), text).map_err(failed("write a Containerfile"))
 }
 
 /// The name of the image with these in it: another one when one of them is.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::daemon::Daemon;
 use super::error::{KindError, failed};
-use super::images::{build, debian};
+use super::images::{build, debian, write_containerfile};
 use super::workload;
 
 /// The components of Sluice, each with a Containerfile below `images`.
@@ -156,11 +156,10 @@ fn build_of_program(daemon: &Daemon, image: &str, program: &Path) -> Result<(), 
     // Debug information is most of it, and every node has a copy.
     let stripped = root.join("program");
     said_by(Command::new("strip").arg("-o").args([&stripped, program]))?;
-    std::fs::write(
-        context.path().join("Dockerfile"),
+    write_containerfile(
+        context.path(),
         "FROM scratch\nCOPY root/ /\nENTRYPOINT [\"/program\"]\n",
-    )
-    .map_err(failed("write a Containerfile"))?;
+    )?;
     build(daemon, image, context.path(), &[])
 }
 
