@@ -144,7 +144,7 @@ E2E_VM := $(SLUICE_VM) run --cpus 2 --memory 8192 --timeout $(VM_TIMEOUT) --modu
 	--share $(TARGET)/tmp/kind:$(TARGET)/tmp/kind:rw
 e2e-in-vm = disk=$$($(if $(filter 0,$(shell id -u)),,sudo -E) $(TARGET)/debug/sluice-kind --disk) && \
 	SLUICE_REQUIRE_IPVS=1 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(E2E_VM) --disk $$disk \
-		--env XDG_CACHE_HOME=$(or $(XDG_CACHE_HOME),$(HOME)/.cache) --" $(CARGO) test --locked -p sluice-e2e --test kind_suite -- $(1)
+		--env XDG_CACHE_HOME=$(or $(XDG_CACHE_HOME),$(HOME)/.cache) --env SLUICE_KIND_NODE_IMAGE=build --" $(CARGO) test --locked -p sluice-e2e --test kind_suite -- $(1)
 
 .PHONY: e2e-vm e2e-vm-smoke e2e-vm-programs
 e2e-vm: e2e-vm-programs ## the kind suite's part with IPVS, in a virtual machine: 15 minutes with nothing beside it (root once, for the node image)

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use sluice_e2e::bench;
@@ -28,6 +29,9 @@ struct Args {
     /// Measure Sluice and kube-proxy by the same API server, with these planes
     #[arg(long, value_delimiter = ',', conflicts_with = "modes")]
     kube_proxy: Vec<bench::peer::Plane>,
+    /// How long kube-proxy's first program may take, seconds; without it, 60 times what Sluice's took, and two minutes at least
+    #[arg(long, requires = "kube_proxy")]
+    patience: Option<u64>,
     /// Measure this operator in a large cluster, and nothing else
     #[arg(long, conflicts_with_all = ["modes", "kube_proxy"])]
     operator: Option<PathBuf>,
@@ -44,7 +48,14 @@ fn main() -> ExitCode {
         bench::attach::measure(plugin, &args.agent)
     } else if !args.kube_proxy.is_empty() {
         let services = args.fewest_services..=args.most_services;
-        bench::peer::next_to_kube_proxy(&args.kube_proxy, &args.agent, &args.out, services)
+        let patience = args.patience.map(Duration::from_secs);
+        bench::peer::next_to_kube_proxy(
+            &args.kube_proxy,
+            &args.agent,
+            &args.out,
+            services,
+            patience,
+        )
     } else if args.modes {
         bench::modes(&args.agent, &args.out, args.most_services)
     } else {

@@ -6,6 +6,7 @@ use std::process::Command;
 use super::daemon::{Daemon, end_of};
 use super::error::{KindError, failed};
 use super::pod_images::PodImage;
+use super::programs::Program;
 use super::{key, node_image};
 use crate::cache;
 
@@ -26,14 +27,18 @@ pub struct Disk {
 impl Disk {
     /// The disk with the image of nodes that have these images for pods; made now where there is none, and the image before it.
     pub fn prepare(pods: &[PodImage]) -> Result<Self, KindError> {
+        // A guest could not build these.
+        for program in [Program::Kind, Program::Bridge] {
+            program.get()?;
+        }
         let home = cache::directory("kind").ok_or(KindError::NoCache)?;
-        let image = node_image::name_with(&node_image::name()?, pods)?;
+        let image = node_image::built_name(pods)?;
         let disk = Self {
             file: home.join(format!("{PREFIX}{}{SUFFIX}", key(&[&image]))),
             directory: Daemon::images(&home),
         };
         if !disk.file.is_file() {
-            node_image::get(&Daemon::start(&[])?, pods)?;
+            node_image::get_built(&Daemon::start(&[])?, pods)?;
             // No daemon may write meanwhile.
             let _lock = cache::lock(&home).map_err(failed(format!("lock {}", home.display())))?;
             remove_others(&home)?;

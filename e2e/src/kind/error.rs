@@ -57,6 +57,14 @@ pub enum KindError {
         /// How to make it.
         advice: &'static str,
     },
+    /// The image of nodes that was asked for cannot be had.
+    #[error("{message} ({advice})")]
+    NoRegistry {
+        /// Which image, and what its registry said.
+        message: String,
+        /// What to ask for instead.
+        advice: String,
+    },
     /// Something in the cluster is not what it should be.
     #[error("{what} (waited {} s); last seen: {seen}", .patience.as_secs())]
     Never {

@@ -13,6 +13,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
+mod built_node;
 mod client;
 mod cluster;
 mod daemon;
@@ -21,10 +22,12 @@ mod disk;
 mod error;
 mod images;
 mod kube_proxy;
+mod kubernetes_images;
 mod node_image;
 mod pod_images;
 mod pod_network;
 mod programs;
+mod published_node;
 mod settings;
 pub mod workload;
 

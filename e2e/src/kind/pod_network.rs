@@ -1,12 +1,18 @@
 //! The pod network: a bridge on each node, and routes between the nodes.
 
+use std::fs::File;
+use std::io::Read;
+
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Node};
-use super::error::KindError;
+use super::error::{KindError, failed};
+use super::programs::Program;
 
 /// The CNI configuration of every node, as the container runtime finds it first.
 const CONFIGURATION: &str = "/etc/cni/net.d/50-pods.conflist";
+/// A plugin that nodes of kind do not have.
+const BRIDGE: &str = "/opt/cni/bin/bridge";
 
 /// A router of both families, as kubeadm asks of a node; a bridge plugin makes it one only with the first pod.
 const FORWARDING: [&str; 4] = [
@@ -32,19 +38,32 @@ pub(super) fn route(cluster: &Cluster, nodes: &[Node]) -> Result<(), KindError> 
 
 /// Tells a node's container runtime how to connect pods. The node is ready when it knows, so routes come before.
 pub(super) fn configure(cluster: &Cluster, node: &Node) -> Result<(), KindError> {
-    let write = [
+    let program = Program::Bridge.get()?;
+    let bridge = File::open(&program).map_err(failed(format!("read {}", program.display())))?;
+    write(cluster, node, BRIDGE, "755", bridge)?;
+    let text = configuration(node).to_string();
+    write(cluster, node, CONFIGURATION, "644", text.as_bytes())
+}
+
+fn write(
+    cluster: &Cluster,
+    node: &Node,
+    file: &str,
+    mode: &str,
+    content: impl Read,
+) -> Result<(), KindError> {
+    let install = [
         "exec",
         "--interactive",
         &node.name,
-        "cp",
+        "install",
+        "--mode",
+        mode,
         "/dev/stdin",
-        CONFIGURATION,
+        file,
     ];
-    let text = configuration(node).to_string();
-    cluster
-        .daemon()
-        .run_with_input("docker", &write, text.as_bytes())
-        .map(drop)
+    let daemon = cluster.daemon();
+    daemon.run_with_input("docker", &install, content).map(drop)
 }
 
 fn configuration(node: &Node) -> Value {

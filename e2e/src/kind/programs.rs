@@ -57,8 +57,7 @@ impl Program {
         Self::Runc,
     ];
     /// Those of the nodes' `/opt/cni/bin`.
-    pub(super) const CNI: [Self; 4] =
-        [Self::Bridge, Self::HostLocal, Self::Loopback, Self::PortMap];
+    pub(super) const CNI: [Self; 3] = [Self::HostLocal, Self::Loopback, Self::PortMap];
 
     /// Its file's name.
     pub fn name(self) -> &'static str {
@@ -175,7 +174,7 @@ mod tests {
     #[test]
     fn every_program_but_the_modules_own_is_one_of_its_tools() {
         let programs = Program::RUNTIME.into_iter().chain(Program::CNI);
-        for program in programs.chain([Program::Kind, Program::Helm]) {
+        for program in programs.chain([Program::Kind, Program::Helm, Program::Bridge]) {
             let tool = format!("\t{}", program.package());
             assert!(GO_MOD.lines().any(|line| line == tool), "{program:?}");
         }

@@ -64,12 +64,13 @@ pub(crate) struct Measured {
     rss_kib: u64,
 }
 
-/// Measures both, by each of these planes, and writes what came out below `out`.
+/// Measures both, by each of these planes, and writes what came out below `out`. `patience`: how long the later one's first program may take.
 pub fn next_to_kube_proxy(
     planes: &[Plane],
     agent: &Path,
     out: &Path,
     services: RangeInclusive<u32>,
+    patience: Option<Duration>,
 ) -> Result<(), BenchError> {
     let proxies: Vec<Proxy> = PROXIES
         .into_iter()
@@ -93,7 +94,8 @@ pub fn next_to_kube_proxy(
                 .iter()
                 .find(|row: &&Measured| row.size == size && row.proxy.plane == proxy.plane);
             let patience = other.map_or(PATIENCE, |other| {
-                PATIENCE_AT_LEAST.max(other.first * PATIENCE_NEXT_TO_ANOTHER)
+                let enough = || PATIENCE_AT_LEAST.max(other.first * PATIENCE_NEXT_TO_ANOTHER);
+                patience.unwrap_or_else(enough)
             });
             let place = (&control_plane, &objects);
             let row = measure(*proxy, size, agent, place, patience)?;

@@ -10,8 +10,8 @@ use crate::bench::{BenchError, cluster};
 use crate::lab::places::{CLIENT, Place};
 use crate::lab::{Lab, Probe};
 
-/// A change may take this long.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// A change may take this long: minutes for one that writes all services again, in an emulated machine.
+const PATIENCE: Duration = Duration::from_secs(1800);
 /// Between two connections.
 const REST: Duration = Duration::from_millis(1);
 

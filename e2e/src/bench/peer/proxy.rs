@@ -47,7 +47,7 @@ pub(super) struct Proxy {
     most_services: u32,
 }
 
-/// How long a first program may take.
+/// How long it may take to be healthy when it serves.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// All of them: of two with the same plane one right after the other.
