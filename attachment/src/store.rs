@@ -67,6 +67,11 @@ impl Store {
         Ok(Self { directory })
     }
 
+    /// Removes a store with all that is remembered there, which would be false by the time that another plugin reads it.
+    pub fn remove(directory: &Path) -> Result<(), StoreError> {
+        index::remove(directory)
+    }
+
     /// Removes the directory of a store that no plugin and no agent will use any more, unless something is remembered there.
     pub fn remove_if_empty(directory: &Path) -> Result<(), StoreError> {
         let failed = |source| StoreError::io("list", directory, source);

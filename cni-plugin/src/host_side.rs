@@ -5,6 +5,9 @@ use sluice_kernel::ports::{NetlinkPorts, Port, PortError, Ports};
 use crate::cni::{Code, Coded, PreviousResult};
 use crate::sandbox::{Sandbox, SandboxError};
 
+/// Of a device, in bytes: `IFNAMSIZ` of linux/if.h less the final zero.
+const LONGEST_NAME: usize = 15;
+
 /// What leads to the pod.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HostSide {
@@ -114,6 +117,8 @@ struct Named {
 impl Named {
     fn sort_in(&mut self, name: &str, found: Option<Port>) {
         match found {
+            // Some plugins keep books by names that no device can have (Amazon's, for pods with security groups of their own).
+            None if name.len() > LONGEST_NAME => {}
             None => self.missing = Some(name.to_owned()),
             Some(port) if is_wire(&port) => {
                 if !self.wires.iter().any(|wire| wire.index == port.index) {

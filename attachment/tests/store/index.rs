@@ -224,3 +224,12 @@ fn a_store_goes_when_it_is_empty() {
     assert!(!path.exists());
     Store::remove_if_empty(path).unwrap();
 }
+
+#[test]
+fn a_store_goes_with_all_that_it_remembers() {
+    let (place, _, _) = Place::of_two();
+    let path = place.directory.path();
+    Store::remove(path).unwrap();
+    assert!(!path.exists());
+    Store::remove(path).unwrap();
+}

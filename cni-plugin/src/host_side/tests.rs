@@ -83,7 +83,13 @@ fn what_the_main_plugin_names_is_told_by_its_master() {
         let found = side(names, None).unwrap();
         assert!(matches!(&found, HostSide::Bridged { bridge, .. } if bridge.name == "cni0"));
     }
-    for names in [&["cali1"][..], &["vrfed"], &["cali1", "cali1"]] {
+    let no_device = "dummy0123456789a";
+    for names in [
+        &["cali1"][..],
+        &["vrfed"],
+        &["cali1", "cali1"],
+        &["cali1", no_device],
+    ] {
         assert!(matches!(
             side(names, None).unwrap(),
             HostSide::Routed { .. }

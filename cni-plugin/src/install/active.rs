@@ -1,7 +1,8 @@
 //! The network configuration that runtimes use: the first by name that is one.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{InstallError, conflist};
@@ -15,6 +16,8 @@ const ENDINGS: [&str; 3] = ["conf", "conflist", "json"];
 pub(super) struct Active {
     pub(super) path: PathBuf,
     pub(super) bytes: Vec<u8>,
+    /// Who may read it is its owner's business, and stays so.
+    pub(super) mode: u32,
     pub(super) object: RawObject,
     pub(super) shape: Shape,
 }
@@ -63,7 +66,7 @@ pub(super) fn all(directory: &Path) -> Result<Vec<PathBuf>, InstallError> {
 
 /// `None` for what no runtime can use: its owner may be writing it just now.
 pub(super) fn read(path: &Path) -> Result<Option<Active>, InstallError> {
-    let bytes = match fs::read(path) {
+    let (bytes, mode) = match content(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|error| InstallError::io("read", path, error))?,
     };
@@ -79,7 +82,17 @@ pub(super) fn read(path: &Path) -> Result<Option<Active>, InstallError> {
     Ok(Some(Active {
         path: path.to_path_buf(),
         bytes,
+        mode,
         object,
         shape,
     }))
+}
+
+/// A file's bytes and the bits of its permissions.
+fn content(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    let mut file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes, mode))
 }

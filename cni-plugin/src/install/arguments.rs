@@ -8,10 +8,11 @@ use super::PROGRAM;
 use crate::cni::RawObject;
 
 /// What it says about itself.
-pub const USAGE: &str = "usage: sluice-cni install|uninstall [--programs DIR] [--configurations DIR] [--originals DIR] [--entry JSON] [--watch]
+pub const USAGE: &str = "usage: sluice-cni install|uninstall [--programs DIR] [--configurations DIR] [--originals DIR] [--records DIR] [--entry JSON] [--watch]
   --programs        where the runtime finds plugins                    (/opt/cni/bin)
   --configurations  where it finds network configurations              (/etc/cni/net.d)
   --originals       where configurations are kept as their owner wrote them (/var/lib/sluice/cni-originals)
+  --records         what the plugin remembers of pods, for uninstall  (/var/lib/sluice/attachments)
   --entry           the plugin's entry, a JSON object                  ({\"type\":\"sluice-cni\"})
   --watch           go on, and add the plugin again whenever the main plugin's owner rewrites the configuration";
 
@@ -31,6 +32,7 @@ pub struct Arguments {
     pub(super) programs: PathBuf,
     pub(super) configurations: PathBuf,
     pub(super) originals: PathBuf,
+    pub(super) records: PathBuf,
     pub(super) watch: bool,
     entry: Box<RawValue>,
 }
@@ -40,6 +42,7 @@ impl Arguments {
     pub fn parse(action: Action, mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut programs, mut configurations) = ("/opt/cni/bin".into(), "/etc/cni/net.d".into());
         let mut originals = "/var/lib/sluice/cni-originals".into();
+        let mut records = "/var/lib/sluice/attachments".into();
         let mut entry = format!("{{\"type\":\"{PROGRAM}\"}}");
         let mut watch = false;
         while let Some(word) = words.next() {
@@ -48,6 +51,7 @@ impl Arguments {
                 "--programs" => programs = value()?.into(),
                 "--configurations" => configurations = value()?.into(),
                 "--originals" => originals = value()?.into(),
+                "--records" => records = value()?.into(),
                 "--entry" => entry = value()?,
                 "--watch" => watch = true,
                 _ => return Err(format!("{word} is not an option")),
@@ -58,6 +62,7 @@ impl Arguments {
             programs,
             configurations,
             originals,
+            records,
             watch,
             entry: checked(entry)?,
         })

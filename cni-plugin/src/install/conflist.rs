@@ -17,12 +17,13 @@ pub(super) fn has(list: &RawObject) -> Result<bool, InstallError> {
     Ok(plugins(list)?.iter().any(|plugin| is_ours(plugin)))
 }
 
-/// The list with this entry once, at its end; `None` where it is so already.
+/// The list with this entry once, behind a main plugin; `None` where it is so already, wherever another plugin's installer moved it.
 pub(super) fn with(list: &RawObject, entry: &RawValue) -> Result<Option<String>, InstallError> {
     let mut all = plugins(list)?;
-    if let Some((last, before)) = all.split_last()
-        && last.get() == entry.get()
-        && !before.iter().any(|plugin| is_ours(plugin))
+    let mut ours = (all.iter().enumerate()).filter(|(_, plugin)| is_ours(plugin));
+    if let (Some((at, only)), None) = (ours.next(), ours.next())
+        && at > 0
+        && is_same(only, entry)
     {
         return Ok(None);
     }
@@ -76,6 +77,12 @@ fn is_ours(plugin: &RawValue) -> bool {
         .as_ref()
         .and_then(|plugin| serde_json::from_str::<String>(plugin.get("type")?.get()).ok())
         .is_some_and(|name| name == PROGRAM)
+}
+
+/// However they are written.
+fn is_same(one: &RawValue, other: &RawValue) -> bool {
+    let value = |raw: &RawValue| serde_json::from_str::<serde_json::Value>(raw.get()).ok();
+    one.get() == other.get() || value(one).is_some_and(|one| value(other) == Some(one))
 }
 
 /// One key and value a line.

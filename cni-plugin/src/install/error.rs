@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sluice_attachment::store::StoreError;
+
 /// Errors of the installer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,9 @@ pub enum InstallError {
     /// A configuration that was one when it was looked at has something unexpected in it.
     #[error("a network configuration has no list of plugins")]
     NotAList(#[source] serde_json::Error),
+    /// What the plugin remembers.
+    #[error(transparent)]
+    Records(#[from] StoreError),
     /// It could not be told when to end.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),

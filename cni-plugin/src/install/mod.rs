@@ -3,6 +3,7 @@
 mod active;
 mod arguments;
 mod conflist;
+mod contest;
 mod error;
 mod files;
 mod rest;
@@ -12,8 +13,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sluice_attachment::store::Store;
+
 use self::active::{Active, Shape};
 pub use self::arguments::{Action, Arguments, USAGE};
+use self::contest::Contest;
 pub use self::error::InstallError;
 use self::rest::Rest;
 
@@ -44,13 +48,17 @@ pub fn run(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallErro
             );
             let rest = arguments.watch.then(Rest::new).transpose()?;
             let mut last = None;
+            let mut contest = Contest::default();
             loop {
                 let pass = put_in(arguments)?;
                 if last.as_ref() != Some(&pass) {
                     say(log, &told(&pass, arguments));
                 }
+                if let (Pass::Added(path), true) = (&pass, contest.begins_with(&pass)) {
+                    say(log, &contested(path));
+                }
                 let goes_on = match &rest {
-                    Some(rest) => rest.pause(PAUSE)?,
+                    Some(rest) => rest.pause(PAUSE * contest.pauses())?,
                     None => false,
                 };
                 if !goes_on {
@@ -77,6 +85,14 @@ fn told(pass: &Pass, arguments: &Arguments) -> String {
             arguments.configurations.display()
         ),
     }
+}
+
+fn contested(path: &Path) -> String {
+    format!(
+        "another program takes the plugin out of {} again and again, so it is put in less often from now on, and pods that are attached meanwhile \
+         lack it: let that program leave others' plugins in (Cilium: cni.exclusive=false), or do without this one (cni.enabled=false)",
+        path.display()
+    )
 }
 
 fn program(arguments: &Arguments) -> PathBuf {
@@ -117,7 +133,8 @@ fn put_in_list(arguments: &Arguments, active: &Active) -> Result<Option<Pass>, I
         // Bytes of the owner's, whenever it wrote them.
         files::replace(&saved(arguments, active)?, &active.bytes, 0o600)?;
     }
-    let put = files::replace_unchanged(&active.path, &active.bytes, wanted.as_bytes(), 0o644)?;
+    let put =
+        files::replace_unchanged(&active.path, &active.bytes, wanted.as_bytes(), active.mode)?;
     Ok(put.then(|| Pass::Added(active.path.clone())))
 }
 
@@ -127,7 +144,7 @@ fn put_before_plain(arguments: &Arguments, active: &Active) -> Result<Pass, Inst
     if fs::read(&path).is_ok_and(|present| present == wanted.as_bytes()) {
         return Ok(Pass::Unchanged);
     }
-    files::replace(&path, wanted.as_bytes(), 0o644)?;
+    files::replace(&path, wanted.as_bytes(), active.mode)?;
     Ok(Pass::Added(path))
 }
 
@@ -160,7 +177,7 @@ fn saved(arguments: &Arguments, active: &Active) -> Result<PathBuf, InstallError
     Ok(directory.join(active.path.file_name().unwrap_or_default()))
 }
 
-/// Configurations first, then the program. A file that is as it was made gets its owner's bytes back; from one that its owner wrote since, only the
+/// Configurations first, then the program and what it remembers, which nobody would take away when its pods go. A file that is as it was made gets its owner's bytes back; from one that its owner wrote since, only the
 /// plugin is taken.
 fn uninstall(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallError> {
     for path in active::all(&arguments.configurations)? {
@@ -182,7 +199,7 @@ fn uninstall(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallEr
             Ok(bytes) if conflist::became(&bytes, &found.object)? => bytes,
             _ => conflist::without(&found.object)?.into_bytes(),
         };
-        files::replace(&path, &bytes, 0o644)?;
+        files::replace(&path, &bytes, found.mode)?;
         say(log, &format!("{} is as it was", path.display()));
     }
     if arguments.originals.exists() {
@@ -190,6 +207,7 @@ fn uninstall(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallEr
             .map_err(|e| InstallError::io("remove", &arguments.originals, e))?;
     }
     files::remove(&program(arguments))?;
+    Store::remove(&arguments.records)?;
     files::sweep(&arguments.configurations)?;
     files::sweep(&arguments.programs)
 }

@@ -1,6 +1,7 @@
 //! Nodes with the configurations of main plugins.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
@@ -53,6 +54,8 @@ impl Node {
             path("net.d"),
             "--originals".to_owned(),
             path("originals"),
+            "--records".to_owned(),
+            path("records"),
         ];
         Arguments::parse(action, words.into_iter()).unwrap()
     }
@@ -67,6 +70,17 @@ impl Node {
         uninstall(&self.arguments(Action::Uninstall), &mut Vec::new()).unwrap();
         assert!(!self.path().join("bin/sluice-cni").exists());
         assert!(!self.path().join("originals").exists());
+        assert!(!self.path().join("records").exists());
+    }
+
+    fn mode(&self, name: &str) -> u32 {
+        let file = self.path().join("net.d").join(name);
+        fs::metadata(file).unwrap().permissions().mode() & 0o777
+    }
+
+    fn set_mode(&self, name: &str, mode: u32) {
+        let file = self.path().join("net.d").join(name);
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
     }
 
     fn types(&self, name: &str) -> Vec<String> {
@@ -95,6 +109,53 @@ fn a_list_has_the_plugin_at_its_end_and_its_own_bytes_back_in_the_end() {
     node.uninstall();
     assert_eq!(node.read("10-calico.conflist"), CALICO);
     assert_eq!(node.names(), ["10-calico.conflist", "20-other.conflist"]);
+    node.uninstall();
+}
+
+#[test]
+fn who_may_read_a_configuration_stays_its_owners_business() {
+    let plain = r#"{"cniVersion":"0.3.1","name":"net","type":"bridge"}"#;
+    for (name, text, made) in [
+        ("10-calico.conflist", CALICO, "10-calico.conflist"),
+        ("10-bridge.conf", plain, "10-bridge-sluice.conflist"),
+    ] {
+        let node = Node::new(&[(name, text)]);
+        node.set_mode(name, 0o600);
+        assert!(matches!(node.install(), Pass::Added(_)));
+        assert_eq!(node.mode(made), 0o600);
+        node.uninstall();
+        assert_eq!((node.mode(name), &*node.read(name)), (0o600, text));
+    }
+}
+
+#[test]
+fn another_plugins_installer_may_move_the_entry_and_write_it_otherwise() {
+    let node = Node::new(&[("10-calico.conflist", CALICO)]);
+    node.install();
+    let list = r#"{"name": "k8s-pod-network", "cniVersion": "0.3.1", "plugins": [{"type": "calico"}, { "type" : "sluice-cni" }, {"type": "linkerd-cni"}]}"#;
+    node.write("10-calico.conflist", list);
+    assert_eq!(node.install(), Pass::Unchanged);
+    // But not before the main plugin, nor twice.
+    for plugins in [
+        r#"[{"type": "sluice-cni"}, {"type": "calico"}]"#,
+        r#"[{"type": "calico"}, {"type": "sluice-cni"}, {"type": "sluice-cni"}]"#,
+    ] {
+        node.write(
+            "10-calico.conflist",
+            &format!(r#"{{"name": "n", "plugins": {plugins}}}"#),
+        );
+        assert!(matches!(node.install(), Pass::Added(_)));
+        assert_eq!(node.types("10-calico.conflist"), ["calico", "sluice-cni"]);
+    }
+}
+
+#[test]
+fn what_the_plugin_remembers_goes_with_it() {
+    let node = Node::new(&[("10-calico.conflist", CALICO)]);
+    node.install();
+    let records = node.path().join("records");
+    fs::create_dir(&records).unwrap();
+    fs::write(records.join("a-pod.json"), "{}").unwrap();
     node.uninstall();
 }
 

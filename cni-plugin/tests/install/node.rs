@@ -56,6 +56,8 @@ impl Node {
             .arg(self.path("net.d"))
             .arg("--originals")
             .arg(self.path("originals"))
+            .arg("--records")
+            .arg(self.path("records"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::node::{Node, Watch, eventually, list, plain};
 use crate::runtime::{Runtime, Seen};
@@ -154,4 +154,26 @@ fn an_owner_that_comes_first_by_name_later_and_goes_again() {
     node.run(&["uninstall"]);
     nothing_invalid(&runtime.saw());
     assert_eq!(node.files(), [(node.conf(second), list(1))]);
+}
+
+#[test]
+fn an_owner_that_takes_the_plugin_out_again_and_again_is_named_and_the_fight_slows_down() {
+    let node = Node::new(&[(FILE, &list(0))]);
+    let mut watch = node.start(&["install", "--watch"]);
+    let taken_out = Duration::from_secs(15);
+    let (began, mut times) = (Instant::now(), 0);
+    while began.elapsed() < taken_out {
+        if node.types(FILE).contains(&"sluice-cni".to_owned()) {
+            renamed(&node.conf(FILE), &list(0));
+            times += 1;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    // Once a second, and after ten of these ever more seldom.
+    assert!((8..=13).contains(&times), "{times} times");
+    watch.kill().unwrap();
+    let said = watch.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr);
+    let told = said.matches("again and again").count();
+    assert_eq!(told, 1, "{said}");
 }
