@@ -189,23 +189,46 @@ impl Conversion {
         }
         let by_rules = self.policy.mode == Mode::IPTables;
         self.policy.node_ports.localhost = by_rules && localhost == Some(true);
+        let mut loopbacks = Vec::new();
         for text in texts {
             let address: NodePortAddress = text
                 .parse()
                 .map_err(|error| root.wrong("nodePortAddresses", format!("{error}")))?;
-            let is_loopback = matches!(&address, NodePortAddress::Cidr(cidr)
-                if !cidr.is_everything() && cidr.net().addr().is_loopback());
-            if is_loopback {
-                self.note(
-                    "nodePortAddresses",
-                    format_args!(
-                        "{text} left out: node ports on 127.0.0.1 are served with spec.nodePorts.localhost: true and by iptables rules, those on \
-                         ::1 are not"
-                    ),
-                );
+            if matches!(&address, NodePortAddress::Cidr(cidr)
+                if !cidr.is_everything() && cidr.net().addr().is_loopback())
+            {
+                loopbacks.push((text, address));
             } else if !self.policy.node_ports.addresses.contains(&address) {
                 self.policy.node_ports.addresses.push(address);
             }
+        }
+        // None left would mean every address.
+        if self.policy.node_ports.addresses.is_empty() && !loopbacks.is_empty() {
+            let is_v4 = |address: &NodePortAddress| matches!(address, NodePortAddress::Cidr(cidr) if cidr.net().addr().is_ipv4());
+            let (v4, others): (Vec<_>, Vec<_>) = loopbacks
+                .into_iter()
+                .partition(|(_, address)| is_v4(address));
+            if !by_rules || localhost == Some(false) || v4.is_empty() {
+                return Err(root.wrong(
+                    "nodePortAddresses",
+                    "only loopback networks, where Sluice serves node ports by iptables rules and over IPv4 alone, and a policy without addresses would \
+                     serve them on every address of the node: name the networks of the nodes' addresses that may have them, or [primary]"
+                        .to_owned(),
+                ));
+            }
+            self.policy.node_ports.localhost = true;
+            let addresses = v4.into_iter().map(|(_, address)| address);
+            self.policy.node_ports.addresses.extend(addresses);
+            loopbacks = others;
+        }
+        for (text, _) in loopbacks {
+            self.note(
+                "nodePortAddresses",
+                format_args!(
+                    "{text} left out: node ports on 127.0.0.1 are served with spec.nodePorts.localhost: true and by iptables rules, those on \
+                     ::1 are not"
+                ),
+            );
         }
         let addresses = &self.policy.node_ports.addresses;
         let is_v6 = |one: &NodePortAddress| matches!(one, NodePortAddress::Cidr(cidr) if cidr.net().addr().is_ipv6());
@@ -213,7 +236,7 @@ impl Conversion {
             // kube-proxy serves none there either.
             self.policy.node_ports.localhost = false;
         }
-        if by_rules && localhost.is_none() {
+        if by_rules && localhost.is_none() && !self.policy.node_ports.localhost {
             self.note(
                 "iptables.localhostNodePorts",
                 "kube-proxy serves node ports on 127.0.0.1 by default, Sluice does not: set spec.nodePorts.localhost: true if something on the node \

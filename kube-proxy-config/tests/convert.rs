@@ -279,6 +279,29 @@ fn node_ports_on_loopback_come_along_where_somebody_asked_for_them() {
 }
 
 #[test]
+fn node_ports_on_loopback_alone_never_become_node_ports_everywhere() {
+    let node_ports = of("nodePortAddresses: [127.0.0.0/8, '::1/128', 127.0.0.0/8]")
+        .policy
+        .node_ports;
+    let loopback: NodePortAddress = "127.0.0.0/8".parse().unwrap();
+    assert!(node_ports.localhost);
+    assert!(!node_ports.addresses.is_empty());
+    assert!(node_ports.addresses.iter().all(|one| *one == loopback));
+    for more in [
+        "mode: ipvs\nnodePortAddresses: [127.0.0.0/8]",
+        "mode: nftables\nnodePortAddresses: [127.0.0.0/8]",
+        "nodePortAddresses: ['::1/128']",
+        "iptables: {localhostNodePorts: false}\nnodePortAddresses: [127.0.0.0/8]",
+    ] {
+        let message = refused(more);
+        assert!(
+            message.contains("nodePortAddresses: only loopback"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_become_a_policy_is_refused_with_the_field() {
     for (more, field) in [
         ("mode: kernelspace", "mode: "),
