@@ -1,5 +1,6 @@
 //! `kubectl sluice migrate`
 
+mod agent_values;
 mod api_server;
 mod configuration;
 mod features;

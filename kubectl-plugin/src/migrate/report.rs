@@ -9,6 +9,7 @@ use serde::Serialize;
 use sluice_crds::v1alpha1::{Mode, ServiceProxyPolicySpec};
 use sluice_kube_proxy_config::{Conversion, convert, manifest};
 
+use super::agent_values::AgentValues;
 use super::api_server::{ApiServer, api_server};
 use super::configuration::Configuration;
 use super::features::{Feature, features, proxied};
@@ -18,8 +19,6 @@ use crate::style::Style;
 
 /// Services named one by one; of more, the number is told.
 const NAMED: usize = 8;
-/// The chart's business: where an agent's pod finds the API server and which node it is on.
-const OF_THE_CHART: [&str; 2] = ["--kubeconfig=", "--node-name="];
 
 /// What was found in the cluster.
 #[derive(Debug)]
@@ -48,8 +47,8 @@ pub(super) struct MigrateReport {
     pub(super) manifest: String,
     /// Fields without an equivalent, or with another meaning, each with what to do.
     pub(super) notes: Vec<String>,
-    /// Flags of the agent that say what no policy does.
-    pub(super) agent_flags: Vec<String>,
+    /// For the chart's `agent`: what no policy says.
+    pub(super) agent: AgentValues,
     /// For the chart's `apiServer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) api_server: Option<ApiServer>,
@@ -72,18 +71,16 @@ impl MigrateReport {
         let Conversion {
             policy,
             flags,
-            notes,
+            mut notes,
         } = convert(&found.configuration.text).map_err(refused)?;
-        let flags = flags.into_iter();
-        let agent_flags =
-            flags.filter(|flag| !OF_THE_CHART.iter().any(|one| flag.starts_with(one)));
+        let agent = AgentValues::of(flags, &mut notes);
         let api_server = api_server(&found.server, &found.services, &found.api_endpoints);
         Ok(Self {
             configuration: found.configuration.origin.clone(),
             kube_proxy_image: found.daemon_set.as_ref().and_then(image),
             manifest: manifest(&policy).map_err(refused)?,
             notes,
-            agent_flags: agent_flags.collect(),
+            agent,
             service_count: proxied(&found.services),
             features: features(&found.services),
             warnings: warnings(found, api_server.as_ref()),
@@ -130,13 +127,7 @@ impl MigrateReport {
                 );
             }
         }
-        if !self.agent_flags.is_empty() {
-            let _ = writeln!(
-                text,
-                "# kube-proxy's other settings are flags of the agent: {}",
-                self.agent_flags.join(" ")
-            );
-        }
+        text.push_str(&self.agent.yaml());
         title(&mut text, &format!("\n# Services: {}", self.service_count));
         for feature in &self.features {
             let _ = writeln!(

@@ -58,7 +58,7 @@ fn the_configuration_becomes_a_policy_that_can_be_applied_and_what_is_lost_is_sa
         "mode: IPVS",
         "scheduler: wlc",
         "enableProfiling: no profiles over HTTP",
-        "flags of the agent: --log-format=json\n",
+        "\nagent:\n  logFormat: json\n",
         "From kube-proxy's IPVS mode: keep its scheduler",
         "kubectl -n kube-system delete daemonset kube-proxy",
     ] {
@@ -68,12 +68,12 @@ fn the_configuration_becomes_a_policy_that_can_be_applied_and_what_is_lost_is_sa
         report.kube_proxy_image.as_deref(),
         Some("kube-proxy:v1.36.3")
     );
+    let json = serde_json::to_value(&report).unwrap();
     assert_eq!(
-        report.agent_flags,
-        ["--log-format=json"],
+        json["agent"],
+        json!({"logFormat": "json"}),
         "the rest is the chart's"
     );
-    let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["policy"]["ipvs"]["scheduler"], "wlc");
     // In this order, or connections fail.
     let at = |words: &str| text.find(words).unwrap();
