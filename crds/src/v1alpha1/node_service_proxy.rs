@@ -51,6 +51,8 @@ pub struct NodeServiceProxySpec {
     /// The data plane. The operator has decided what `Auto` means for the node.
     pub mode: ActiveMode,
     /// Everything else that the policy says to a node.
+    // Applied as a whole: what somebody adds goes with the next apply, which would not mention it.
+    #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub settings: ResolvedSettings,
 }
 
