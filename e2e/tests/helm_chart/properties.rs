@@ -61,12 +61,20 @@ fn no_container_has_more_than_it_is_known_to_need() {
                 let dropped = &context["capabilities"]["drop"];
                 assert_eq!(*dropped, serde_json::json!(["ALL"]), "{what}");
                 let added = context["capabilities"]["add"].as_array();
-                let is_agent = container["args"][0] == "run" || container["args"][0] == "cleanup";
+                let known: &[&str] = match container["args"][0].as_str() {
+                    Some("run" | "cleanup") => &CAPABILITIES,
+                    Some("install" | "uninstall") => &["DAC_OVERRIDE"],
+                    _ => &[],
+                };
                 for capability in added.into_iter().flatten().filter_map(Value::as_str) {
-                    assert!(is_agent && CAPABILITIES.contains(&capability), "{what}");
+                    assert!(known.contains(&capability), "{what}");
                     let loads = name == "everything";
                     assert!(capability != "SYS_MODULE" || loads, "{what}");
                 }
+                // Where SELinux is enforced, it is what may write on the node.
+                let mounts = container["volumeMounts"].as_array();
+                let is_confined = context["seLinuxOptions"]["type"] != "spc_t";
+                assert!(mounts.is_none_or(Vec::is_empty) == is_confined, "{what}");
                 for resource in ["cpu", "memory"] {
                     let request = &container["resources"]["requests"][resource];
                     assert!(request.is_string(), "{what}: {resource}");
@@ -79,6 +87,21 @@ fn no_container_has_more_than_it_is_known_to_need() {
                     "{name}: {of}: {volume}"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn no_pod_asks_cluster_dns() {
+    let Some(helm) = helm("name resolution of pods") else {
+        return;
+    };
+    for name in CASES {
+        for (of, pod) in pods(&objects(&case(&helm, name))) {
+            // In the node's network, ClusterFirst means the node's resolver.
+            let asks_the_node = pod["dnsPolicy"] == "Default"
+                || (pod["hostNetwork"] == true && pod["dnsPolicy"].is_null());
+            assert!(asks_the_node, "{name}: {of}");
         }
     }
 }

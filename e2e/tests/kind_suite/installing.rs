@@ -14,6 +14,11 @@ const PROGRAMMED_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn helm_install(lab: &Lab) -> anyhow::Result<()> {
     others::plant(lab)?;
+    // As Kubespray leaves its nodes: not root's, so root alone may not write there.
+    if let Some(worker) = lab.cluster.nodes().last() {
+        let give = ["chown", "997", "/etc/cni/net.d", "/opt/cni/bin"];
+        lab.cluster.on_node(&worker.name, &give)?;
+    }
     let started = Instant::now();
     // Where IPVS is to run, agents may load what it needs.
     let loads_modules = sluice_e2e::packets::ipvs::is_promised();

@@ -93,6 +93,22 @@ fn who_fights_for_the_spec_of_a_node_is_named_and_loses_without_a_hot_loop() {
 }
 
 #[test]
+fn a_setting_that_somebody_adds_is_taken_away() {
+    let Some((cluster, _operator)) = ready("an added setting") else {
+        return;
+    };
+    let path = ".spec.settings.conntrack.maxPerCore";
+    assert_eq!(cluster.field("nsp/edge-1", path), "");
+    let patch = json!({"spec": {"settings": {"conntrack": {"maxPerCore": 4096}}}}).to_string();
+    let arguments = ["patch", "nsp/edge-1", "--type=merge", "-p", &patch];
+    cluster.kubectl().run(&arguments).unwrap();
+    cluster.eventually("only what the policy says is there", || {
+        cluster.field("nsp/edge-1", path).is_empty()
+    });
+    cluster.wait_for("spp/edge", "Ready");
+}
+
+#[test]
 fn who_fights_for_the_status_of_a_policy_is_named_and_loses_without_a_hot_loop() {
     let Some((cluster, operator)) = ready("a fight for a status") else {
         return;

@@ -71,6 +71,8 @@
         {{- if $agent.loadKernelModules }}
         - SYS_MODULE # agent.loadKernelModules
         {{- end }}
+    seLinuxOptions:
+      type: spc_t # nothing else may write below /run and /var/lib of the node; without SELinux this means nothing
   volumeMounts:
     - name: run # the agent's lock and notes, and the CNI plugin's socket
       mountPath: /run/sluice
@@ -115,6 +117,9 @@ capabilities nor its mounts. Call with a dict of `context` and `action`.
     readOnlyRootFilesystem: true
     capabilities:
       drop: [ALL]
+      add: [DAC_OVERRIDE] # some installers of clusters give CNI's directories to a user of their own
+    seLinuxOptions:
+      type: spc_t # nothing else may write where CNI's files are; without SELinux this means nothing
   volumeMounts:
     - name: state # configurations as their owner wrote them
       mountPath: /var/lib/sluice
