@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use siphasher::sip::SipHasher13;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
 use sluice_crds::v1alpha1::{
-    ActiveMode, NodeServiceProxy, NodeServiceProxySpec, ResolvedSettings, ServiceProxyPolicy,
-    ServiceProxyPolicySpec, ServiceProxyPolicyStatus,
+    ActiveMode, NodeServiceProxy, NodeServiceProxySpec, ResolvedSettings, ServiceProxyPolicySpec,
+    ServiceProxyPolicyStatus,
 };
 
 /// On an object of a node: when an operator moved it to what it has now, by the clock of that operator, which need not be ours.
@@ -19,6 +19,9 @@ pub const MOVED_AT: &str = "sluice.dev/moved-at";
 
 /// Keeps pods off a node that is not served yet. Whoever makes the node puts it on.
 pub const NOT_READY_TAINT: &str = "node.sluice.dev/agent-not-ready";
+
+/// What a node runs, as its kubelet says.
+const OS_LABEL: &str = "kubernetes.io/os";
 
 /// A policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,8 +110,14 @@ pub struct Proxy {
     pub can_run_ipvs: Option<bool>,
     /// What serves there.
     pub active_mode: Option<ActiveMode>,
-    /// By the operator's clock, since when it has been ready without a break; absent while it is not.
+    /// It was told something else before.
+    pub was_told_before: bool,
+    /// When it was made. Like the two that follow as it is written, until a [`Snapshot`](crate::snapshot::Snapshot) says it by the operator's clock.
+    pub made_at: Option<Timestamp>,
+    /// Since when it has been ready without a break; of one that is not ready any more, since when it was.
     pub ready_since: Option<Timestamp>,
+    /// Since when it has not been ready, of one that was, or that said nothing.
+    pub unready_since: Option<Timestamp>,
 }
 
 /// A hash by which settings are compared.
@@ -134,30 +143,16 @@ impl Told {
 }
 
 impl Policy {
-    /// Of an object; `None` for one without a name.
-    pub fn of(object: ServiceProxyPolicy) -> Option<Self> {
-        let invalid = object.spec.validate();
-        let spec = match invalid.first() {
-            None => Ok(Arc::new(object.spec)),
-            Some(invalid) => Err(format!("{}: {}", invalid.field, invalid.message)),
-        };
-        Self::with(object.metadata, spec, object.status.unwrap_or_default())
-    }
-
-    /// Of an object that cannot be read.
-    pub fn unreadable(
+    /// Of the parts of an object, whose spec may not have been read; `None` for one without a name.
+    pub fn of(
         metadata: ObjectMeta,
-        error: &str,
+        spec: Result<ServiceProxyPolicySpec, String>,
         status: ServiceProxyPolicyStatus,
     ) -> Option<Self> {
-        Self::with(metadata, Err(format!("it cannot be read: {error}")), status)
-    }
-
-    fn with(
-        metadata: ObjectMeta,
-        spec: Result<Arc<ServiceProxyPolicySpec>, String>,
-        status: ServiceProxyPolicyStatus,
-    ) -> Option<Self> {
+        let spec = spec.and_then(|spec| match spec.validate().first() {
+            None => Ok(Arc::new(spec)),
+            Some(invalid) => Err(invalid.to_string()),
+        });
         Some(Self {
             name: Arc::from(metadata.name?),
             uid: metadata.uid.unwrap_or_default(),
@@ -173,9 +168,11 @@ impl Policy {
 }
 
 impl Node {
-    /// Of an object; `None` for one without a name, or that is being deleted.
+    /// Of an object; `None` for one without a name, that is being deleted, or that runs Windows, where no agent can be.
     pub fn of(object: core::Node) -> Option<Self> {
-        if object.metadata.deletion_timestamp.is_some() {
+        let labels = object.metadata.labels.unwrap_or_default();
+        let is_windows = labels.get(OS_LABEL).is_some_and(|os| os == "windows");
+        if object.metadata.deletion_timestamp.is_some() || is_windows {
             return None;
         }
         let conditions = object.status.and_then(|status| status.conditions);
@@ -187,7 +184,7 @@ impl Node {
         Some(Self {
             name: Arc::from(object.metadata.name?),
             uid: object.metadata.uid.unwrap_or_default(),
-            labels: object.metadata.labels.unwrap_or_default(),
+            labels,
             is_reachable: ready.as_ref().is_none_or(|ready| ready.status == "True"),
             reachable_since: ready.and_then(|ready| Some(ready.last_transition_time?.0)),
             not_ready_taint: taints.iter().position(|taint| taint.key == NOT_READY_TAINT),
@@ -221,11 +218,14 @@ impl Proxy {
         } else {
             Answer::None
         };
-        let why = [SUPPORTED, PROGRAMMED, HEALTHY];
-        let why = why
-            .into_iter()
-            .filter_map(condition)
-            .find(|c| c.status == "False");
+        let said = |value: &'static str| {
+            let kinds = [SUPPORTED, PROGRAMMED, HEALTHY].into_iter();
+            let conditions = kinds.filter_map(condition);
+            conditions.filter(move |c| c.status == value)
+        };
+        let why = said("False").next();
+        let times = |value| said(value).map(|c| c.last_transition_time.0);
+        let is_ready = answer == Answer::Ready;
         Self {
             uid: object.metadata.uid,
             version: object.metadata.resource_version,
@@ -245,9 +245,12 @@ impl Proxy {
             is_programmed: is(PROGRAMMED, "True"),
             can_run_ipvs: status.capabilities.as_ref().map(|can| can.ipvs),
             active_mode: status.active_mode,
+            was_told_before: generation.is_some_and(|generation| generation > 1),
+            made_at: object.metadata.creation_timestamp.map(|time| time.0),
+            ready_since: times("True").max().filter(|_| is_ready),
+            unready_since: times("False").min().filter(|_| !is_ready),
             told: Some(told),
             moving_since: None,
-            ready_since: None,
         }
     }
 
@@ -265,7 +268,15 @@ impl Proxy {
             is_programmed: false,
             can_run_ipvs: None,
             active_mode: None,
+            was_told_before: true,
+            made_at: None,
             ready_since: None,
+            unready_since: None,
         }
+    }
+
+    /// Its agent has never said anything.
+    pub fn is_silent(&self) -> bool {
+        self.can_run_ipvs.is_none()
     }
 }

@@ -28,7 +28,7 @@ pub struct Plan {
     pub statuses: Vec<StatusWrite>,
     /// Nodes to tell.
     pub nodes: Vec<NodeWrite>,
-    /// Objects of nodes that are gone, or of earlier nodes of their name.
+    /// Objects of nodes that are gone, that are none of ours, or of earlier nodes of their name.
     pub gone: Vec<Gone>,
     /// Nodes that are served, and whose taint goes: position of it.
     pub served: Vec<(Arc<str>, usize)>,

@@ -31,24 +31,38 @@ const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// Since when something has been so that is seen now for the first time, by our clock. Another machine may have written when it began: that says only
 /// that it is no later than now, and no later than that clock, were it wrong by [`SKEW`], can mean.
-fn first_seen(written: Timestamp, now: Timestamp) -> Timestamp {
+pub(crate) fn first_seen(written: Timestamp, now: Timestamp) -> Timestamp {
     written
         .checked_add(SKEW)
         .map_or(now, |latest| latest.min(now))
 }
 
 impl Snapshot {
-    /// Puts an object of a node in place, and remembers since when it has been ready, or on its way.
+    /// Puts an object of a node in place, and remembers since when it has been on its way, ready, or not ready any more.
     pub fn set_proxy(&mut self, name: &Arc<str>, mut proxy: Proxy, now: Timestamp) {
-        let same = self.proxies.get(name);
-        let same = same.filter(|same| same.told == proxy.told && same.moved_at == proxy.moved_at);
+        let seen = |written: Option<Timestamp>| written.map(|at| first_seen(at, now));
         let is_ready = proxy.answer == Answer::Ready;
-        let was_ready_since = same.and_then(|same| same.ready_since);
-        proxy.ready_since = is_ready.then(|| was_ready_since.unwrap_or(now));
-        let was_moving_since = same.and_then(|same| same.moving_since);
-        proxy.moving_since = proxy
-            .moved_at
-            .map(|written| was_moving_since.unwrap_or_else(|| first_seen(written, now)));
+        let known = self.proxies.get(name);
+        let same = known.filter(|same| same.told == proxy.told && same.moved_at == proxy.moved_at);
+        let made_at = known.and_then(|known| known.made_at);
+        proxy.made_at = made_at.or_else(|| seen(proxy.made_at));
+        let moving_since = same.and_then(|same| same.moving_since);
+        proxy.moving_since = moving_since.or_else(|| seen(proxy.moved_at));
+        (proxy.ready_since, proxy.unready_since) = match (known, same) {
+            // What an agent says may have been so, and written, before the node was moved.
+            (None, _) if is_ready => {
+                let since = seen(proxy.ready_since).unwrap_or(now);
+                (proxy.moving_since.max(Some(since)), None)
+            }
+            (None, _) => (None, seen(proxy.unready_since)),
+            (_, None) => (is_ready.then_some(now), None),
+            (_, Some(same)) => match (same.answer == Answer::Ready, is_ready) {
+                (false, true) => (Some(now), None),
+                (true, false) => (same.ready_since, Some(now)),
+                (false, false) if same.is_silent() && !proxy.is_silent() => (None, Some(now)),
+                _ => (same.ready_since, same.unready_since),
+            },
+        };
         self.proxies.insert(Arc::clone(name), proxy);
     }
 
@@ -65,7 +79,10 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::objects::MOVED_AT;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
@@ -107,5 +124,84 @@ mod tests {
         let mut snapshot = Snapshot::default();
         snapshot.set_node(node(true, at(3600)), at(0));
         assert_eq!(reachable_since(&snapshot), Some(at(0)));
+    }
+
+    /// An object that was moved at one time and whose conditions have been what they are since others.
+    fn proxy(moved_at: i64, conditions: [(&str, i64); 3]) -> Proxy {
+        let said = ["Supported", "Programmed", "Healthy"]
+            .into_iter()
+            .zip(conditions);
+        let conditions: Vec<_> = said
+            .map(|(kind, (status, since))| {
+                json!({
+                    "type": kind, "status": status, "reason": "R", "message": "", "observedGeneration": 2,
+                    "lastTransitionTime": at(since).to_string(),
+                })
+            })
+            .collect();
+        let object = json!({
+            "apiVersion": "sluice.dev/v1alpha1", "kind": "NodeServiceProxy",
+            "metadata": {
+                "name": "n1", "generation": 2, "creationTimestamp": at(-9000).to_string(),
+                "annotations": {MOVED_AT: at(moved_at).to_string()},
+            },
+            "spec": {"policy": "p", "policyGeneration": 1, "revision": "p-1", "mode": "IPTables", "settings": {}},
+            "status": {
+                "observedRevision": "p-1", "activeMode": "IPTables", "conditions": conditions,
+                "capabilities": {"kernel": "6.1.0", "ipvs": true},
+            },
+        });
+        Proxy::of(serde_json::from_value(object).unwrap())
+    }
+
+    fn seen(snapshot: &mut Snapshot, proxy: Proxy, second: i64) -> [Option<Timestamp>; 2] {
+        snapshot.set_proxy(&Arc::from("n1"), proxy, at(second));
+        let proxy = &snapshot.proxies["n1"];
+        [proxy.ready_since, proxy.unready_since]
+    }
+
+    #[test]
+    fn a_node_that_is_ready_when_it_is_seen_first_has_been_so_since_the_last_of_what_it_says() {
+        let since = |moved_at, conditions| {
+            let seen = seen(&mut Snapshot::default(), proxy(moved_at, conditions), 0);
+            assert_eq!(seen[1], None);
+            seen[0].unwrap()
+        };
+        let long = [("True", -3600), ("True", -1800), ("True", -3600)];
+        assert_eq!(since(-7200, long), at(-1500));
+        // What it said before it was moved does not count.
+        assert_eq!(since(-900, long), at(-600));
+        let ahead = [("True", -3600), ("True", 1800), ("True", -3600)];
+        assert_eq!(since(-7200, ahead), at(0));
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_when_it_is_seen_first_has_not_been_so_since_the_first_of_what_it_says()
+     {
+        let since = |conditions| seen(&mut Snapshot::default(), proxy(-7200, conditions), 0);
+        let fallen = [("True", -7200), ("False", -1800), ("False", -1200)];
+        assert_eq!(since(fallen), [None, Some(at(-1500))]);
+        let ahead = [("True", -7200), ("True", -7200), ("False", 1800)];
+        assert_eq!(since(ahead), [None, Some(at(0))]);
+    }
+
+    #[test]
+    fn what_is_seen_here_counts_from_then_whatever_is_written() {
+        let mut snapshot = Snapshot::default();
+        let ready = || proxy(-7200, [("True", -3600); 3]);
+        let fallen = || proxy(-7200, [("True", -3600), ("False", 900), ("True", -3600)]);
+        let was_ready = Some(at(-3300));
+        assert_eq!(seen(&mut snapshot, ready(), 0), [was_ready, None]);
+        assert_eq!(seen(&mut snapshot, ready(), 5), [was_ready, None]);
+        let fell = Some(at(10));
+        assert_eq!(seen(&mut snapshot, fallen(), 10), [was_ready, fell]);
+        assert_eq!(seen(&mut snapshot, fallen(), 15), [was_ready, fell]);
+        assert_eq!(seen(&mut snapshot, ready(), 20), [Some(at(20)), None]);
+        // It is moved, and all is forgotten.
+        assert_eq!(
+            seen(&mut snapshot, proxy(30, [("False", 31); 3]), 32),
+            [None, None]
+        );
+        assert_eq!(snapshot.proxies["n1"].made_at, Some(at(-8700)));
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1 as core;
 use kube::api::{Api, ListParams};
@@ -15,11 +16,14 @@ use tokio::time::sleep;
 use crate::cluster::Access;
 use crate::election::LEASE;
 use crate::objects::{Answer, Node, Proxy};
+use crate::snapshot::first_seen;
 
 /// Between two looks.
 const REST: Duration = Duration::from_secs(1);
 /// So many nodes are named; of the others it is told how many.
 const NAMED: usize = 20;
+/// Who has said nothing so long after being told for the first time has no agent, as far as can be seen from here.
+const SILENCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// What to look at.
 #[derive(Debug)]
@@ -59,6 +63,8 @@ pub struct Found {
     served: usize,
     /// Nodes that cannot be reached: nobody knows about them.
     unreachable: Vec<Arc<str>>,
+    /// Nodes that nothing shows an agent to be meant for.
+    without_agent: Vec<Arc<str>>,
     /// What is not as it shall be, in sentences.
     problems: Vec<String>,
 }
@@ -111,13 +117,21 @@ async fn look(access: &Access) -> Result<Found, VerifyError> {
         .into_iter()
         .filter_map(|object| Some((object.metadata.name.clone()?, Proxy::of(object))))
         .collect();
-    Ok(Found::of(holder, &nodes, &proxies))
+    Ok(Found::of(holder, &nodes, &proxies, Timestamp::now()))
 }
 
 impl Found {
     /// Judges what the API server holds.
-    fn of(somebody_leads: bool, nodes: &[Node], proxies: &BTreeMap<String, Proxy>) -> Self {
+    fn of(
+        somebody_leads: bool,
+        nodes: &[Node],
+        proxies: &BTreeMap<String, Proxy>,
+        now: Timestamp,
+    ) -> Self {
         let mut found = Self::default();
+        // Where no node is served it is the agents that are missing.
+        let is_served = |proxy: &Proxy| proxy.answer == Answer::Ready;
+        let some_are_served = proxies.values().any(is_served);
         if !somebody_leads {
             found
                 .problems
@@ -139,6 +153,10 @@ impl Found {
                         found.served += 1;
                         continue;
                     }
+                    Answer::None if some_are_served && has_no_agent(node, proxy, now) => {
+                        found.without_agent.push(Arc::clone(name));
+                        continue;
+                    }
                     Answer::None => {
                         "no agent of it has answered: see its pod of the DaemonSet sluice-agent"
                             .to_owned()
@@ -156,6 +174,14 @@ impl Found {
     }
 }
 
+/// Nobody has ever heard of an agent there, and nobody keeps pods away until there is one.
+fn has_no_agent(node: &Node, proxy: &Proxy, now: Timestamp) -> bool {
+    let made_at = proxy.made_at.map(|made_at| first_seen(made_at, now));
+    proxy.is_silent()
+        && node.not_ready_taint.is_none()
+        && made_at.is_some_and(|made_at| now.duration_since(made_at) >= SILENCE)
+}
+
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} nodes do what they were told", self.served)?;
@@ -165,6 +191,14 @@ impl fmt::Display for Found {
                 ", {} are not ready and were passed over: {}",
                 self.unreachable.len(),
                 self.unreachable.join(", ")
+            )?;
+        }
+        if !self.without_agent.is_empty() {
+            write!(
+                f,
+                ", on {} no agent has ever reported and they were passed over, so see whether the DaemonSet sluice-agent is for them: {}",
+                self.without_agent.len(),
+                self.without_agent.join(", ")
             )?;
         }
         for problem in self.problems.iter().take(NAMED) {
@@ -186,6 +220,16 @@ mod tests {
     fn node(name: &str, ready: &str) -> Node {
         let object = json!({"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": ready}]}});
         Node::of(serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    fn found(somebody_leads: bool, nodes: &[Node], proxies: &[(String, Proxy)]) -> Found {
+        let now = "2026-01-01T01:00:00Z".parse().unwrap();
+        Found::of(
+            somebody_leads,
+            nodes,
+            &proxies.iter().cloned().collect(),
+            now,
+        )
     }
 
     fn proxy(name: &str, status: &Value) -> (String, Proxy) {
@@ -215,8 +259,8 @@ mod tests {
     #[test]
     fn all_is_well_where_every_node_that_is_there_does_what_it_was_told() {
         let nodes = [node("a", "True"), node("away", "Unknown")];
-        let proxies = [proxy("a", &status("True", ""))].into();
-        let found = Found::of(true, &nodes, &proxies);
+        let proxies = [proxy("a", &status("True", ""))];
+        let found = found(true, &nodes, &proxies);
         assert_eq!(found.problems, Vec::<String>::new());
         let words = "1 nodes do what they were told, 1 are not ready and were passed over: away";
         assert_eq!(found.to_string(), words);
@@ -226,8 +270,8 @@ mod tests {
     fn what_is_wrong_is_told_for_each_node() {
         let nodes = ["a", "b", "c"].map(|name| node(name, "True"));
         let failing = status("False", "iptables-nft-restore is not installed");
-        let proxies = [proxy("a", &failing), proxy("b", &json!({}))].into();
-        let found = Found::of(false, &nodes, &proxies);
+        let proxies = [proxy("a", &failing), proxy("b", &json!({}))];
+        let found = found(false, &nodes, &proxies);
         assert_eq!(
             found.to_string(),
             "0 nodes do what they were told
@@ -240,6 +284,52 @@ mod tests {
 
     #[test]
     fn a_cluster_without_nodes_is_not_served() {
-        assert!(!Found::of(true, &[], &BTreeMap::new()).problems.is_empty());
+        assert!(!found(true, &[], &[]).problems.is_empty());
+    }
+
+    #[test]
+    fn a_windows_node_is_none_of_ours() {
+        let object = json!({"metadata": {"name": "w", "labels": {"kubernetes.io/os": "windows"}}});
+        assert_eq!(Node::of(serde_json::from_value(object).unwrap()), None);
+    }
+
+    #[test]
+    fn a_node_whose_agent_was_never_heard_of_is_passed_over_unless_one_is_due_there() {
+        let good = proxy("a", &status("True", ""));
+        let made = |name: &str, at: &str| {
+            let (name, mut proxy) = proxy(name, &json!({}));
+            proxy.made_at = Some(at.parse().unwrap());
+            (name, proxy)
+        };
+        let nodes = [node("a", "True"), node("b", "True")];
+        let old = made("b", "2026-01-01T00:00:00Z");
+        let passed_over = found(true, &nodes, &[good.clone(), old.clone()]);
+        assert_eq!(passed_over.problems, Vec::<String>::new());
+        let words = "1 nodes do what they were told, on 1 no agent has ever reported and they were passed over, \
+            so see whether the DaemonSet sluice-agent is for them: b";
+        assert_eq!(passed_over.to_string(), words);
+
+        let problems = |nodes: &[Node], proxies: &[(String, Proxy)]| {
+            let found = found(true, nodes, proxies);
+            assert_eq!(found.without_agent, Vec::<Arc<str>>::new());
+            found.problems.len()
+        };
+        // By a clock that is minutes behind it was told just now.
+        let young = made("b", "2026-01-01T00:51:00Z");
+        assert_eq!(problems(&nodes, &[good.clone(), young]), 1);
+        // It spoke once.
+        let capable = json!({"capabilities": {"kernel": "6.1.0", "ipvs": true}});
+        let (_, mut spoke) = proxy("b", &capable);
+        spoke.made_at = old.1.made_at;
+        assert_eq!(
+            problems(&nodes, &[good.clone(), ("b".to_owned(), spoke)]),
+            1
+        );
+        // Its pods wait for an agent.
+        let mut tainted = nodes.clone();
+        tainted[1].not_ready_taint = Some(0);
+        assert_eq!(problems(&tainted, &[good, old.clone()]), 1);
+        // No agent of the cluster is there.
+        assert_eq!(problems(&nodes[1..], &[old]), 1);
     }
 }

@@ -127,7 +127,10 @@ fn write(held: &mut Snapshot, plan: Plan, now: Timestamp) {
             is_programmed: true,
             can_run_ipvs: Some(true),
             active_mode: Some(write.spec.mode),
+            was_told_before: false,
+            made_at: None,
             ready_since: None,
+            unready_since: None,
         };
         held.set_proxy(&write.node, proxy, now);
     }

@@ -15,4 +15,5 @@ mod replicas;
 mod rollouts;
 mod scale;
 mod start;
+mod unreadable;
 mod verify;

@@ -3,8 +3,10 @@
 mod access;
 mod contest;
 mod events;
+mod failures;
 mod kept_revision;
 mod requests;
+mod stored_policy;
 mod watch;
 mod write;
 

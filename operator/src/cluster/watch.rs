@@ -18,13 +18,14 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use siphasher::sip::SipHasher13;
 use sluice_api_access::{Authority, distrust, with_causes};
-use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicy};
+use sluice_crds::v1alpha1::NodeServiceProxy;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::stored_policy::StoredPolicy;
 use super::{Cluster, Held, Kind, kept_revision, owner_of};
 use crate::metrics::Metrics;
-use crate::objects::{Node, Policy, Proxy};
+use crate::objects::{Node, Proxy};
 
 /// After an error all is listed anew, at first so soon; the time doubles up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_millis(500);
@@ -43,7 +44,7 @@ pub(crate) fn watch_all(
     let kept = Api::namespaced(client.clone(), namespace);
     let with = (authority, cluster, metrics);
     spawn::<ControllerRevision>(&mut watches, kept, with);
-    spawn::<ServiceProxyPolicy>(&mut watches, Api::all(client.clone()), with);
+    spawn::<StoredPolicy>(&mut watches, Api::all(client.clone()), with);
     spawn::<NodeObject>(&mut watches, Api::all(client.clone()), with);
     spawn::<NodeServiceProxy>(&mut watches, Api::all(client.clone()), with);
     spawn::<Service>(&mut watches, Api::all(client.clone()), with);
@@ -65,24 +66,15 @@ trait Watched:
     fn names(held: &Held) -> Vec<Arc<str>>;
 }
 
-impl Watched for ServiceProxyPolicy {
+impl Watched for StoredPolicy {
     const KIND: Kind = Kind::Policy;
 
     fn take(held: &mut Held, object: DeserializeGuard<Self>, _: bool) {
         if let Some(name) = &object.meta().name {
             held.note_writer(Kind::Policy, &Arc::from(name.as_str()), object.meta());
         }
-        let policies = &mut held.snapshot.policies;
-        let policy = match object.0 {
-            Ok(object) => Policy::of(object),
-            Err(invalid) => {
-                // What is written there is not known either; where it was read before, that counts.
-                let name = invalid.metadata.name.as_deref().unwrap_or_default();
-                let status = policies.get(name).map(|policy| policy.status.clone());
-                Policy::unreadable(invalid.metadata, &invalid.error, status.unwrap_or_default())
-            }
-        };
-        if let Some(policy) = policy {
+        if let Some(policy) = object.0.ok().and_then(Self::read) {
+            let policies = &mut held.snapshot.policies;
             policies.insert(Arc::clone(&policy.name), policy);
         }
     }

@@ -1,22 +1,24 @@
 //! Writes, each only while this replica leads.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Node;
-use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Client, Resource as _};
 use sluice_api_access::with_causes;
-use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicy};
+use sluice_crds::v1alpha1::NodeServiceProxy;
 
 use super::contest::{self, Contest};
 use super::events::Events;
+use super::failures::Failures;
+use super::stored_policy::StoredPolicy;
 use super::{Cluster, Kind, kept_revision, requests};
 use crate::election::Leadership;
 use crate::metrics::Metrics;
-use crate::objects::Policy;
 use crate::plan::{Gone, NodeWrite, Plan, StatusWrite};
 
 /// Requests at a time.
@@ -42,9 +44,9 @@ enum WriteError {
 /// What became of a plan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
-    /// What did not go well is in the next plan again.
+    /// But for policies, which rest where it did not. What did not go well is in the next plan again.
     pub(crate) all_well: bool,
-    /// When something may be written that somebody else keeps undoing.
+    /// When something may be written that somebody else keeps undoing, or that could not be written.
     pub(crate) again: Option<Instant>,
 }
 
@@ -57,6 +59,7 @@ pub(crate) struct Writer {
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
     contest: Mutex<Contest>,
+    failures: Mutex<Failures>,
 }
 
 impl Writer {
@@ -76,39 +79,52 @@ impl Writer {
             cluster,
             metrics,
             contest: Mutex::default(),
+            failures: Mutex::default(),
         }
     }
 
-    /// Writes a plan, in its order, but for what was undone since it was written last: that has its time.
+    /// Writes a plan, in its order, but for what has its time: what could not be written, and what was undone since it was written last.
     pub(crate) async fn write(&self, mut plan: Plan) -> Written {
-        let again = {
-            let mut contest = self.contest.lock().unwrap_or_else(PoisonError::into_inner);
-            contest.hold_back(&mut plan, Instant::now())
+        lock(&self.failures).hold_back(&mut plan, Instant::now());
+        let contested = lock(&self.contest).hold_back(&mut plan, Instant::now());
+        let went_well = self.write_policies(&plan).await;
+        let failed = {
+            let now = Instant::now();
+            let mut failures = lock(&self.failures);
+            failures.book(went_well, now);
+            // A revision that is not kept could not be gone back to, and a failure that is not noted would be tried again.
+            failures.hold_back(&mut plan, now)
         };
         Written {
-            all_well: self.write_all(&plan).await,
-            again,
+            all_well: self.write_others(&plan).await,
+            again: contested.into_iter().chain(failed).min(),
         }
     }
 
-    async fn write_all(&self, plan: &Plan) -> bool {
-        let mut all_well = true;
+    /// Writes revisions and statuses; tells of each policy whether that went well.
+    async fn write_policies(&self, plan: &Plan) -> BTreeMap<Arc<str>, bool> {
+        let mut went_well = BTreeMap::new();
+        let mut book = |policy: &Arc<str>, well: bool| {
+            *went_well.entry(Arc::clone(policy)).or_insert(true) &= well;
+        };
         for revision in &plan.revisions {
-            all_well &= self.told(
-                "ControllerRevision",
-                &revision.name,
-                self.keep(revision).await,
-            );
+            let kept = self.keep(revision).await;
+            let well = self.told("ControllerRevision", &revision.name, kept);
+            book(&revision.policy, well);
         }
-        let all = |well: bool, this: bool| async move { well & this };
         let statuses = stream::iter(&plan.statuses).map(|write| async move {
-            self.told("status", &write.policy, self.status(write).await)
+            let written = self.status(write).await;
+            (write, self.told("status", &write.policy, written))
         });
-        all_well &= statuses.buffer_unordered(AT_ONCE).fold(true, all).await;
-        // A revision that is not kept could not be gone back to, and a failure that is not noted would be tried again.
-        if !all_well {
-            return false;
+        let mut statuses = statuses.buffer_unordered(AT_ONCE);
+        while let Some((write, well)) = statuses.next().await {
+            book(&write.policy, well);
         }
+        went_well
+    }
+
+    async fn write_others(&self, plan: &Plan) -> bool {
+        let all = |well: bool, this: bool| async move { well & this };
         let nodes = stream::iter(&plan.nodes).map(|write| async move {
             self.told("NodeServiceProxy", &write.node, self.node(write).await)
         });
@@ -186,7 +202,7 @@ impl Writer {
 
     async fn status(&self, write: &StatusWrite) -> Result<(), WriteError> {
         self.check()?;
-        let api: Api<ServiceProxyPolicy> = Api::all(self.client.clone());
+        let api: Api<StoredPolicy> = Api::all(self.client.clone());
         let object = requests::status(write);
         let other_writer = self.cluster.other_writer(Kind::Policy, &write.policy);
         let written = api
@@ -197,10 +213,10 @@ impl Writer {
             written => written?,
         };
         self.cluster.change(|held| {
-            held.note_writer(Kind::Policy, &write.policy, &written.metadata);
+            held.note_writer(Kind::Policy, &write.policy, written.meta());
             // Its spec may have changed before the watch has told of it.
             let known = held.snapshot.policies.get_mut(&write.policy);
-            if let (Some(known), Some(written)) = (known, Policy::of(written)) {
+            if let (Some(known), Some(written)) = (known, written.read()) {
                 known.status = written.status;
                 known.version = written.version;
             }
@@ -260,10 +276,7 @@ impl Writer {
         content: u64,
         other_writer: Option<String>,
     ) {
-        let again = {
-            let mut contest = self.contest.lock().unwrap_or_else(PoisonError::into_inner);
-            contest.wrote(kind, name, content, Instant::now())
-        };
+        let again = lock(&self.contest).wrote(kind, name, content, Instant::now());
         if again == TOLD_AFTER || (again > 0 && again.is_multiple_of(TOLD_EVERY)) {
             let writer = other_writer.as_deref().unwrap_or("somebody");
             self.events.tell_contest(kind, name, uid, writer).await;
@@ -286,9 +299,16 @@ impl Writer {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn gone<T>(deleted: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match deleted {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         deleted => deleted.map(drop),
     }
 }
+
+#[cfg(test)]
+mod tests;

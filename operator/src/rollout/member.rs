@@ -31,6 +31,10 @@ pub(super) struct Member<'a> {
     pub(super) due: Option<Timestamp>,
     settled: bool,
     late: bool,
+    /// Since when it is not ready any more at what it has, if it had proved itself there.
+    fell_at: Option<Timestamp>,
+    /// Its agent has had the time for a first word, and has said none.
+    is_mute: bool,
 }
 
 impl<'a> Member<'a> {
@@ -56,6 +60,8 @@ impl<'a> Member<'a> {
             due: None,
             settled: false,
             late: false,
+            fell_at: None,
+            is_mute: false,
         };
         member.wanted.mode = member.mode_of(target, pool.services);
         if let Some(proxy) = proxy {
@@ -66,22 +72,35 @@ impl<'a> Member<'a> {
                 Place::Behind
             };
         }
-        let seconds = |seconds: u32| SignedDuration::from_secs(seconds.into());
-        if member.answer() == Answer::Ready {
-            let settles = member.proxy.and_then(|proxy| proxy.ready_since);
-            let settles = settles.map(|since| since + seconds(pool.rollout.min_ready_seconds));
-            member.settled = settles.is_some_and(|at| at <= now);
-            member.due = settles.filter(|at| *at > now);
-        } else if let Some(moving_since) = member.proxy.and_then(|proxy| proxy.moving_since) {
-            // A node that comes back has its time again.
-            let from = node
-                .reachable_since
-                .map_or(moving_since, |since| since.max(moving_since).min(now));
-            let late_at = from + seconds(pool.rollout.progress_deadline_seconds);
-            member.late = late_at <= now;
-            member.due = (late_at > now).then_some(late_at);
+        if let Some(proxy) = proxy {
+            member.judge_time(proxy, pool, now);
         }
         member
+    }
+
+    /// What depends on the time.
+    fn judge_time(&mut self, proxy: &Proxy, pool: &Pool<'_>, now: Timestamp) {
+        let seconds = |seconds: u32| SignedDuration::from_secs(seconds.into());
+        let min_ready = seconds(pool.rollout.min_ready_seconds);
+        let deadline = seconds(pool.rollout.progress_deadline_seconds);
+        if proxy.answer == Answer::Ready {
+            let settles = proxy.ready_since.map(|since| since + min_ready);
+            self.settled = settles.is_some_and(|at| at <= now);
+            self.due = settles.filter(|at| *at > now);
+            return;
+        }
+        self.fell_at = fell_at(proxy, min_ready, deadline);
+        let late_at = proxy.moving_since.map(|moving_since| {
+            // A node that comes back has its time again, and so has one that had proved itself.
+            let again = self.node.reachable_since.max(self.fell_at);
+            again.map_or(moving_since, |since| since.max(moving_since).min(now)) + deadline
+        });
+        self.late = late_at.is_some_and(|at| at <= now);
+        let mute_at = proxy.made_at.filter(|_| proxy.is_silent());
+        let mute_at = mute_at.map(|made_at| made_at + deadline);
+        self.is_mute = mute_at.is_some_and(|at| at <= now);
+        let times = [late_at, mute_at].into_iter().flatten();
+        self.due = times.filter(|at| *at > now).min();
     }
 
     /// The mode that a revision means for it.
@@ -108,7 +127,17 @@ impl<'a> Member<'a> {
 
     /// Its agent has never said anything.
     pub(super) fn is_silent(&self) -> bool {
-        self.proxy.is_none_or(|proxy| proxy.can_run_ipvs.is_none())
+        self.proxy.is_none_or(Proxy::is_silent)
+    }
+
+    /// Its agent has been silent for so long that there may be none: nobody waits for it.
+    pub(super) fn is_mute(&self) -> bool {
+        self.is_mute
+    }
+
+    /// Nobody sees how it fares, but its data plane may serve on.
+    pub(super) fn is_away(&self) -> bool {
+        !self.node.is_reachable && !self.is_silent()
     }
 
     /// It has been ready for long enough.
@@ -134,12 +163,18 @@ impl<'a> Member<'a> {
         self.place == Place::There && self.node.is_reachable && (cannot || is_late)
     }
 
-    /// Nothing more is to be waited for. Where nothing was good before, a node whose agent says nothing proves nothing.
+    /// It failed, was moved from something else, and was not good since.
+    pub(super) fn was_moved_in_vain(&self) -> bool {
+        let was_moved = |proxy: &Proxy| proxy.moving_since.is_some() && proxy.was_told_before;
+        self.has_failed() && self.proxy.is_some_and(was_moved) && self.fell_at.is_none()
+    }
+
+    /// Nothing more is to be waited for. Where nothing was good before, an agent that says nothing has its time to come.
     pub(super) fn is_done(&self, had_one_before: bool) -> bool {
         let is_there = self.place == Place::There;
         (is_there && self.settled)
             || !self.node.is_reachable
-            || (is_there && had_one_before && self.is_silent())
+            || (is_there && self.is_silent() && (had_one_before || self.is_mute))
     }
 
     /// It is on its way to something else than it should have by now.
@@ -152,16 +187,21 @@ impl<'a> Member<'a> {
             && moving_since.is_some_and(|at| now.duration_since(at) < deadline)
     }
 
+    /// It was told this revision.
+    pub(super) fn has(&self, revision: &str) -> bool {
+        let told = self.proxy.and_then(|proxy| proxy.told.as_ref());
+        told.is_some_and(|told| *told.revision == *revision)
+    }
+
     /// It was ready when it was moved to the revision that failed, and is not now: it is on its way as long as it goes back.
     pub(super) fn goes_back_from(&self, failed: &str) -> bool {
-        let told = self.proxy.and_then(|proxy| proxy.told.as_ref());
         let was_moved = self.proxy.is_some_and(|proxy| proxy.moving_since.is_some());
         self.place == Place::Behind
             && was_moved
             && self.node.is_reachable
             && !self.is_silent()
             && self.answer() != Answer::Ready
-            && told.is_some_and(|told| *told.revision == *failed)
+            && self.has(failed)
     }
 
     /// It serves nothing properly, so it may be moved at any time; but for one that was told just now what is known to work.
@@ -180,11 +220,27 @@ impl<'a> Member<'a> {
         if self.answer() == Answer::Ready {
             return false;
         }
-        let has_current =
-            proxy.told.as_ref().map(|told| &*told.revision) == current && current.is_some();
+        let has_current = current.is_some_and(|current| self.has(current));
         let is_recent = proxy
             .moving_since
             .is_some_and(|at| now.duration_since(at) < deadline);
         !(has_current && is_recent)
     }
+}
+
+/// Since when a node that had proved itself is not ready any more. It had if it was ready for long enough. Where nobody saw how it was before, or where it
+/// has only begun to speak, it has its time again if it was not found wanting when that was over.
+fn fell_at(
+    proxy: &Proxy,
+    min_ready: SignedDuration,
+    deadline: SignedDuration,
+) -> Option<Timestamp> {
+    let fell_at = proxy.unready_since?;
+    let had_proved_itself = match proxy.ready_since {
+        Some(since) => since + min_ready <= fell_at,
+        None => proxy
+            .moving_since
+            .is_none_or(|moving_since| moving_since + deadline < fell_at),
+    };
+    had_proved_itself.then_some(fell_at)
 }

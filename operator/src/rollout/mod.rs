@@ -4,11 +4,17 @@
 //! Which nodes hold a rollout up, and which do not:
 //! - `maxUnavailable` counts nodes on their way and nodes that are not ready. Where nodes that were not ready anyway use it up, the
 //!   rollout goes on one node at a time, so that a broken node does not block a pool for ever.
-//! - Nodes that serve nothing properly now have nothing to lose, and are moved at once: those that are not ready, those that cannot be
-//!   reached, those whose agent has never said anything. They cannot make a rollout fail by being late, only by saying that they cannot run the revision.
+//! - Nodes that serve nothing properly now have nothing to lose, and are moved at once: those that are not ready, and those whose agent
+//!   has never said anything. They cannot make a rollout fail by being late, only by saying that they cannot run the revision.
 //!   But as long as no node has shown that a revision works, no more of the not ready ones try it than `maxUnavailable`.
+//! - A node that was moved and has not been good since stops the pool, also where the revision was good on others: nodes that come from
+//!   another policy, or change their mode, go no further than the first that fails. One that was good and fails later stops a rollout only.
+//! - A node that had proved itself and is not ready any more has `progressDeadlineSeconds` again.
 //! - A node that made a rollout fail is on its way again while it goes back, for `progressDeadlineSeconds` at most.
-//! - Nodes that cannot be reached count for nothing until they are back.
+//! - Nodes that cannot be reached count for nothing until they are back. Their data planes may serve on unseen, so they are told when nobody
+//!   else is left to be moved, and no more than `maxUnavailable` as long as they do not answer; but at once where they were not ready with what failed.
+//! - A node whose agent says nothing within `progressDeadlineSeconds` of its first being told is taken for one without an agent. It is passed
+//!   over once another node has shown that the revision works.
 
 mod member;
 mod outcome;
@@ -101,9 +107,11 @@ impl<'a> Stepper<'a> {
         }
     }
 
-    /// Nodes that have the revision and do not get ready.
+    /// Nodes that have the revision and do not get ready; first those that somebody has to mend before others follow.
     fn failures(&self) -> Vec<&Member<'a>> {
-        self.members.iter().filter(|m| m.has_failed()).collect()
+        let mut failures: Vec<_> = self.members.iter().filter(|m| m.has_failed()).collect();
+        failures.sort_by_key(|m| !m.was_moved_in_vain());
+        failures
     }
 
     /// The revision is new to the pool.
@@ -116,9 +124,11 @@ impl<'a> Stepper<'a> {
         let failures = self.failures();
         let is_back = rejected.is_some();
         // Nothing to go back to, or nobody wants to: what has failed stays, and nothing follows it.
+        let is_unproven = self.is_rolling_out() || self.pool.current.is_none();
         let is_stuck = !is_back
-            && !failures.is_empty()
-            && (self.is_rolling_out() || self.pool.current.is_none());
+            && failures
+                .iter()
+                .any(|m| is_unproven || m.was_moved_in_vain());
         let holds = self.pool.rollout.paused || is_stuck;
         let mut moves = self.new_nodes(is_back);
         if !holds {
@@ -149,20 +159,21 @@ impl<'a> Stepper<'a> {
             unreachable: self.count(|m| !m.node.is_reachable),
             silent: self.count(Member::is_silent),
             modes: self.modes(),
-            on_their_way: self
-                .names(|m| m.place == Place::There && m.node.is_reachable && !m.is_settled()),
+            on_their_way: self.names(|m| {
+                let is_awaited = m.node.is_reachable && !m.is_settled() && !m.is_mute();
+                m.place == Place::There && is_awaited
+            }),
             wake: self.members.iter().filter_map(|m| m.due).min(),
             moves,
         }
     }
 
     fn state(&self, moves: &[Move], is_back: bool, stalled: Option<&Failure>) -> State {
-        let behind = self.count(|m| m.place != Place::There);
-        let all_ready = self
-            .members
-            .iter()
-            .filter(|m| m.node.is_reachable)
-            .all(|m| m.place == Place::There && m.is_settled());
+        let behind = self.count(|m| m.node.is_reachable && m.place != Place::There);
+        let is_proven = self.members.iter().any(Member::is_settled_there);
+        let mut reachable = self.members.iter().filter(|m| m.node.is_reachable);
+        let all_ready = reachable
+            .all(|m| m.place == Place::There && (m.is_settled() || (is_proven && m.is_mute())));
         if is_back {
             State::RolledBack {
                 is_under_way: behind > 0 || !all_ready,
@@ -201,22 +212,16 @@ impl<'a> Stepper<'a> {
     fn moves(&self) -> Vec<Move> {
         let current = self.pool.current.map(|current| &*current.name);
         let deadline = self.deadline();
-        let behind: Vec<&Member<'_>> = self
-            .members
-            .iter()
-            .filter(|m| m.place == Place::Behind)
-            .collect();
+        let behind = self.members.iter().filter(|m| m.place == Place::Behind);
+        let (away, behind): (Vec<&Member<'_>>, Vec<&Member<'_>>) =
+            behind.partition(|m| m.is_away() && !self.suffers(m));
         let mut moves = self.moves_of_broken(&behind);
-        let is_on_its_way = |m: &Member<'_>| {
-            (m.node.is_reachable && m.is_moving())
-                || m.is_between(deadline, self.now)
-                || self.goes_back(m)
-        };
-        let on_their_way = self.count(|m| is_on_its_way(m));
-        let broken =
-            self.count(|m| m.node.is_reachable && !is_on_its_way(m) && m.answer() != Answer::Ready);
-        let most = usize::try_from(self.pool.rollout.max_unavailable).unwrap_or(usize::MAX);
-        let allowed = most.saturating_sub(broken).max(1);
+        moves.extend(self.moves_of_away(&away));
+        let on_their_way = self.count(|m| self.is_on_its_way(m));
+        let broken = self.count(|m| {
+            m.node.is_reachable && !self.is_on_its_way(m) && m.answer() != Answer::Ready
+        });
+        let allowed = self.most().saturating_sub(broken).max(1);
         let free = allowed.saturating_sub(on_their_way);
         let ready = behind
             .iter()
@@ -236,8 +241,7 @@ impl<'a> Stepper<'a> {
         let is_trying = |m: &Member<'_>| {
             m.place == Place::There && m.node.is_reachable && !m.is_silent() && !m.is_settled()
         };
-        let most = usize::try_from(self.pool.rollout.max_unavailable).unwrap_or(usize::MAX);
-        let mut tries = most.saturating_sub(self.count(|m| is_trying(m)));
+        let mut tries = self.most().saturating_sub(self.count(|m| is_trying(m)));
         let mut moves = Vec::new();
         for member in behind {
             if !member.has_nothing_to_lose(current, deadline, self.now) {
@@ -261,6 +265,27 @@ impl<'a> Stepper<'a> {
         moves
     }
 
+    /// Nodes that cannot be reached, when nobody else is left to be moved. They are told nevertheless, since an agent may well be reached where its kubelet
+    /// is not, or is not ready for want of the very change.
+    fn moves_of_away(&self, away: &[&Member<'a>]) -> Vec<Move> {
+        let is_left = |m: &Member<'_>| m.place != Place::There || self.is_on_its_way(m);
+        if self
+            .members
+            .iter()
+            .any(|m| m.node.is_reachable && is_left(m))
+        {
+            return Vec::new();
+        }
+        let unanswered = self.count(|m| m.place == Place::There && m.is_away() && !m.is_settled());
+        let free = self.most().saturating_sub(unanswered);
+        let away = away.iter().take(free);
+        away.map(|m| {
+            let was_ready = m.answer() == Answer::Ready;
+            self.move_of(m, was_ready.then_some(self.now))
+        })
+        .collect()
+    }
+
     fn move_of(&self, member: &Member<'_>, moved_at: Option<Timestamp>) -> Move {
         Move {
             node: Arc::clone(&member.node.name),
@@ -270,9 +295,25 @@ impl<'a> Stepper<'a> {
         }
     }
 
+    fn is_on_its_way(&self, member: &Member<'_>) -> bool {
+        (member.node.is_reachable && member.is_moving())
+            || member.is_between(self.deadline(), self.now)
+            || self.goes_back(member)
+    }
+
     fn goes_back(&self, member: &Member<'_>) -> bool {
         let newest = &self.pool.newest.name;
         *newest != self.target.name && member.goes_back_from(newest)
+    }
+
+    /// It has what failed, and was not ready with it.
+    fn suffers(&self, member: &Member<'_>) -> bool {
+        let newest = &self.pool.newest.name;
+        *newest != self.target.name && member.has(newest) && member.answer() != Answer::Ready
+    }
+
+    fn most(&self) -> usize {
+        usize::try_from(self.pool.rollout.max_unavailable).unwrap_or(usize::MAX)
     }
 
     fn deadline(&self) -> SignedDuration {

@@ -11,7 +11,7 @@ const NAMED: usize = 3;
 /// Where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Every node that can be reached has the newest revision and is ready.
+    /// Every node that can be reached, and that has an agent, has the newest revision and is ready.
     Ready,
     /// Nodes are on their way.
     Moving {

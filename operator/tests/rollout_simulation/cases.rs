@@ -1,7 +1,7 @@
 //! Single situations of a rollout.
 
 use sluice_crds::v1alpha1::{ActiveMode, Mode, OnFailure, Rollout};
-use sluice_operator::objects::Answer;
+use sluice_operator::objects::{Answer, Told};
 
 use crate::world::{Agent, GOOD, POLICY, World, spec};
 
@@ -275,4 +275,413 @@ fn a_node_that_was_late_is_alone_on_its_way_back() {
     world.run(600);
     assert_eq!(world.revisions(), old);
     assert_eq!(world.most_unavailable, 1);
+}
+
+#[test]
+fn nodes_that_cannot_be_reached_are_not_given_what_nobody_has_proved() {
+    let mut world = World::settled(&[GOOD; 6], quick());
+    let old = world.revision_of("n05");
+    let away = ["n02", "n03", "n04", "n05"];
+    for name in away {
+        world.node(name).is_reachable = false;
+    }
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, quick())));
+    world.operate(usize::MAX);
+    assert_eq!(world.node_writes, 1);
+    world.run(100);
+    // Those that can be reached have it by now, and of the others no more than may be out at a time.
+    assert_ne!(world.revision_of("n01"), old);
+    let told = |world: &World| {
+        let is_told = |name: &&str| world.revision_of(name) != old;
+        away.iter().filter(|name| is_told(name)).count()
+    };
+    assert_eq!(told(&world), 1);
+    assert_eq!(world.condition("Ready").0, "True");
+    let now = world.now;
+    for name in away {
+        let node = world.node(name);
+        (node.is_reachable, node.reachable_since) = (true, Some(now));
+    }
+    world.run(100);
+    assert_eq!(told(&world), away.len());
+    assert_eq!(world.most_unavailable, 1);
+    assert_eq!(world.condition("Ready").0, "True");
+}
+
+#[test]
+fn nodes_that_cannot_be_reached_go_back_at_once_only_where_they_were_not_ready() {
+    let two = Rollout {
+        max_unavailable: 2,
+        ..quick()
+    };
+    let mut agents = [GOOD; 6];
+    agents[3].ipvs_takes = 100_000;
+    agents[4].can_run_ipvs = false;
+    let mut world = World::settled(&agents, two.clone());
+    let old = world.revision_of("n00");
+    world.apply(POLICY, Ok(spec(0, Mode::IPVS, two)));
+    world.run(5);
+    for name in ["n00", "n01", "n03"] {
+        assert_ne!(world.revision_of(name), old);
+        world.node(name).is_reachable = false;
+    }
+    while world.rejected().is_none() {
+        world.run(1);
+    }
+    assert_eq!(world.revision_of("n03"), old);
+    let still_serve = |world: &World| {
+        let has_new = |name: &&str| world.revision_of(name) != old;
+        ["n00", "n01"].iter().filter(|name| has_new(name)).count()
+    };
+    assert_eq!(still_serve(&world), 2);
+    world.run(100);
+    assert_eq!(still_serve(&world), 1);
+    let now = world.now;
+    for name in ["n00", "n01", "n03"] {
+        let node = world.node(name);
+        (node.is_reachable, node.reachable_since) = (true, Some(now));
+    }
+    world.run(100);
+    assert_eq!(world.revisions(), [old].into());
+    assert_eq!(world.condition("Reconciling").1, "Settled");
+}
+
+#[test]
+fn where_no_node_can_be_reached_a_change_comes_to_those_whose_agents_answer() {
+    // As where a cluster is made, and kubelets wait for a network that waits for services.
+    let mut world = World::settled(&[GOOD; 3], quick());
+    for name in ["n00", "n01", "n02"] {
+        world.node(name).is_reachable = false;
+    }
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, quick())));
+    world.agents_are_reached = true;
+    world.run(60);
+    assert_eq!(world.revisions().len(), 1);
+    assert_eq!(world.node_writes, 3);
+    assert_eq!(world.most_unavailable, 1);
+}
+
+/// A pool whose policy `SECOND` is settled on the first node when it is about to count for all.
+fn two_policies(rollout: &Rollout) -> World {
+    let mut world = World::settled(&[GOOD; 6], rollout.clone());
+    world
+        .node("n00")
+        .labels
+        .insert("canary".to_owned(), "yes".to_owned());
+    let mut second = spec(7, Mode::IPTables, rollout.clone());
+    second.priority = 1;
+    second.node_selector.match_labels = [("canary".to_owned(), "yes".to_owned())].into();
+    world.apply(SECOND, Ok(second.clone()));
+    world.run(60);
+    assert_eq!(world.condition_of(SECOND, "Ready").0, "True");
+    second.node_selector.match_labels.clear();
+    world.apply(SECOND, Ok(second));
+    world.most_unavailable = 0;
+    world
+}
+
+const SECOND: &str = "second";
+
+fn of_policy(world: &World, policy: &str) -> usize {
+    let told = world.held.proxies.values();
+    let told = told.filter_map(|proxy| proxy.told.as_ref());
+    told.filter(|told| &*told.policy == policy).count()
+}
+
+#[test]
+fn nodes_that_change_policy_go_no_further_than_the_first_that_fails() {
+    let mut world = two_policies(&quick());
+    for n in 2..6 {
+        world.agent(&format!("n{n:02}")).runs = false;
+    }
+    world.run(1500);
+    world.restart();
+    world.run(1500);
+    assert_eq!(of_policy(&world, SECOND), 3);
+    assert_eq!(world.most_unavailable, 1);
+    let (stalled, _, message) = world.condition_of(SECOND, "Stalled");
+    assert_eq!(stalled, "True");
+    assert!(message.contains("n02"), "{message}");
+    let reconciling = world.condition_of(SECOND, "Reconciling");
+    assert_eq!(reconciling.1, "Settled");
+
+    for n in 2..6 {
+        world.agent(&format!("n{n:02}")).runs = true;
+    }
+    world.run(100);
+    assert_eq!(of_policy(&world, SECOND), 6);
+    assert_eq!(world.condition_of(SECOND, "Ready").0, "True");
+    assert_eq!(world.condition_of(SECOND, "Stalled").0, "False");
+    assert_eq!(world.most_unavailable, 1);
+}
+
+#[test]
+fn a_node_that_says_from_the_first_that_it_is_not_ready_stops_others_whichever_operator_leads() {
+    let mut world = two_policies(&quick());
+    world.run(5);
+    world.falls("n02");
+    for n in 3..6 {
+        world.agent(&format!("n{n:02}")).runs = false;
+    }
+    for _ in 0..4 {
+        world.run(400);
+        world.restart();
+    }
+    assert_eq!(of_policy(&world, SECOND), 3);
+    assert!(world.condition_of(SECOND, "Stalled").2.contains("n02"));
+}
+
+#[test]
+fn a_node_that_was_good_for_long_blocks_nobody_though_no_operator_saw_that() {
+    let mut world = two_policies(&quick());
+    world.apply(SECOND, Err("it is being edited".to_owned()));
+    world.run(700);
+    world.falls("n00");
+    world.restart();
+    world.run(700);
+    world.restart();
+    let mut second = spec(7, Mode::IPTables, quick());
+    second.priority = 1;
+    world.apply(SECOND, Ok(second));
+    world.run(100);
+    assert_eq!(of_policy(&world, SECOND), 6);
+}
+
+#[test]
+fn a_node_that_fails_and_leaves_blocks_nobody() {
+    let mut world = two_policies(&quick());
+    world.agent("n02").runs = false;
+    world.run(600);
+    assert_eq!(of_policy(&world, SECOND), 3);
+    world.held.nodes.remove("n02");
+    world.run(100);
+    assert_eq!(of_policy(&world, SECOND), 5);
+    assert_eq!(world.condition_of(SECOND, "Ready").0, "True");
+}
+
+#[test]
+fn nodes_of_a_policy_that_is_deleted_go_no_further_than_the_first_that_fails() {
+    let mut world = World::settled(&[GOOD; 6], quick());
+    for n in 2..6 {
+        world.agent(&format!("n{n:02}")).runs = false;
+    }
+    world.held.policies.clear();
+    world.run(1000);
+    assert_eq!(of_policy(&world, "built-in"), 3);
+    assert_eq!(world.most_unavailable, 1);
+}
+
+#[test]
+fn nodes_whose_mode_changes_with_the_cluster_go_no_further_than_the_first_that_fails() {
+    let mut world = World::settled(&[GOOD; 6], quick());
+    world.apply(POLICY, Ok(spec(0, Mode::Auto, quick())));
+    world.run(60);
+    assert_eq!(world.condition("Ready").0, "True");
+    for n in 1..6 {
+        world.agent(&format!("n{n:02}")).ipvs_takes = 100_000;
+    }
+    world.most_unavailable = 0;
+    world.held.services = 5000;
+    world.run(1000);
+    let has_ipvs = |told: &Told| told.mode == ActiveMode::IPVS;
+    let told = world.held.proxies.values();
+    let told = told.filter_map(|proxy| proxy.told.as_ref());
+    assert_eq!(told.filter(|told| has_ipvs(told)).count(), 2);
+    assert_eq!(world.most_unavailable, 1);
+    assert!(world.condition("Stalled").2.contains("n01"));
+}
+
+#[test]
+fn a_node_that_was_good_and_breaks_later_blocks_no_node_that_changes_policy() {
+    let mut world = two_policies(&quick());
+    world.falls("n00");
+    world.run(1000);
+    assert_eq!(of_policy(&world, SECOND), 6);
+    let ready = world.held.policies[SECOND].status.ready_nodes;
+    assert_eq!(ready, Some(5));
+}
+
+#[test]
+fn whoever_stops_a_pool_is_named_before_those_that_broke_long_ago() {
+    let mut world = two_policies(&quick());
+    world.run(5);
+    for name in ["n00", "n01"] {
+        world.falls(name);
+    }
+    world.agent("n02").runs = false;
+    world.run(1000);
+    let (_, _, message) = world.condition_of(SECOND, "Stalled");
+    assert!(message.starts_with("node n02"), "{message}");
+}
+
+#[test]
+fn a_node_that_joined_and_was_never_good_blocks_no_node_that_changes_policy() {
+    let mut world = two_policies(&quick());
+    world.add_node("n99", GOOD);
+    world.operate(usize::MAX);
+    world.falls("n99");
+    world.run(1000);
+    assert_eq!(of_policy(&world, SECOND), 7);
+}
+
+#[test]
+fn a_moment_in_which_a_node_that_proved_itself_is_not_ready_takes_nothing_back() {
+    let rollout = Rollout {
+        progress_deadline_seconds: 60,
+        ..quick()
+    };
+    for restarts in [false, true] {
+        let mut world = World::settled(&[GOOD; 40], rollout.clone());
+        world.apply(POLICY, Ok(spec(1, Mode::IPTables, rollout.clone())));
+        world.run(120);
+        world.falls("n00");
+        if restarts {
+            world.restart();
+        }
+        world.run(3);
+        assert_eq!(world.condition("Stalled").0, "False");
+        world.agent("n00").runs = true;
+        world.run(200);
+        assert_eq!(world.rejected(), None);
+        assert_eq!(world.revisions().len(), 1);
+        assert_eq!(world.condition("Ready").0, "True");
+    }
+}
+
+#[test]
+fn a_node_that_proved_itself_and_stays_broken_takes_the_revision_back() {
+    let rollout = Rollout {
+        progress_deadline_seconds: 60,
+        ..quick()
+    };
+    let mut world = World::settled(&[GOOD; 40], rollout.clone());
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, rollout)));
+    world.run(100);
+    world.falls("n00");
+    world.run(50);
+    assert_eq!(world.rejected(), None);
+    world.run(20);
+    assert!(world.rejected().is_some());
+}
+
+#[test]
+fn a_node_that_is_ready_for_moments_only_is_late_all_the_same() {
+    let rollout = Rollout {
+        progress_deadline_seconds: 60,
+        ..Rollout::default()
+    };
+    let mut world = World::settled(&[GOOD; 4], rollout.clone());
+    let old = world.revisions();
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, rollout)));
+    world.run(1);
+    // Five seconds of fifteen, and ten are asked for.
+    for _ in 0..5 {
+        world.falls("n00");
+        world.run(10);
+        world.agent("n00").runs = true;
+        world.run(5);
+    }
+    assert!(world.rejected().is_some());
+    world.run(100);
+    assert_eq!(world.revisions(), old);
+}
+
+#[test]
+fn an_operator_that_starts_finds_a_settled_pool_settled() {
+    let patient = Rollout {
+        min_ready_seconds: 120,
+        ..Rollout::default()
+    };
+    for skew in [0, 100, -100] {
+        let mut world = World::settled(&[GOOD; 3], patient.clone());
+        world.run(600);
+        world.restart_elsewhere(skew);
+        assert!(world.plan().is_empty(), "{:?}", world.plan());
+    }
+}
+
+#[test]
+fn a_node_without_an_agent_is_passed_over_once_another_has_proved_a_first_revision() {
+    let mut agents = [GOOD; 4];
+    agents[0].runs = false;
+    agents[3].can_run_ipvs = false;
+    let mut world = World::new();
+    for (index, agent) in agents.iter().enumerate() {
+        world.add_node(&format!("n{index:02}"), *agent);
+    }
+    world.apply(POLICY, Ok(spec(0, Mode::IPTables, quick())));
+    let current = |world: &World| world.held.policies[POLICY].status.current_revision.clone();
+    world.run(200);
+    assert_eq!(current(&world), None);
+    assert_eq!(world.condition("Ready").0, "False");
+    world.run(200);
+    let good = current(&world);
+    assert!(good.is_some());
+    assert_eq!(world.condition("Ready").0, "True");
+
+    world.apply(POLICY, Ok(spec(0, Mode::IPVS, quick())));
+    world.run(100);
+    assert!(world.rejected().is_some());
+    assert_eq!(current(&world), good);
+    assert_eq!(world.revisions().len(), 1);
+
+    // A good one does not wait for it again.
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, quick())));
+    world.run(60);
+    assert_eq!(world.condition("Ready").0, "True");
+    assert_ne!(current(&world), good);
+}
+
+#[test]
+fn a_node_without_an_agent_that_had_the_defaults_before_is_passed_over_too() {
+    let mut world = World::new();
+    world.add_node("n00", GOOD);
+    world.add_node(
+        "n01",
+        Agent {
+            runs: false,
+            ..GOOD
+        },
+    );
+    world.run(400);
+    world.apply(POLICY, Ok(spec(0, Mode::IPTables, quick())));
+    world.run(60);
+    assert_eq!(world.condition("Ready").0, "True");
+}
+
+#[test]
+fn where_no_agent_says_a_word_nothing_is_good() {
+    let mut world = World::new();
+    world.add_node(
+        "n00",
+        Agent {
+            runs: false,
+            ..GOOD
+        },
+    );
+    world.apply(POLICY, Ok(spec(0, Mode::IPTables, quick())));
+    world.run(1000);
+    assert_eq!(world.condition("Ready").0, "False");
+    assert_eq!(world.held.policies[POLICY].status.current_revision, None);
+}
+
+#[test]
+fn an_agent_that_comes_late_has_its_time() {
+    let mut world = World::new();
+    world.add_node("n00", GOOD);
+    world.add_node(
+        "n01",
+        Agent {
+            runs: false,
+            ..GOOD
+        },
+    );
+    world.apply(POLICY, Ok(spec(0, Mode::IPTables, quick())));
+    world.run(400);
+    world.falls("n01");
+    world.run(10);
+    assert_eq!(world.condition("Ready").0, "False");
+    assert_eq!(world.condition("Stalled").0, "False");
+    world.run(300);
+    assert_eq!(world.condition("Stalled").0, "True");
 }

@@ -216,6 +216,32 @@ proptest! {
     }
 
     #[test]
+    fn moments_in_which_nodes_are_not_ready_take_nothing_back(
+        agents in agents(10),
+        max in 1..4u32,
+        falls in prop::collection::vec((10..40u32, any::<prop::sample::Index>(), 1..5u32, any::<bool>()), 1..12),
+    ) {
+        let rollout = Rollout { progress_deadline_seconds: 60, ..rollout(max, 5) };
+        let mut world = World::settled(&agents, rollout.clone());
+        world.apply(POLICY, Ok(spec(9, Mode::IPTables, rollout)));
+        for (after, node, lasts, restarts) in falls {
+            world.run(after);
+            let node = format!("n{:02}", node.index(agents.len()));
+            world.falls(&node);
+            if restarts {
+                world.restart();
+            }
+            world.run(lasts);
+            world.agent(&node).runs = true;
+            prop_assert_eq!(world.rejected(), None);
+        }
+        world.run(60 * 12);
+        prop_assert_eq!(world.rejected(), None);
+        prop_assert_eq!(world.condition("Ready").0, "True");
+        prop_assert_eq!(world.revisions().len(), 1);
+    }
+
+    #[test]
     fn auto_does_not_flap_while_the_number_of_services_is_inside_the_band(
         counts in prop::collection::vec(800..=1000usize, 1..20),
         starts_above in any::<bool>(),

@@ -30,7 +30,11 @@ pub(crate) struct World {
     /// How many seconds the operator's clock is ahead.
     skew: i64,
     agents: BTreeMap<Arc<str>, Agent>,
+    /// Also where their nodes are not.
+    pub(crate) agents_are_reached: bool,
     told_at: BTreeMap<Arc<str>, Timestamp>,
+    /// Whether its agent said last that it is ready, and since when it says so: that stays written while it is told something else.
+    said: BTreeMap<Arc<str>, (bool, Timestamp)>,
     /// Nodes that were ready once, and are not.
     pub(crate) unavailable: usize,
     pub(crate) most_unavailable: usize,
@@ -47,7 +51,9 @@ impl World {
             now: "2026-11-01T00:00:00Z".parse().unwrap(),
             skew: 0,
             agents: BTreeMap::new(),
+            agents_are_reached: false,
             told_at: BTreeMap::new(),
+            said: BTreeMap::new(),
             unavailable: 0,
             most_unavailable: 0,
             reached: BTreeMap::new(),
@@ -126,7 +132,10 @@ impl World {
                 is_programmed: false,
                 can_run_ipvs: before.and_then(|before| before.can_run_ipvs),
                 active_mode: before.and_then(|before| before.active_mode),
+                was_told_before: before.is_some(),
+                made_at: before.and_then(|before| before.made_at).or(Some(self.now)),
                 ready_since: None,
+                unready_since: None,
             };
             self.told_at.insert(Arc::clone(&write.node), self.now);
             self.held
@@ -174,11 +183,8 @@ impl World {
                 .is_some_and(|told| told.mode == ActiveMode::IPVS);
             let takes = agent.takes + if is_ipvs { agent.ipvs_takes } else { 0 };
             let done_at = told_at + SignedDuration::from_secs(takes);
-            let reachable = self
-                .held
-                .nodes
-                .get(&name)
-                .is_some_and(|node| node.is_reachable);
+            let node = self.held.nodes.get(&name);
+            let reachable = self.agents_are_reached || node.is_some_and(|node| node.is_reachable);
             let Some(told) = proxy
                 .told
                 .clone()
@@ -194,9 +200,28 @@ impl World {
                 proxy.answer = Answer::Ready;
                 proxy.active_mode = Some(told.mode);
             }
-            self.held.set_proxy(&name, proxy, self.operators_now());
+            self.say(&name, proxy);
         }
         self.measure();
+    }
+
+    /// Its agent is not ready, and says so, until it may answer again.
+    pub(crate) fn falls(&mut self, name: &str) {
+        self.agent(name).runs = false;
+        let name: Arc<str> = Arc::from(name);
+        let mut proxy = self.held.proxies[&name].clone();
+        proxy.can_run_ipvs = Some(true);
+        proxy.answer = Answer::NotReady;
+        self.say(&name, proxy);
+        self.measure();
+    }
+
+    fn say(&mut self, name: &Arc<str>, proxy: Proxy) {
+        let is_ready = proxy.answer == Answer::Ready;
+        let before = self.said.get(name).filter(|said| said.0 == is_ready);
+        let said = before.copied().unwrap_or((is_ready, self.now));
+        self.said.insert(Arc::clone(name), said);
+        self.held.set_proxy(name, proxy, self.operators_now());
     }
 
     /// One second after another.
@@ -208,7 +233,7 @@ impl World {
         }
     }
 
-    /// The operator dies and another takes its place: since when nodes have been ready is forgotten.
+    /// The operator dies and another takes its place: of times it knows what is written.
     pub(crate) fn restart(&mut self) {
         self.restart_elsewhere(self.skew);
     }
@@ -217,7 +242,11 @@ impl World {
     pub(crate) fn restart_elsewhere(&mut self, skew: i64) {
         self.skew = skew;
         let now = self.operators_now();
-        for (name, proxy) in std::mem::take(&mut self.held.proxies) {
+        for (name, mut proxy) in std::mem::take(&mut self.held.proxies) {
+            let said = self.said.get(&name);
+            let said = said.filter(|_| proxy.answer != Answer::None);
+            proxy.ready_since = said.filter(|said| said.0).map(|said| said.1);
+            proxy.unready_since = said.filter(|said| !said.0).map(|said| said.1);
             self.held.set_proxy(&name, proxy, now);
         }
         for node in std::mem::take(&mut self.held.nodes).into_values() {
@@ -226,13 +255,22 @@ impl World {
     }
 
     pub(crate) fn condition(&self, kind: &str) -> (String, String, String) {
-        let status = &self.held.policies[POLICY].status;
+        self.condition_of(POLICY, kind)
+    }
+
+    pub(crate) fn condition_of(&self, policy: &str, kind: &str) -> (String, String, String) {
+        let status = &self.held.policies[policy].status;
         let condition = status.conditions.iter().find(|c| c.type_ == kind).unwrap();
         (
             condition.status.clone(),
             condition.reason.clone(),
             condition.message.clone(),
         )
+    }
+
+    /// What failed of the policy.
+    pub(crate) fn rejected(&self) -> Option<&String> {
+        self.held.policies[POLICY].status.rejected_revision.as_ref()
     }
 
     pub(crate) fn revision_of(&self, node: &str) -> String {

@@ -1,0 +1,173 @@
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode};
+use kube::Config;
+use kube::api::ObjectMeta;
+use serde_json::{Value, json};
+use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::objects::{Node as KnownNode, Proxy};
+use crate::revision::{Content, Revision};
+
+const PROXIES: &str = "/apis/sluice.dev/v1alpha1/nodeserviceproxies";
+const POLICIES: &str = "/apis/sluice.dev/v1alpha1/serviceproxypolicies";
+const REVISIONS: &str = "/apis/apps/v1/namespaces/sluice-system/controllerrevisions";
+
+/// An API server that takes everything as it comes, but for what it refuses.
+struct ApiServer {
+    /// By path and what is sent there.
+    refuses: fn(&str, &str) -> bool,
+    asked: Mutex<Vec<String>>,
+}
+
+impl ApiServer {
+    /// One that runs, a writer that writes to it, and the cluster that the writer knows.
+    async fn start(refuses: fn(&str, &str) -> bool) -> (Arc<Self>, Writer, Arc<Cluster>) {
+        let asked = Mutex::default();
+        let server = Arc::new(Self { refuses, asked });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = Arc::clone(&server);
+        let answers = Router::new().fallback(move |request: Request| async move {
+            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+            let sent = to_bytes(request.into_body(), usize::MAX).await.unwrap();
+            let sent = String::from_utf8(sent.to_vec()).unwrap();
+            let (code, answer) = answering.answer(&method, &path, &sent);
+            (code, answer.to_string())
+        });
+        tokio::spawn(async move { axum::serve(listener, answers).await });
+        let config = Config::new(format!("http://{address}").parse().unwrap());
+        let cluster = Arc::new(Cluster::default());
+        let writer = Writer::new(
+            Client::try_from(config).unwrap(),
+            "sluice-system".to_owned(),
+            "test",
+            Leadership::alone(),
+            Arc::clone(&cluster),
+            Arc::new(Metrics::new()),
+        );
+        (server, writer, cluster)
+    }
+
+    fn answer(&self, method: &Method, path: &str, sent: &str) -> (StatusCode, Value) {
+        self.asked.lock().unwrap().push(format!("{method} {path}"));
+        if (self.refuses)(path, sent) {
+            let status = json!({"kind": "Status", "status": "Failure", "code": 422});
+            return (StatusCode::UNPROCESSABLE_ENTITY, status);
+        }
+        let mut answer = match *method {
+            Method::DELETE => json!({"kind": "Status", "status": "Success"}),
+            _ if path.starts_with("/api/v1/nodes/") => json!({"metadata": {"name": "served"}}),
+            _ => serde_json::from_str(sent).unwrap(),
+        };
+        if path.starts_with(POLICIES) {
+            let is_strange = path.contains("strange");
+            answer["spec"] = if is_strange { strange() } else { json!({}) };
+        }
+        (StatusCode::OK, answer)
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn strange() -> Value {
+    json!({"mode": "Strange"})
+}
+
+fn add_policy(cluster: &Cluster, name: &str, spec: &Value) {
+    let metadata = json!({"name": name, "uid": name, "resourceVersion": "1", "generation": 1});
+    let stored = json!({"metadata": metadata, "spec": spec});
+    let stored: StoredPolicy = serde_json::from_value(stored).unwrap();
+    let policy = stored.read().unwrap();
+    cluster.change(|held| drop(held.snapshot.policies.insert(Arc::from(name), policy)));
+}
+
+fn add_node(cluster: &Cluster, name: &str, pool: &str, taint: Option<usize>) {
+    let node = KnownNode {
+        name: Arc::from(name),
+        uid: name.to_owned(),
+        labels: [("pool".to_owned(), pool.to_owned())].into(),
+        is_reachable: true,
+        reachable_since: None,
+        not_ready_taint: taint,
+    };
+    cluster.change(|held| drop(held.snapshot.nodes.insert(Arc::from(name), node)));
+}
+
+/// An object of a node that was told nothing that can be read.
+fn add_proxy(cluster: &Cluster, name: &str) {
+    let mut proxy = Proxy::unreadable(ObjectMeta::default(), Some(name.to_owned()));
+    proxy.is_programmed = true;
+    cluster.change(|held| drop(held.snapshot.proxies.insert(Arc::from(name), proxy)));
+}
+
+/// Two policies with a node each, and something of everything else that is written.
+fn fill(cluster: &Cluster) {
+    for pool in ["bad", "good"] {
+        let spec = json!({"nodeSelector": {"matchLabels": {"pool": pool}}});
+        add_policy(cluster, pool, &spec);
+        add_node(cluster, &format!("of-{pool}"), pool, None);
+    }
+    add_node(cluster, "served", "none", Some(0));
+    add_proxy(cluster, "served");
+    add_proxy(cluster, "gone");
+    let content = Content::of(&ServiceProxyPolicySpec::default());
+    let old = Revision::new(&Arc::from("old"), 1, content);
+    cluster.change(|held| drop(held.snapshot.revisions.insert(Arc::clone(&old.name), old)));
+}
+
+#[tokio::test]
+async fn a_status_is_written_though_the_spec_in_the_answer_is_not_known_here() {
+    let (server, writer, cluster) = ApiServer::start(|_, _| false).await;
+    add_policy(&cluster, "strange", &strange());
+    let written = writer.write(cluster.plan(false)).await;
+    assert!(written.all_well && written.again.is_none(), "{written:?}");
+    let status = format!("PATCH {POLICIES}/strange/status");
+    assert!(server.asked().contains(&status), "{:?}", server.asked());
+    assert!(cluster.plan(false).is_empty(), "it is known to be written");
+}
+
+#[tokio::test]
+async fn what_is_refused_of_a_policy_keeps_its_nodes_back_and_nothing_else() {
+    let of_status = |path: &str, _: &str| path.ends_with("/bad/status");
+    let of_revision = |path: &str, sent: &str| path == REVISIONS && sent.contains("\"bad-");
+    for refuses in [of_status as fn(&str, &str) -> bool, of_revision] {
+        let (server, writer, cluster) = ApiServer::start(refuses).await;
+        fill(&cluster);
+        let plan = cluster.plan(true);
+        let written = writer.write(plan.clone()).await;
+        assert!(written.again.is_some(), "it is tried again");
+        let asked = server.asked();
+        for done in [
+            format!("PATCH {POLICIES}/good/status"),
+            format!("PATCH {PROXIES}/of-good"),
+            format!("DELETE {PROXIES}/gone"),
+            "PATCH /api/v1/nodes/served".to_owned(),
+            format!("DELETE {REVISIONS}/{}", plan.old_revisions[0]),
+        ] {
+            assert!(asked.contains(&done), "{done} among {asked:?}");
+        }
+        let waits = format!("PATCH {PROXIES}/of-bad");
+        assert!(!asked.contains(&waits), "{asked:?}");
+        assert!(plan.nodes.iter().any(|write| &*write.node == "of-bad"));
+    }
+}
+
+#[tokio::test]
+async fn a_revision_and_a_status_are_written_before_a_node_is_told() {
+    let (server, writer, cluster) = ApiServer::start(|_, _| false).await;
+    fill(&cluster);
+    writer.write(cluster.plan(true)).await;
+    let asked = server.asked();
+    let first = |begin: &str| asked.iter().position(|words| words.starts_with(begin));
+    let last = |begin: &str| asked.iter().rposition(|words| words.starts_with(begin));
+    let node = first(&format!("PATCH {PROXIES}/")).unwrap();
+    for earlier in [format!("POST {REVISIONS}"), format!("PATCH {POLICIES}/")] {
+        assert!(last(&earlier).unwrap() < node, "{asked:?}");
+    }
+}
