@@ -7,6 +7,7 @@ use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::identity::Renewed;
 use crate::{AccessError, Authority, Requests, with_causes};
 
 /// A server that does not take a connection for so long is tried again.
@@ -96,11 +97,12 @@ pub(crate) fn refused(path: &Path, error: &dyn std::error::Error) -> AccessError
 impl Opened {
     /// A client whose requests are counted. Wants to be called in a runtime.
     pub fn client(&self, requests: &Requests) -> Result<Client, AccessError> {
-        let builder = ClientBuilder::try_from(self.config.clone());
-        let builder = builder.map_err(|error| AccessError::Credentials {
+        let renewed = Renewed::new(self.config.clone());
+        let renewed = renewed.map_err(|error| AccessError::Credentials {
             authority: self.authority.clone(),
             reason: with_causes(&error),
         })?;
+        let builder = ClientBuilder::new(renewed, &self.config.default_namespace);
         Ok(builder.with_layer(requests).build())
     }
 }

@@ -30,7 +30,8 @@ pub fn distrust(error: &(dyn Error + 'static), authority: &Authority) -> Option<
             other => format!("the API server's certificate is not accepted ({other:?}): renew it"),
         },
         rustls::Error::AlertReceived(alert) if is_of_certificate(*alert) => format!(
-            "the API server does not accept the client certificate ({alert:?}): renew it where the kubeconfig has it"
+            "the API server does not accept the client certificate ({alert:?}): renew it; a file of its own is read again within a minute, what is \
+             in the kubeconfig itself counts from the next start"
         ),
         _ => return None,
     };
@@ -88,7 +89,8 @@ mod tests {
         let late = said(CertificateError::Expired.into()).unwrap();
         assert!(late.contains("expired") && late.contains("clock"));
         let ours = said(rustls::Error::AlertReceived(AlertDescription::UnknownCA));
-        assert!(ours.unwrap().contains("client certificate"));
+        let ours = ours.unwrap();
+        assert!(ours.contains("client certificate") && ours.contains("within a minute"));
         assert_eq!(said(rustls::Error::HandshakeNotComplete), None);
         let other = Layer(io::Error::other("no route"));
         assert_eq!(distrust(&other, &Authority::of_pod()), None);

@@ -6,6 +6,7 @@ mod authority;
 mod causes;
 mod distrust;
 mod error;
+mod identity;
 mod kubectl;
 mod request;
 mod requests;

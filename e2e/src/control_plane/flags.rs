@@ -31,6 +31,10 @@ impl Files {
         self.path("etcd")
     }
 
+    pub(super) fn etcd_backup(&self) -> PathBuf {
+        self.path("etcd-backup")
+    }
+
     pub(super) fn etcd_socket(&self) -> PathBuf {
         self.path("etcd.sock")
     }
@@ -38,6 +42,11 @@ impl Files {
     /// kube-apiserver makes it when it finds none, so that it stays the same over restarts.
     pub(super) fn serving_certificate(&self) -> PathBuf {
         self.path("certificates/apiserver.crt")
+    }
+
+    /// Only there where a test has clients with certificates.
+    pub(super) fn client_authority(&self) -> PathBuf {
+        self.path("client-authority.crt")
     }
 
     pub(super) fn service_account_key(&self) -> PathBuf {
@@ -76,7 +85,7 @@ pub(super) fn etcd(files: &Files) -> Vec<String> {
 
 pub(super) fn api_server(files: &Files, port: u16) -> Vec<String> {
     let address = Ipv4Addr::LOCALHOST;
-    vec![
+    let mut flags = vec![
         format!("--etcd-servers=unix://{}", files.etcd_socket().display()),
         format!("--bind-address={address}"),
         format!("--advertise-address={address}"),
@@ -93,7 +102,12 @@ pub(super) fn api_server(files: &Files, port: u16) -> Vec<String> {
         "--disable-admission-plugins=ServiceAccount".to_owned(),
         // The Service `kubernetes` may have no loopback address for an endpoint.
         "--endpoint-reconciler-type=none".to_owned(),
-    ]
+    ];
+    let clients = files.client_authority();
+    if clients.exists() {
+        flags.push(format!("--client-ca-file={}", clients.display()));
+    }
+    flags
 }
 
 pub(super) fn controller_manager(files: &Files) -> Vec<String> {

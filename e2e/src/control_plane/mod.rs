@@ -22,6 +22,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -244,12 +245,31 @@ impl ControlPlane {
     }
 
     /// Starts it all over with nothing stored, as after the loss of a disk. Certificate, tokens and port stay the same, and
-    /// versions of resources begin anew. The API server is started again with etcd, because it remembers what was there.
+    /// versions of resources begin anew.
     pub fn empty_etcd(&mut self) -> Result<(), ControlPlaneError> {
+        self.stop()?;
+        remove(&self.files.etcd_data())?;
+        self.start_again()
+    }
+
+    /// Copies what is stored, for [`restore_etcd`](Self::restore_etcd). Nothing runs meanwhile.
+    pub fn back_up_etcd(&mut self) -> Result<(), ControlPlaneError> {
+        self.stop()?;
+        copy(&self.files.etcd_data(), &self.files.etcd_backup())?;
+        self.start_again()
+    }
+
+    /// Goes back to what was stored at the last [`back_up_etcd`](Self::back_up_etcd), and to the versions of resources of then.
+    pub fn restore_etcd(&mut self) -> Result<(), ControlPlaneError> {
+        self.stop()?;
+        copy(&self.files.etcd_backup(), &self.files.etcd_data())?;
+        self.start_again()
+    }
+
+    /// From now on client certificates count that this one has signed, or this one itself, and no others.
+    pub fn accept_clients_of(&mut self, certificate: &str) -> Result<(), ControlPlaneError> {
+        write(&self.files.client_authority(), certificate)?;
         kill(&mut self.api_server)?;
-        kill(&mut self.etcd)?;
-        std::fs::remove_dir_all(self.files.etcd_data()).map_err(failed("remove etcd's data"))?;
-        self.start_etcd()?;
         self.start_api_server()
     }
 
@@ -283,6 +303,17 @@ impl ControlPlane {
         let program = self.programs.server(part)?;
         Server::start(&program, arguments, &self.log_file(part))
             .map_err(failed(format!("start {}", program.display())))
+    }
+
+    fn stop(&mut self) -> Result<(), ControlPlaneError> {
+        kill(&mut self.api_server)?;
+        kill(&mut self.etcd)
+    }
+
+    /// The API server is started with etcd, because it remembers what was there.
+    fn start_again(&mut self) -> Result<(), ControlPlaneError> {
+        self.start_etcd()?;
+        self.start_api_server()
     }
 
     fn start_etcd(&mut self) -> Result<(), ControlPlaneError> {
@@ -382,6 +413,23 @@ fn kill(server: &mut Option<Server>) -> Result<(), ControlPlaneError> {
         .take()
         .map_or(Ok(()), Server::kill)
         .map_err(failed("kill a server"))
+}
+
+fn remove(directory: &Path) -> Result<(), ControlPlaneError> {
+    std::fs::remove_dir_all(directory).map_err(failed(format!("remove {}", directory.display())))
+}
+
+/// A directory, in place of the one that is there.
+fn copy(from: &Path, to: &Path) -> Result<(), ControlPlaneError> {
+    if to.exists() {
+        remove(to)?;
+    }
+    let cannot = || failed(format!("copy {} to {}", from.display(), to.display()));
+    let copied = Command::new("cp").arg("-r").args([from, to]).status();
+    match copied.map_err(cannot())? {
+        status if status.success() => Ok(()),
+        status => Err(cannot()(std::io::Error::other(status.to_string()))),
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), ControlPlaneError> {

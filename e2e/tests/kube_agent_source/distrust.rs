@@ -1,10 +1,11 @@
-//! An API server whose certificate is not believed, and a kubeconfig that cannot be used.
+//! An API server whose certificate is not believed, or that does not believe ours, and a kubeconfig that cannot be used.
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use sluice_agent::agent::{Inbox, Report};
 use sluice_agent::health::Health;
 use sluice_agent::metrics::Metrics;
@@ -14,7 +15,12 @@ use sluice_api_access::Access;
 use crate::cluster::{Cluster, PATIENCE, Told, name};
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent-under-test");
-/// Within which a file with a certificate authority is read again.
+/// Administrators, each with a certificate signed by itself, and its key.
+const IDENTITIES: [&str; 2] = [
+    include_str!("../../../api-access/src/identity/first.pem"),
+    include_str!("../../../api-access/src/identity/second.pem"),
+];
+/// Within which files with certificates are read again.
 const READ_AGAIN: Duration = Duration::from_secs(60);
 
 #[test]
@@ -52,6 +58,37 @@ fn a_server_that_is_not_trusted_tells_nothing_until_the_file_with_its_authority_
     let text = metrics.text().unwrap();
     let answered = r#"sluice_api_requests_total{verb="watch",resource="services",code="200"}"#;
     assert!(text.contains(answered), "{text}");
+}
+
+#[test]
+fn a_client_certificate_that_is_replaced_counts_without_a_restart() {
+    let Some(mut cluster) = Cluster::start("a client certificate that is renewed", &[]) else {
+        return;
+    };
+    cluster.serve("web", "10.244.1.5");
+    let [old, new] = IDENTITIES;
+    let directory = tempfile::tempdir().unwrap();
+    // As the kubelet keeps its own.
+    let file = directory.path().join("current.pem");
+    let admin = std::fs::read_to_string(cluster.control_plane.kubeconfig()).unwrap();
+    let mut kubeconfig: Value = serde_json::from_str(&admin).unwrap();
+    kubeconfig["users"][0]["user"] = json!({"client-certificate": file, "client-key": file});
+    let access = Access {
+        kubeconfig: Some(directory.path().join("kubeconfig")),
+        server: None,
+    };
+    std::fs::write(&file, old).unwrap();
+    std::fs::write(directory.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
+    cluster.control_plane.accept_clients_of(old).unwrap();
+    let mut told = Told::by(&access, None);
+    assert!(told.next().services.contains_key(&name("web")));
+
+    std::fs::write(&file, new).unwrap();
+    cluster.control_plane.accept_clients_of(new).unwrap();
+    cluster.delete("service/web");
+    let update = told.within(READ_AGAIN + PATIENCE);
+    let update = update.expect("the new certificate is accepted");
+    assert_eq!(update.services[&name("web")], None);
 }
 
 #[test]

@@ -1,8 +1,11 @@
-//! An API server whose store is lost.
+//! An API server whose store is lost, or put back to an earlier state.
 
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, PATIENCE, Told};
+use sluice_api_access::Access;
+
+use crate::cluster::{Cluster, PATIENCE, Told, name};
+use crate::gate::Gate;
 
 const SERVICES: usize = 30;
 
@@ -55,4 +58,46 @@ fn what_does_not_come_back_is_gone_after_a_while() {
         begun.elapsed() > Duration::from_secs(20),
         "it was believed at once"
     );
+}
+
+#[test]
+fn what_changes_in_a_store_that_was_put_back_is_told() {
+    let Some(mut cluster) = Cluster::start("a store that is put back", &[]) else {
+        return;
+    };
+    // A kind that is not there would be asked for again and again, and the store looked at each time.
+    cluster.define();
+    cluster.serve_many(SERVICES);
+    cluster.serve("web", "10.244.1.5");
+    cluster.control_plane.back_up_etcd().unwrap();
+    let gate = Gate::to(&cluster.control_plane.url());
+    let mut told = Told::by(
+        &Access {
+            server: Some(gate.url()),
+            ..cluster.access()
+        },
+        None,
+    );
+    assert!(told.next().services.contains_key(&name("web")));
+    // The watches go far beyond the backup,
+    for note in 0..5 {
+        touch(&cluster, note);
+    }
+    gate.cut();
+    cluster.control_plane.restore_etcd().unwrap();
+    // and the store, once it is back, beyond where they began, but not as far.
+    touch(&cluster, 0);
+    cluster.serve("web", "10.244.1.77");
+    gate.mend();
+    let update = told.until("the change", |update| !update.slices.is_empty());
+    let slice = update.slices[&name("web")].as_ref().unwrap();
+    assert_eq!(slice.endpoints[0].address.to_string(), "10.244.1.77");
+}
+
+/// Changes every service and slice, and nothing that matters.
+fn touch(cluster: &Cluster, note: usize) {
+    let note = format!("note={note}");
+    let kinds = "services,endpointslices";
+    let annotate = ["annotate", kinds, "--all", "--overwrite", &note];
+    cluster.kubectl.run(&annotate).unwrap();
 }

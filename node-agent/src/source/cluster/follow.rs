@@ -22,7 +22,7 @@ use super::super::Kind;
 use super::guarded::Guarded;
 use super::rest::Failures;
 use super::source::Mailbox;
-use super::store::{Found, Store};
+use super::store::{Found, Listed, Store};
 use super::trouble::{Trouble, code};
 use super::view::{Read, View};
 use crate::agent::Report;
@@ -142,22 +142,24 @@ pub(super) struct Server {
     pub(super) client: Client,
     /// Whose signature its certificate must have.
     pub(super) authority: Authority,
+    /// What it has behind it.
+    pub(super) store: Arc<Store>,
 }
 
 /// Follows a kind. Whatever goes wrong is said once and tried again, the longer after the more often.
 pub(super) async fn follow<K: Followed>(
-    Server { client, authority }: Server,
+    server: Server,
     node: Arc<str>,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
 ) {
-    let api: Api<Guarded<K>> = Api::all(client.clone());
+    let api: Api<Guarded<K>> = Api::all(server.client);
     let mut follower = Follower {
         kind: K::KIND,
-        authority,
+        authority: server.authority,
         mailbox,
         metrics,
-        store: Store::new(client),
+        listed: Listed::of(server.store),
         failures: Failures::default(),
         trouble: None,
         is_on_probation: false,
@@ -218,7 +220,7 @@ struct Follower {
     authority: Authority,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
-    store: Store,
+    listed: Listed,
     failures: Failures,
     /// What was said last; absent while all goes well.
     trouble: Option<&'static str>,
@@ -277,10 +279,10 @@ impl Follower {
             // Nobody knows what it would have been.
             return true;
         }
-        let mut found = self.store.look().await;
+        let mut found = self.listed.look().await;
         while found == Found::Nothing {
             tokio::time::sleep(self.failures.rest(LONGEST_REST)).await;
-            found = self.store.look().await;
+            found = self.listed.look().await;
         }
         self.is_on_probation = found == Found::Same;
         if found == Found::Other {
@@ -301,6 +303,12 @@ impl Follower {
             matches!(event, Event::Init),
             matches!(event, Event::InitDone),
         );
+        match &event {
+            Event::Init => self.listed.begin(),
+            Event::InitApply(object) => self.listed.add(object.meta()),
+            Event::Apply(object) | Event::Delete(object) => self.listed.heard(object.meta()),
+            Event::InitDone => {}
+        }
         let doubts = self.mailbox.change(|view| match event {
             Event::Init => {
                 view.begin_list(kind);
@@ -325,8 +333,7 @@ impl Follower {
         }
         self.believe = doubts.is_some();
         let Some((gone, of)) = doubts else {
-            // What a later look compares with.
-            self.store.look().await;
+            self.listed.end().await;
             return false;
         };
         tracing::error!(

@@ -19,6 +19,7 @@ use super::super::{AgentState, Kind, Source, SourceError, Update};
 use super::follow::{Server, follow, follow_while};
 use super::settings::{Settings, SettingsFile};
 use super::status::StatusWriter;
+use super::store::{SILENCE, Store};
 use super::view::{Own, View};
 use crate::attachments::{Pods, Terms};
 use crate::health::Health;
@@ -179,9 +180,11 @@ impl ClusterSource {
             let requests = metrics.api.requests();
             self.server.client(requests).map_err(SourceError::Access)?
         };
+        let store = Arc::new(Store::new(client.clone()));
         let server = Server {
             client: client.clone(),
             authority: self.server.authority.clone(),
+            store: Arc::clone(&store),
         };
         let (node, mailbox) = (&self.node_name, &self.mailbox);
         let arguments = || {
@@ -189,6 +192,10 @@ impl ClusterSource {
             (server.clone(), node, mailbox, Arc::clone(&metrics))
         };
         let mut watches = JoinSet::new();
+        watches.spawn_on(
+            async move { store.keep_known(SILENCE).await },
+            runtime.handle(),
+        );
         macro_rules! spawn {
             ($($kind:ty),*) => {$(
                 let (server, node, mailbox, metrics) = arguments();

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use super::super::AgentState;
 use super::guarded::Guarded;
 use super::rest::Failures;
+use super::trouble::UNAUTHORIZED;
 use super::view::Own;
 use crate::agent::Report;
 use crate::capabilities::capabilities;
@@ -378,7 +379,7 @@ fn remedy(error: &kube::Error) -> &'static str {
         _ => None,
     };
     match code {
-        Some(401) => "token or certificate are refused; renew them",
+        Some(401) => UNAUTHORIZED,
         Some(403) => {
             "let the agent's service account patch nodeserviceproxies/status, for this node at least"
         }

@@ -7,6 +7,10 @@ use sluice_api_access::{Authority, distrust};
 
 use super::super::Kind;
 
+/// What to do where the API server does not know us.
+pub(super) const UNAUTHORIZED: &str = "token or client certificate are refused: renew them; files of their own are read again within a minute, what is in the \
+     kubeconfig itself counts from the next start";
+
 /// See the module.
 pub(super) struct Trouble {
     pub(super) label: &'static str,
@@ -22,10 +26,7 @@ impl Trouble {
             };
         }
         let (label, remedy) = match code(error) {
-            Some(401) => (
-                "unauthorized",
-                "token or certificate are refused; renew them",
-            ),
+            Some(401) => ("unauthorized", UNAUTHORIZED),
             Some(403) => (
                 "forbidden",
                 "let the agent's service account get, list and watch this kind",

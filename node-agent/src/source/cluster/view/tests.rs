@@ -106,6 +106,22 @@ fn a_list_that_is_read_again_and_fields_that_do_not_matter_are_no_news() {
 }
 
 #[test]
+fn another_label_is_news_and_an_odd_address_in_the_status_neither_news_nor_refused() {
+    let mut view = begun();
+    let mut labelled = service("a", "10.96.0.1").unwrap();
+    labelled.metadata.labels = Some([("k8s-app".to_owned(), "kube-dns".to_owned())].into());
+    view.service(Ok(labelled.clone()));
+    let told = view.take().unwrap().services;
+    assert_eq!(told[&name("a")].as_ref().unwrap().labels.len(), 1);
+    labelled.status = Some(
+        serde_json::from_value(json!({"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}))
+            .unwrap(),
+    );
+    view.service(Ok(labelled));
+    assert_eq!(view.take(), None);
+}
+
+#[test]
 fn changes_and_deletions_are_told_and_those_of_an_outage_when_the_list_ends() {
     let mut view = begun();
     view.slice(slice("2026-01-02T00:00:00Z", "10.244.0.9"));
