@@ -1,5 +1,6 @@
 //! One family, in the words of the plan and of the kernel doors.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use sluice_kernel::address_set::{self, IpProtocol};
@@ -36,6 +37,11 @@ pub(crate) const fn kernel_protocol(protocol: Protocol) -> IpProtocol {
         Protocol::Udp => IpProtocol::UDP,
         Protocol::Sctp => IpProtocol::SCTP,
     }
+}
+
+/// Of one link, and of IPv6: the kernel gives every interface such an address, those of pods too.
+pub(crate) const fn is_link_local(ip: &IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// The families that the kernel has, as the calling thread's network namespace shows.

@@ -47,6 +47,11 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     })
 }
 
+/// The port of an address that [`bind`] takes for all addresses, where it is said.
+pub fn port_on_every_address(address: SocketAddr) -> Option<u16> {
+    (address.ip().is_unspecified() && address.port() != 0).then_some(address.port())
+}
+
 fn lacks_ipv6(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(nix::errno::Errno::from_raw),

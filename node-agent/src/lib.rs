@@ -10,6 +10,7 @@ pub mod attachments;
 pub mod balancer;
 mod capabilities;
 pub mod cli;
+mod cpus;
 pub mod data_plane;
 mod family;
 pub mod glue;

@@ -11,9 +11,10 @@ use sluice_kernel::conntrack::{
     Conntrack, ConntrackError, Family as KernelFamily, Flow, IpProtocol, Tuple,
 };
 use sluice_service_plan::model::{Family, NodeFacts, ObjectName, Protocol};
-use sluice_service_plan::plan::{FrontendAddress, PlanChange, PortPlan, ServicePlan};
+use sluice_service_plan::node_ports::node_port_addresses;
+use sluice_service_plan::plan::{FrontendAddress, Plan, PlanChange, PortPlan, ServicePlan};
 
-use crate::family::{kernel_family, kernel_protocol};
+use crate::family::{is_link_local, kernel_family, kernel_protocol};
 
 /// A frontend as a flow's first packet met it; without an address it is a node port, which leads elsewhere in each family.
 type Met = (KernelFamily, Option<IpAddr>, IpProtocol, u16);
@@ -71,6 +72,28 @@ impl StaleFlows {
             }
         }
         stale
+    }
+
+    /// Adds what was sent to node ports at addresses that did not serve any until now, and so went untranslated.
+    pub(crate) fn and_at_new_addresses(mut self, former: &Plan, plan: &Plan) -> Self {
+        let before = node_port_addresses(&former.node, &former.settings);
+        let mut new = node_port_addresses(&plan.node, &plan.settings);
+        // Every pod's start brings a link-local one: that is no reason for a dump.
+        new.retain(|ip| before.binary_search(ip).is_err() && !is_link_local(ip));
+        let families: HashSet<Family> = new.iter().map(|ip| Family::of(*ip)).collect();
+        if families.is_empty() {
+            return self;
+        }
+        for service in plan.services.values() {
+            for (met, (port, allowed)) in flat(Some(service)) {
+                let (_, address, ..) = met;
+                let is_served = address.is_none() && !allowed.is_empty();
+                if is_served && families.contains(&port.key.family) {
+                    self.add(port, met, allowed, HashSet::new());
+                }
+            }
+        }
+        self
     }
 
     /// The services concerned.

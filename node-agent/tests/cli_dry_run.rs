@@ -72,7 +72,9 @@ fn render_diff_ends_with_1_while_the_kernel_differs_and_with_0_when_it_does_not(
 #[test]
 fn explain_tells_the_steps_the_objects_and_the_verdict() {
     let node = Node::new();
-    node.write("web.yaml", &web("10.1.0.5"));
+    let external = "type: NodePort\n  externalIPs: [198.51.100.9]";
+    let web = web("10.1.0.5").replace("type: NodePort", external);
+    node.write("web.yaml", &web);
     let explain = |from: &str, to: &str| {
         let output = node.agent("explain", &["--from", from, "--to", to]);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -99,6 +101,15 @@ fn explain_tells_the_steps_the_objects_and_the_verdict() {
     }
     let unlisted = explain("10.1.0.9", "10.96.0.10:22");
     assert!(unlisted.contains("verdict: refused"), "{unlisted}");
+    let health = explain("192.168.0.77", "198.51.100.9:10256");
+    for part in [
+        "health is told there",
+        "set SLUICE-4-EXTERNAL-IP: 198.51.100.9",
+        "filter SLUICE-INPUT: -p tcp -m tcp --dport 10256 -m set --match-set SLUICE-4-EXTERNAL-IP dst -j ACCEPT",
+        "verdict: not a service's",
+    ] {
+        assert!(health.contains(part), "{part} is missing in\n{health}");
+    }
     let foreign = explain("10.1.0.9", "9.9.9.9:53/udp");
     assert!(foreign.contains("verdict: not a service's"), "{foreign}");
 }
@@ -170,6 +181,30 @@ fn explain_leads_clients_inside_the_node_by_their_mark() {
         !outside.contains("SLUICE-4-V-INSIDE") && outside.contains("-a -t 192.168.0.10:30080"),
         "{outside}"
     );
+}
+
+#[test]
+fn explain_knows_that_link_local_addresses_serve_node_ports_by_rules_only() {
+    let node = Node::new();
+    let add = "address add fe80::10/64 dev eth0 nodad";
+    node::run("ip", &add.split(' ').collect::<Vec<_>>());
+    let v6 = web("fd00:1::5")
+        .replace("10.96.0.10", "\"fd00::10\"")
+        .replace("IPv4", "IPv6")
+        .replace("[fd00:1::5]", "[\"fd00:1::5\"]");
+    node.write("web.yaml", &v6);
+    let explain = |mode: &str, to: &str| {
+        let args = ["--iptables-variant", "nft", "--mode", mode];
+        let packet = ["--from", "fe80::77", "--to", to];
+        text(&node.agent("explain", &[&args[..], &packet].concat()).stdout)
+    };
+    let node_port = "[fe80::10]:30080";
+    let by_rules = explain("iptables", node_port);
+    assert!(by_rules.contains("node port of service"), "{by_rules}");
+    let by_ipvs = explain("ipvs", node_port);
+    assert!(by_ipvs.contains("verdict: not a service's"), "{by_ipvs}");
+    let cluster_ip = explain("ipvs", "[fd00::10]:80");
+    assert!(cluster_ip.contains("goes to one of 1"), "{cluster_ip}");
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn catalog() -> Catalog {
             "10.244.0.0/24".parse().unwrap(),
             "fd00:10:244::/64".parse().unwrap(),
         ],
+        health_port: Some(10_256),
         ..NodeFacts::default()
     };
     let settings = Settings {
@@ -232,6 +233,35 @@ fn every_setting_is_listed_as_it_was_rendered() {
                 .reconcile(catalog.plan())
                 .unwrap();
             assert!(report.is_noop(), "{variant} {settings:?}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn the_rule_for_the_health_port_follows_it() {
+    for variant in VARIANTS {
+        in_namespace();
+        let mut catalog = catalog();
+        let mut plane = NodePlane::open(variant, ActiveMode::IPTables).unwrap();
+        plane.reconcile(catalog.plan()).unwrap();
+        for port in [Some(10_256), Some(10_300), None] {
+            catalog.set_node(NodeFacts {
+                health_port: port,
+                ..catalog.plan().node.as_ref().clone()
+            });
+            let change = catalog.take_changes();
+            plane.apply(catalog.plan(), &change).unwrap();
+            assert_eq!(plane.verify().unwrap(), vec![], "{variant} {port:?}");
+            for (program, family) in [("iptables", 4), ("ip6tables", 6)] {
+                let rules = run(&format!("{program}-{variant}-save -t filter"));
+                let rules = rules.lines().filter(|rule| rule.contains("--dport"));
+                let expected = port.map(|port| {
+                    format!(
+                        "-A SLUICE-INPUT -p tcp -m tcp --dport {port} -m set --match-set SLUICE-{family}-EXTERNAL-IP dst -j ACCEPT"
+                    )
+                });
+                assert!(rules.eq(expected.iter()), "{program}-{variant} {port:?}");
+            }
         }
     }
 }
@@ -439,6 +469,42 @@ fn a_changed_affinity_timeout_forgets_no_client() {
         .unwrap();
     assert!((5890..=5900).contains(&left), "{left}");
     assert!(listed.contains("timeout 6000"), "{listed}");
+}
+
+#[test]
+fn affinity_sets_that_rules_of_the_other_variant_use_are_destroyed_once_those_are_gone() {
+    for (n, former) in VARIANTS.into_iter().enumerate() {
+        in_namespace();
+        let used = || {
+            let names = run("ipset list -n");
+            names.lines().filter(|name| name.contains("-A-")).count()
+        };
+        let mut catalog = catalog();
+        let mut old = NodePlane::open(former, ActiveMode::IPTables).unwrap();
+        old.reconcile(catalog.plan()).unwrap();
+        let before = used();
+
+        let [slice, _] = slices(10, 8);
+        catalog.set_slice(slice);
+        catalog.take_changes();
+        let mut new = NodePlane::open(VARIANTS[1 - n], ActiveMode::IPTables).unwrap();
+        new.reconcile(catalog.plan()).unwrap();
+        assert_eq!(used(), before, "{former}");
+        // The endpoint comes back with its clients, and goes again.
+        for endpoints in [9, 8] {
+            let [slice, _] = slices(10, endpoints);
+            catalog.set_slice(slice);
+            let change = catalog.take_changes();
+            new.apply(catalog.plan(), &change).unwrap();
+            assert_eq!(new.verify().unwrap(), vec![], "{former}");
+        }
+        assert_eq!(used(), before, "{former}");
+
+        assert!(old.remove_rules().is_empty(), "{former}");
+        new.reconcile(catalog.plan()).unwrap();
+        assert_eq!(used(), before - Protocol::ALL.len(), "{former}");
+        assert_eq!(new.verify().unwrap(), vec![], "{former}");
+    }
 }
 
 #[test]

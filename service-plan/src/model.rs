@@ -132,7 +132,7 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// `spec.externalIPs`.
     pub external_ips: Vec<IpAddr>,
-    /// `status.loadBalancer.ingress[].ip`, those with `ipMode: Proxy` left out.
+    /// `status.loadBalancer.ingress[].ip`, those with `ipMode: Proxy` left out, and those that packets from other hosts cannot have.
     pub load_balancer_ips: Vec<IpAddr>,
     /// `spec.loadBalancerSourceRanges`, both families, host bits cleared.
     pub source_ranges: Vec<IpNet>,
@@ -280,6 +280,8 @@ pub struct NodeFacts {
     pub pod_cidrs: Vec<IpNet>,
     /// The node is going away (deletion timestamp, or the autoscaler's taint).
     pub being_deleted: bool,
+    /// TCP port on which this node's proxy tells its health on every address, as load balancers ask for it; absent where it does not.
+    pub health_port: Option<u16>,
 }
 
 /// How traffic from this node's own pods is told from other traffic.

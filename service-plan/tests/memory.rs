@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of a test are tests too")]
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_service_plan::catalog::Catalog;
@@ -12,13 +13,25 @@ use sluice_service_plan::model::{
 
 const SERVICES: u32 = 20_000;
 const ENDPOINTS: u32 = 4;
-/// Half of what the whole agent may use; 27 were measured.
-const LIMIT_MIB: usize = 30;
+/// About half of what the whole agent may use; 31 were measured, 5 of them for labels.
+const LIMIT_MIB: usize = 34;
+
+/// As charts give them: most are alike from service to service.
+fn labels(number: u32) -> BTreeMap<String, String> {
+    let labels = [
+        ("app.kubernetes.io/name", format!("service-{number}")),
+        ("app.kubernetes.io/instance", format!("service-{number}")),
+        ("app.kubernetes.io/managed-by", "Helm".to_owned()),
+        ("app.kubernetes.io/version", format!("1.{}.0", number % 30)),
+        ("helm.sh/chart", format!("web-2.{}.0", number % 30)),
+    ];
+    labels.map(|(key, value)| (key.to_owned(), value)).into()
+}
 
 fn service(number: u32) -> Service {
     Service {
         created: i64::from(number),
-        labels: [("app".to_owned(), format!("service-{number}"))].into(),
+        labels: labels(number),
         cluster_ips: vec![IpAddr::V4(Ipv4Addr::from_bits(0x0a60_0000 + number))],
         ports: vec![ServicePort {
             name: "http".into(),

@@ -25,10 +25,13 @@ const STORAGE: &str = r#"{"apiVersion": "storage.k8s.io/v1", "kind": "StorageCla
 pub(super) fn name() -> Result<String, KindError> {
     let programs = [Programs::built()?.directory(), &programs::directory()?]
         .map(|directory| directory.display().to_string());
+    let names = Program::RUNTIME.into_iter().chain(Program::CNI);
+    let names: Vec<&str> = names.map(Program::name).collect();
     let texts = [
         &images::debian_name(),
         &programs[0],
         &programs[1],
+        &names.join(" "),
         CONTAINERFILE,
         WITH_IMAGES,
         OF_PROGRAMS,

@@ -48,6 +48,7 @@ impl Scene {
                 addresses: addresses.into_iter().flat_map(each_family).collect(),
                 pod_cidrs: node_pod_networks(),
                 being_deleted: false,
+                health_port: None,
             },
             pods: BTreeMap::new(),
             surroundings: BTreeSet::new(),

@@ -1,13 +1,20 @@
 //! Other software on the node: rules that are not ours, which must neither be touched nor be in the way.
 
+use std::net::IpAddr;
+
 use sluice_service_plan::model::Family;
 
-use super::build::network;
+use super::build::{network, outside_ip};
 use crate::lab::places::{A3, LAN_INTERFACE, SERVED_PORTS};
 use crate::lab::{LabError, Namespace};
 
 /// The port of [`Surrounding::HostPort`].
 pub const HOST_PORT: u16 = 8443;
+
+/// The address of [`Surrounding::BalancerRoute`].
+pub fn routed_ip(family: Family) -> IpAddr {
+    outside_ip(family, 40)
+}
 
 /// Something else on the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +27,8 @@ pub enum Surrounding {
     HostPort,
     /// What pods of the node send out by the wire is masqueraded, as CNI plugins do it.
     PodsMasqueraded,
+    /// A route makes a load balancer's address the node's own, as a cloud's guest agent does it. No interface has it.
+    BalancerRoute,
     /// Packets that leave the node with any mark vanish.
     MarksVanish,
 }
@@ -38,6 +47,7 @@ impl Surrounding {
             Self::PodsMasqueraded => {
                 programs.both(node, |family| format!("-A {}", pods_masqueraded(family)))
             }
+            Self::BalancerRoute => routes(node, "add"),
             Self::MarksVanish => node.program("nft", &["-f", "-"], MARKS_VANISH).map(drop),
         }
     }
@@ -55,6 +65,7 @@ impl Surrounding {
             Self::PodsMasqueraded => {
                 programs.both(node, |family| format!("-D {}", pods_masqueraded(family)))
             }
+            Self::BalancerRoute => routes(node, "del"),
             Self::MarksVanish => node.command("nft delete table netdev marks").map(drop),
         }
     }
@@ -91,6 +102,14 @@ fn host_port(family: Family) -> String {
     let to = std::net::SocketAddr::new(A3.ip(family), SERVED_PORTS[0]);
     let matches = format!("-p tcp --dport {HOST_PORT} -m addrtype --dst-type LOCAL");
     format!("PREROUTING -t nat {matches} -j DNAT --to-destination {to}")
+}
+
+/// By its metric it is not the route of IPVS mode, which has the one that IPv6 routes have by themselves.
+fn routes(node: &Namespace, verb: &str) -> Result<(), LabError> {
+    Family::ALL.into_iter().try_for_each(|family| {
+        let ip = routed_ip(family);
+        node.ip(&format!("route {verb} local {ip} dev lo proto 66 metric 1"))
+    })
 }
 
 fn pods_masqueraded(family: Family) -> String {

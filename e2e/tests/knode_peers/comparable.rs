@@ -14,7 +14,7 @@ pub(crate) struct NotComparable {
 }
 
 /// All reasons; the first that fits a row counts.
-pub(crate) const REASONS: [NotComparable; 8] = [
+pub(crate) const REASONS: [NotComparable; 9] = [
     NotComparable {
         title: "Weights of endpoints",
         reason: "kube-proxy has no such setting: all endpoints have equal shares.",
@@ -47,6 +47,11 @@ pub(crate) const REASONS: [NotComparable; 8] = [
             };
             !settings.localhost_node_ports && loopback(&settings.node_port_addresses)
         },
+    },
+    NotComparable {
+        title: "The port on which the proxy tells the node's health, on load-balancer addresses",
+        reason: "The rows ask a daemon of the lab in the proxy's place. kube-proxy refuses no port of such an address; Sluice lets the node answer on this one only.",
+        is: |row| row.scene.node.health_port.is_some(),
     },
     NotComparable {
         title: "Two services with one node port",

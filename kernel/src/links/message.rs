@@ -59,8 +59,14 @@ fn hairpin(flags: &[InfoBridgePort]) -> Option<bool> {
     })
 }
 
-/// `None` for an address of another family.
+/// `None` for an address of another family, and for one that is not the node's until it is known that nobody else has it.
 pub(super) fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
+    let flags = message.header.flags;
+    let is_awaited = flags.contains(AddressHeaderFlags::Tentative)
+        && !flags.contains(AddressHeaderFlags::Optimistic);
+    if is_awaited || flags.contains(AddressHeaderFlags::Dadfailed) {
+        return None;
+    }
     // Of a point-to-point link, IFA_ADDRESS is the peer and IFA_LOCAL is ours.
     let local = message.attributes.iter().find_map(|a| match a {
         AddressAttribute::Local(ip) => Some(*ip),

@@ -135,7 +135,7 @@ pub struct RefusedObject {
 pub trait Links: Send {
     /// All links.
     fn links(&mut self) -> Result<Vec<Link>, LinkError>;
-    /// All addresses of both families.
+    /// All addresses of both families, those apart whose duplicate detection is under way or failed: nothing can be sent from them.
     fn addresses(&mut self) -> Result<Vec<InterfaceAddress>, LinkError>;
     /// The addresses of one interface; none if there is no such interface.
     fn addresses_of(&mut self, interface: u32) -> Result<Vec<InterfaceAddress>, LinkError>;

@@ -77,10 +77,8 @@ fn what_is_listed_is_what_ip_lists() {
                         a["prefixlen"]
                     )
                 };
-                link["addr_info"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
+                let held = link["addr_info"].as_array().unwrap().iter();
+                held.filter(|address| address["tentative"] != true)
                     .map(of)
                     .collect::<Vec<_>>()
             })

@@ -45,6 +45,27 @@ fn changed_addresses_and_links_are_heard_of_from_any_thread() {
 }
 
 #[test]
+fn an_address_is_held_when_its_duplicate_detection_is_over_and_that_is_heard_of() {
+    in_new_namespace(|| {
+        sh(BRIDGE);
+        let mut door = NetlinkLinks::open().unwrap();
+        let interface = index(&mut door, "br0");
+        let mut events = AddressEvents::open().unwrap();
+        sh("ip addr add fd00:9::1/64 dev br0 nodad; ip addr add fd00:9::2/64 dev br0");
+        let mut is_held = |address: &str| {
+            let held = door.addresses_of(interface).unwrap();
+            held.iter().any(|held| held.address.to_string() == address)
+        };
+        assert!(is_held("fd00:9::1") && !is_held("fd00:9::2"));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_held("fd00:9::2") {
+            assert!(Instant::now() < deadline, "it is tentative for ever");
+            assert!(events.wait(Duration::from_secs(10)).unwrap());
+        }
+    });
+}
+
+#[test]
 fn lost_routes_and_links_are_told() {
     in_new_namespace(|| {
         sh(BRIDGE);

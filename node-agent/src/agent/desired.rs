@@ -17,6 +17,7 @@ pub struct Desired {
     catalog: Catalog,
     node: NodeFacts,
     network: NodeNetwork,
+    health_port: Option<u16>,
     policy: ServiceProxyPolicySpec,
     revision: Option<Revision>,
     settings: NodeSettings,
@@ -24,20 +25,26 @@ pub struct Desired {
 
 impl Default for Desired {
     fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl Desired {
+    /// Nothing is known yet but the port on which this agent tells the node's health on every address, where it does.
+    pub fn new(health_port: Option<u16>) -> Self {
         let (node, policy) = (NodeFacts::default(), ServiceProxyPolicySpec::default());
         let settings = NodeSettings::resolve(&policy, NodeNetworks::default());
         Self {
             catalog: Catalog::new(node.clone(), settings.plan.clone()),
             node,
             network: NodeNetwork::default(),
+            health_port,
             policy,
             revision: None,
             settings,
         }
     }
-}
 
-impl Desired {
     /// Takes in what changed. Returns whether it touched the node or the settings.
     pub fn absorb(&mut self, batch: Batch) -> bool {
         for (name, service) in batch.services {
@@ -66,6 +73,7 @@ impl Desired {
     /// The node's facts decide what `Auto` means in a policy.
     fn resolve(&mut self) {
         self.node.addresses.clone_from(&self.network.addresses);
+        self.node.health_port = self.health_port;
         let networks = NodeNetworks {
             pod_cidrs: &self.node.pod_cidrs,
             addresses: &self.network.addresses,
@@ -86,7 +94,7 @@ impl Desired {
         self.catalog.plan()
     }
 
-    /// Facts of the node, present addresses included.
+    /// Facts of the node, present addresses and health port included.
     pub fn node(&self) -> &NodeFacts {
         &self.node
     }
@@ -135,6 +143,22 @@ impl Desired {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_source_tells_of_the_node_leaves_the_agents_own_port() {
+        let mut desired = Desired::new(Some(10_256));
+        let node = NodeFacts {
+            name: "n1".into(),
+            ..NodeFacts::default()
+        };
+        desired.absorb(Batch {
+            node: Some(node),
+            ..Batch::default()
+        });
+        desired.take_changes();
+        assert_eq!(&*desired.plan().node.name, "n1");
+        assert_eq!(desired.plan().node.health_port, Some(10_256));
+    }
 
     #[test]
     fn a_source_nat_address_that_the_node_lacks_is_a_condition_until_it_comes() {

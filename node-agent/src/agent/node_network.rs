@@ -10,6 +10,7 @@ use sluice_kernel::links::{AddressEvents, LinkError, Links, NetlinkLinks, named}
 
 use super::inbox::{Batch, Inbox};
 use crate::balancer::ipvs::names::DEVICE;
+use crate::family::is_link_local;
 use crate::metrics::Metrics;
 
 /// A pod's start makes several events in a row; they are looked at once.
@@ -53,6 +54,13 @@ impl NodeNetwork {
         routes.sort_unstable();
         routes.dedup();
         Ok(Self { addresses, routes })
+    }
+
+    /// Whether it has other addresses than before, but for link-local ones: every pod's start brings one, which is nothing to tell people.
+    fn has_moved(&self, before: &Self) -> bool {
+        let told = |ip: &&IpAddr| !is_link_local(ip);
+        let now = self.addresses.iter().filter(told);
+        now.ne(before.addresses.iter().filter(told))
     }
 }
 
@@ -104,7 +112,7 @@ impl NetworkWatch {
             self.events.wait(Duration::ZERO)?;
         }
         let network = NodeNetwork::read(&mut self.links)?;
-        if network.addresses != self.told.addresses {
+        if network.has_moved(&self.told) {
             self.metrics.kernel.count_address_change();
             tracing::info!(
                 addresses = network.addresses.len(),
@@ -127,4 +135,22 @@ fn push(inbox: &Inbox, network: NodeNetwork) {
         },
         Instant::now(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_pods_links_are_no_move_of_the_node() {
+        let with = |addresses: &[&str]| NodeNetwork {
+            addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
+            ..NodeNetwork::default()
+        };
+        let before = with(&["192.0.2.1", "2001:db8::1", "fe80::1"]);
+        assert!(!with(&["192.0.2.1", "2001:db8::1", "fe80::1", "fe80::2"]).has_moved(&before));
+        assert!(!with(&["192.0.2.1", "2001:db8::1"]).has_moved(&before));
+        assert!(with(&["192.0.2.1", "fe80::1"]).has_moved(&before));
+        assert!(with(&["169.254.0.1", "192.0.2.1", "2001:db8::1", "fe80::1"]).has_moved(&before));
+    }
 }

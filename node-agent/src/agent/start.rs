@@ -131,6 +131,7 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
         notices: Arc::clone(&notices),
         inbox: Arc::clone(&inbox),
         health: Arc::clone(&health),
+        health_port: options.healthz.and_then(http::port_on_every_address),
         metrics: Arc::clone(&metrics),
         health_checks,
     };

@@ -7,6 +7,7 @@ use sluice_kernel::sysctl::{LedgerError, ProcSysctls, Restored, SysctlLedger, Sy
 use sluice_service_plan::model::NodeFacts;
 
 use super::forwarding;
+use crate::cpus;
 use crate::settings::{NodeSettings, wanted_sysctls};
 
 const FILE: &str = "sysctls.json";
@@ -28,11 +29,10 @@ impl Tunables {
 
     /// Sysctls behind another door, remembered in a file.
     pub fn new(sysctls: Box<dyn Sysctls>, ledger: &Path) -> Result<Self, LedgerError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             sysctls,
             ledger: SysctlLedger::open(ledger)?,
-            cores: u32::try_from(cores).unwrap_or(u32::MAX),
+            cores: cpus::online(),
             told: BTreeMap::new(),
         })
     }

@@ -5,22 +5,29 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::iptables::Family;
 use sluice_service_plan::destination::Destination;
+use sluice_service_plan::model::NodeFacts;
 use sluice_service_plan::packet::{Origin, Packet};
+use sluice_service_plan::plan::Plan;
 use sluice_service_plan::trace::trace;
 
+use super::listening::HealthArgs;
 use super::node::{mode_of, variant_of};
 use super::objects::objects_of;
 use super::snapshot::Snapshot;
 use super::source::SourceArgs;
 use super::{CliError, Outcome};
+use crate::family::is_link_local;
 
 /// Which packet.
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
     source: SourceArgs,
+    #[command(flatten)]
+    health: HealthArgs,
     /// Source address of the packet
     #[arg(long, value_name = "IP")]
     from: IpAddr,
@@ -36,7 +43,7 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
-    let desired = args.source.desired()?;
+    let desired = args.source.desired(args.health.port())?;
     let plan = desired.plan();
     let Destination {
         address: to,
@@ -53,8 +60,12 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
         class: args.pod_class.as_deref().map(Arc::from),
     };
     let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
-    let trace = trace(&packet, plan);
-    let programmed = Snapshot::of_plan(plan, variant_of(&desired), mode_of(&desired), &[family])?;
+    let mode = mode_of(&desired);
+    let trace = match mode {
+        ActiveMode::IPTables => trace(&packet, plan),
+        ActiveMode::IPVS => trace(&packet, &without_link_local(plan)),
+    };
+    let programmed = Snapshot::of_plan(plan, variant_of(&desired), mode, &[family])?;
 
     let mut outcome = Outcome::default();
     outcome.line(format_args!("{packet}"));
@@ -78,4 +89,14 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
         outcome.line(format_args!("  {line}"));
     }
     Ok(outcome)
+}
+
+/// IPVS serves node ports on all addresses of the node but these.
+fn without_link_local(plan: &Plan) -> Plan {
+    let mut node = NodeFacts::clone(&plan.node);
+    node.addresses.retain(|ip| !is_link_local(ip));
+    Plan {
+        node: Arc::new(node),
+        ..plan.clone()
+    }
 }

@@ -8,6 +8,7 @@ mod explain;
 mod ipvs_objects;
 mod ipvs_words;
 mod legacy_tables;
+mod listening;
 mod logging;
 mod nat_rule;
 mod node;

@@ -57,11 +57,11 @@ impl NodeArgs {
 }
 
 /// What an agent would want this node to do by all that a source told.
-pub(super) fn desired_of(update: Update) -> Result<Desired, CliError> {
+pub(super) fn desired_of(update: Update, health_port: Option<u16>) -> Result<Desired, CliError> {
     for refusal in &update.refusals {
         tracing::warn!("refused: {refusal}");
     }
-    let mut desired = Desired::default();
+    let mut desired = Desired::new(health_port);
     desired.absorb(Batch {
         services: update.services,
         slices: update.slices,

@@ -87,6 +87,12 @@ pub(super) fn objects_of(
             look.entry(Role::Hairpin, &entry).into_iter().collect()
         }
         Step::KeepsSource { .. } => look.rules_with(&[&look.set(Role::KeepSource)]),
+        Step::Health { destination } => {
+            let mut found = look.memberships(&[Role::ExternalIp]);
+            let port = format!("--dport {} ", destination.port());
+            found.extend(look.rules_with(&[&port, &look.set(Role::ExternalIp)]));
+            found
+        }
         Step::NoFrontend { .. } => Vec::new(),
     }
 }

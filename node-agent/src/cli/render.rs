@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use sluice_kernel::address_set::IpsetNetlink;
 use sluice_kernel::iptables::{Family, IptablesPrograms};
 
+use super::listening::HealthArgs;
 use super::node::{mode_of, variant_of};
 use super::snapshot::Snapshot;
 use super::snapshot_diff::difference;
@@ -18,6 +19,8 @@ use crate::family::node_families;
 pub(super) struct RenderArgs {
     #[command(flatten)]
     source: SourceArgs,
+    #[command(flatten)]
+    health: HealthArgs,
     /// Print only what differs from what the kernel holds; exit code 1 if anything does
     #[arg(long)]
     diff: bool,
@@ -35,7 +38,7 @@ enum FamilyFlag {
 }
 
 pub(super) fn render(args: &RenderArgs) -> Result<Outcome, CliError> {
-    let desired = args.source.desired()?;
+    let desired = args.source.desired(args.health.port())?;
     let variant = variant_of(&desired);
     let families = match args.family {
         Some(FamilyFlag::Ipv4) => vec![Family::V4],

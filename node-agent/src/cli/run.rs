@@ -1,11 +1,11 @@
 //! `sluice-agent run`
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 use sluice_service_plan::model::ObjectName;
 
+use super::listening::{HealthArgs, OptionalAddress, address};
 use super::proc_sys::ProcSysArgs;
 use super::source::SourceArgs;
 use super::{CliError, Outcome, exit_code};
@@ -21,9 +21,8 @@ pub(super) struct RunArgs {
     directories: Directories,
     #[command(flatten)]
     sysctls: ProcSysArgs,
-    /// Where /healthz and /livez answer; `0.0.0.0` means all addresses of both families, `off` nowhere
-    #[arg(long, default_value = "0.0.0.0:10256", value_name = "ADDRESS:PORT", value_parser = address)]
-    healthz_bind_address: OptionalAddress,
+    #[command(flatten)]
+    health: HealthArgs,
     /// Where /metrics and /proxyMode answer; `off` nowhere
     #[arg(long, default_value = "127.0.0.1:10249", value_name = "ADDRESS:PORT", value_parser = address)]
     metrics_bind_address: OptionalAddress,
@@ -47,19 +46,6 @@ pub(super) struct Directories {
     pub(super) run_dir: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct OptionalAddress(Option<SocketAddr>);
-
-fn address(text: &str) -> Result<OptionalAddress, String> {
-    if text == "off" {
-        return Ok(OptionalAddress(None));
-    }
-    let address = text
-        .parse()
-        .map_err(|_| "is not ADDRESS:PORT: write 0.0.0.0:10256, [::1]:10256 or `off`".to_owned())?;
-    Ok(OptionalAddress(Some(address)))
-}
-
 fn service_name(text: &str) -> Result<ObjectName, String> {
     match text.split_once('/') {
         Some((namespace, name))
@@ -80,7 +66,7 @@ pub(super) fn run(args: RunArgs) -> Result<Outcome, CliError> {
         state_dir: args.directories.state_dir,
         run_dir: args.directories.run_dir,
         proc_sys: args.sysctls.proc_sys,
-        healthz: args.healthz_bind_address.0,
+        healthz: args.health.address(),
         metrics: args.metrics_bind_address.0,
         ipvs_service_metrics: args.ipvs_service_metrics,
     };

@@ -48,15 +48,15 @@ impl SourceArgs {
         Ok(Box::new(self.cluster(Some(file))?))
     }
 
-    /// What an agent would want this node to do now. Nothing is written.
-    pub(super) fn desired(&self) -> Result<Desired, CliError> {
+    /// What an agent with this health port would want this node to do now. Nothing is written.
+    pub(super) fn desired(&self, health_port: Option<u16>) -> Result<Desired, CliError> {
         let update = if let Some(directory) = &self.manifests {
             self.node.source(directory)?.load()?
         } else {
             let told = self.cluster(None)?.next_update(PATIENCE)?;
             told.ok_or(CliError::NoAnswer(PATIENCE.as_secs()))?
         };
-        desired_of(update)
+        desired_of(update, health_port)
     }
 
     fn cluster(&self, file: Option<SettingsFile>) -> Result<ClusterSource, CliError> {

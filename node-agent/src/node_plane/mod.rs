@@ -243,6 +243,9 @@ impl NodePlane {
     fn delete_stale_flows(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<u64, DataPlaneError> {
         let stale = match scope {
             Scope::All => StaleFlows::of_services(plan.services.values().map(AsRef::as_ref)),
+            Scope::Change(change) if change.node_or_settings => {
+                StaleFlows::of(change).and_at_new_addresses(&self.plan, plan)
+            }
             Scope::Change(change) => StaleFlows::of(change),
         };
         let deleted = stale.delete(&plan.node, self.conntrack.as_mut())?;

@@ -2,9 +2,12 @@
 
 use sluice_agent::balancer::Balancer;
 use sluice_kernel::links::{InterfaceAddress, Links, RouteNotice};
-use sluice_service_plan::model::{IpvsSettings, Protocol, Settings, TrafficPolicy, VipBinding};
+use sluice_service_plan::model::{
+    AddressType, EndpointSlice, IpvsSettings, NodePortAddresses, Protocol, Settings, TrafficPolicy,
+    VipBinding,
+};
 
-use crate::world::{World, name, on_nodes, service, settings, slice, tcp, weights};
+use crate::world::{World, name, node, on_nodes, service, settings, slice, tcp, weights};
 
 fn bound_by(vip_binding: VipBinding) -> Settings {
     Settings {
@@ -134,9 +137,140 @@ fn node_ports_follow_the_nodes_addresses() {
     assert_eq!(served(&world), [true, true]);
     world.move_node(&["192.0.2.11"]);
     world.sync();
-    world.drain_after(1);
     assert_eq!(served(&world), [false, true]);
     assert_eq!(world.kernel.routed(), ["10.96.0.1"]);
+}
+
+/// A world with an IPv6 service, that knows of these addresses of the node before the kernel holds them.
+fn expecting(held: &[&str], expected: &[&str], binding: VipBinding) -> World {
+    let mut world = World::with(bound_by(binding));
+    world.move_node(held);
+    world
+        .catalog
+        .set_service(service("web", "fd00:96::1", Protocol::Tcp));
+    world.catalog.set_slice(EndpointSlice {
+        address_type: AddressType::Ipv6,
+        ..slice("web", Protocol::Tcp, &["fd00:10::1"])
+    });
+    world.sync();
+    world.catalog.set_node(node(expected));
+    world.sync();
+    world
+}
+
+#[test]
+fn an_address_that_was_refused_is_tried_again_until_it_is_bound() {
+    for binding in [VipBinding::LocalRoute, VipBinding::Dummy] {
+        let node = ["192.0.2.10", "2001:db8::10"];
+        let mut world = expecting(&node[..1], &node, binding);
+        assert_eq!(world.balancer.conditions().len(), 1, "{binding:?}");
+        assert!(world.drain_after(1).report.is_noop(), "{binding:?}");
+        world.kernel.hold(&node);
+        assert_eq!(world.drain_after(1).report.bindings, 1, "{binding:?}");
+        let [route] = world.kernel.state().routes[..] else {
+            panic!("one service has one route");
+        };
+        assert_eq!(route.source, Some(node[1].parse().unwrap()));
+        assert_eq!(world.balancer.conditions(), Vec::<String>::new());
+        assert_eq!(world.balancer.verify().unwrap(), vec![]);
+        assert!(world.restart().is_noop(), "{binding:?}");
+    }
+}
+
+#[test]
+fn a_route_whose_successor_was_refused_goes_with_its_service() {
+    for binding in [VipBinding::LocalRoute, VipBinding::Dummy] {
+        let held = ["192.0.2.10", "2001:db8::10"];
+        let mut world = expecting(&held, &["192.0.2.10", "2001:db8::11"], binding);
+        assert_eq!(world.balancer.conditions().len(), 1, "{binding:?}");
+        assert_eq!(world.kernel.routed(), ["fd00:96::1"], "{binding:?}");
+        world.catalog.remove_service(&name("web"));
+        world.sync();
+        world.drain_after(1);
+        assert!(world.kernel.routed().is_empty(), "{binding:?}");
+        assert!(on_device(&world).is_empty(), "{binding:?}");
+    }
+}
+
+/// A node port, with a connection by each of the node's two addresses.
+fn with_connections(binding: VipBinding) -> World {
+    let mut world = World::with(bound_by(binding));
+    let web = service("web", "10.96.0.1", Protocol::Tcp);
+    world
+        .catalog
+        .set_service(on_nodes(web, 30_080, TrafficPolicy::Cluster));
+    world
+        .catalog
+        .set_slice(slice("web", Protocol::Tcp, &["10.1.0.1"]));
+    world.move_node(&["192.0.2.10", "192.0.2.11"]);
+    world.sync();
+    for address in ["192.0.2.10", "192.0.2.11"] {
+        world
+            .kernel
+            .set_active(tcp(address, 30_080), "10.1.0.1:8080", 1);
+    }
+    world
+}
+
+#[test]
+fn an_address_that_leaves_the_node_is_never_bound_for_what_is_left_of_a_node_port() {
+    type Departure = fn(&mut World);
+    let departures: [Departure; 4] = [
+        |world| {
+            world.move_node(&["192.0.2.10"]);
+            world.sync();
+        },
+        |world| {
+            world.move_node(&["192.0.2.10"]);
+            world.restart();
+        },
+        // The connection was left alone before the address went.
+        |world| {
+            world.catalog.set_settings(Settings {
+                node_port_addresses: NodePortAddresses::Primary,
+                ..world.catalog.plan().settings.as_ref().clone()
+            });
+            world.sync();
+            assert!(world.kernel.weights(tcp("192.0.2.11", 30_080)).is_some());
+            world.move_node(&["192.0.2.10"]);
+            world.sync();
+        },
+        |world| {
+            world.balancer.deactivate().unwrap();
+            world.move_node(&["192.0.2.10"]);
+            world.sync();
+        },
+    ];
+    for binding in [VipBinding::LocalRoute, VipBinding::Dummy] {
+        for (n, depart) in departures.iter().enumerate() {
+            let mut world = with_connections(binding);
+            depart(&mut world);
+            assert_eq!(world.kernel.routed(), ["10.96.0.1"], "{binding:?} {n}");
+            let gone = world.kernel.weights(tcp("192.0.2.11", 30_080));
+            assert_eq!(gone, None, "{binding:?} {n}");
+            assert_eq!(world.balancer.verify().unwrap(), vec![], "{binding:?} {n}");
+        }
+    }
+}
+
+#[test]
+fn an_address_that_leaves_the_node_is_bound_for_the_service_that_has_it_too() {
+    let mut world = with_connections(VipBinding::LocalRoute);
+    let mut shop = service("shop", "10.96.0.2", Protocol::Tcp);
+    shop.external_ips = vec!["192.0.2.11".parse().unwrap()];
+    shop.ports[0].port = 30_080;
+    world.catalog.set_service(shop);
+    world
+        .catalog
+        .set_slice(slice("shop", Protocol::Tcp, &["10.1.0.9"]));
+    world.sync();
+    assert_eq!(world.kernel.routed(), ["10.96.0.1", "10.96.0.2"]);
+    world.move_node(&["192.0.2.10"]);
+    world.sync();
+    let all = ["10.96.0.1", "10.96.0.2", "192.0.2.11"];
+    assert_eq!(world.kernel.routed(), all);
+    assert!(world.restart().is_noop());
+    assert_eq!(world.kernel.routed(), all);
 }
 
 #[test]

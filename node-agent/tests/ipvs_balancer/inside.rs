@@ -89,6 +89,23 @@ fn without_endpoints_here_the_address_is_bound_for_inside_clients_alone() {
 }
 
 #[test]
+fn an_address_that_leaves_the_node_is_not_bound_for_connections_by_mark() {
+    let mut world = world_with(&["10.1.0.1"], settings());
+    world.move_node(&["192.0.2.10", "192.0.2.11"]);
+    world.sync();
+    for mark in marks(&world).1 {
+        world.kernel.set_active(by_mark(mark), "10.1.0.1:8080", 1);
+    }
+    world.catalog.remove_service(&name("web"));
+    world.sync();
+    assert_eq!(marks(&world).1.len(), 2);
+    world.move_node(&["192.0.2.10"]);
+    world.sync();
+    assert_eq!(world.kernel.routed(), ["10.96.0.1", "198.51.100.1"]);
+    assert_eq!(world.balancer.verify().unwrap(), vec![]);
+}
+
+#[test]
 fn the_tag_of_marks_leaves_the_masquerade_bit_alone_wherever_it_is() {
     for mark_bit in [0, 14, 24, 26, 27, 28, 30, 31] {
         let world = world_with(

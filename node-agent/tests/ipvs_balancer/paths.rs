@@ -10,10 +10,11 @@ use sluice_kernel::ipvs::{
 };
 use sluice_kernel::links::LinkError;
 use sluice_service_plan::model::{
-    Protocol, Service, ServicePort, ServiceType, Settings, TrafficPolicy, VipBinding,
+    AddressType, EndpointSlice, Protocol, Service, ServicePort, ServiceType, Settings,
+    TrafficPolicy, VipBinding,
 };
 
-use crate::world::{State, World, name, service, settings, slice, tcp};
+use crate::world::{State, World, name, on_nodes, service, settings, slice, tcp};
 
 /// A change of the cluster or of the node.
 #[derive(Debug, Clone)]
@@ -253,4 +254,35 @@ proptest! {
         world.drain_after(1);
         prop_assert_eq!(world.kernel.state(), fresh(&world));
     }
+}
+
+#[test]
+fn link_local_addresses_serve_no_node_ports_and_their_coming_costs_no_command() {
+    let mut world = World::new();
+    world.move_node(&["192.0.2.10", "2001:db8::1", "fe80::1"]);
+    let mut web = on_nodes(
+        service("web", "10.96.0.1", Protocol::Tcp),
+        30_080,
+        TrafficPolicy::Cluster,
+    );
+    web.cluster_ips.push("fd00::1".parse().unwrap());
+    world.catalog.set_service(web);
+    world
+        .catalog
+        .set_slice(slice("web", Protocol::Tcp, &["10.1.0.1"]));
+    world.catalog.set_slice(EndpointSlice {
+        name: name("web-6"),
+        address_type: AddressType::Ipv6,
+        ..slice("web", Protocol::Tcp, &["fd00:1::1"])
+    });
+    world.sync();
+    let served = |address: &str| world.kernel.weights(tcp(address, 30_080)).is_some();
+    assert!(served("192.0.2.10") && served("2001:db8::1"));
+    assert!(!served("fe80::1"));
+
+    let messages = world.messages();
+    world.move_node(&["192.0.2.10", "2001:db8::1", "fe80::1", "fe80::2"]);
+    world.sync();
+    assert_eq!(world.messages(), messages);
+    assert_eq!(world.balancer.verify().unwrap(), vec![]);
 }

@@ -185,7 +185,7 @@ fn absent_fields_of_a_service_mean_what_the_api_says() {
 }
 
 #[test]
-fn age_and_proxy_name_of_a_service_are_kept() {
+fn age_and_labels_of_a_service_are_kept() {
     let mut lab = Lab::new();
     lab.write(
         "s.json",
@@ -196,14 +196,54 @@ fn age_and_proxy_name_of_a_service_are_kept() {
     assert_eq!(refusals(&update), [""; 0]);
     let service = update.services.values().next().unwrap().as_ref().unwrap();
     assert_eq!(service.created, 86_400);
-    let labels: Vec<_> = service.labels.iter().collect();
+    let labels: Vec<_> = service
+        .labels
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
     assert_eq!(
         labels,
-        [(
-            &"service.kubernetes.io/service-proxy-name".to_owned(),
-            &String::new()
-        )]
+        [
+            ("app", "s"),
+            ("service.kubernetes.io/service-proxy-name", "")
+        ]
     );
+}
+
+#[test]
+fn an_odd_address_in_the_status_is_passed_over_and_the_service_is_served() {
+    let service = read_service(
+        r#"spec:
+  type: LoadBalancer
+  clusterIP: 10.96.0.1
+  ports: [{port: 80}]
+status:
+  loadBalancer:
+    ingress:
+    - {ip: 127.0.0.1}
+    - {ip: 0.0.0.0}
+    - {ip: "ff02::1"}
+    - {ip: lb.example}
+    - {ip: ""}
+    - {ip: 203.0.113.2, ipMode: Tunnel}
+    - {ip: 203.0.113.1}"#,
+    );
+    assert_eq!(service.cluster_ips, [ip("10.96.0.1")]);
+    assert_eq!(service.load_balancer_ips, [ip("203.0.113.1")]);
+}
+
+#[test]
+fn an_odd_internal_address_of_the_node_is_passed_over() {
+    let mut lab = Lab::new();
+    lab.write(
+        "node.yaml",
+        "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nspec: {podCIDR: 10.244.1.0/24}\nstatus:\n  addresses:\n  - {type: InternalIP, address: node-1.internal}\n  - {type: InternalIP, address: 192.0.2.1}\n",
+    );
+    let update = lab.load();
+    assert_eq!(refusals(&update), [""; 0]);
+    let facts = update.node.unwrap();
+    assert_eq!(facts.internal_ips, [ip("192.0.2.1")]);
+    assert_eq!(facts.pod_cidrs.len(), 1);
 }
 
 #[test]

@@ -6,5 +6,6 @@ mod convert;
 mod files;
 mod lab;
 mod last_good;
+mod planned;
 mod refusals;
 mod watch;

@@ -169,18 +169,6 @@ const SERVICES: &[Row] = &[
         ],
     ),
     (
-        "spec: {}\nstatus: {loadBalancer: {ingress: [{ip: 1.1.1.1, ipMode: Tunnel}]}}",
-        &[
-            "f.yaml:5: Service default/s: status.loadBalancer.ingress[0].ipMode: \"Tunnel\" is not known: use VIP or Proxy",
-        ],
-    ),
-    (
-        "spec: {}\nstatus: {loadBalancer: {ingress: [{ip: lb.example}]}}",
-        &[
-            "f.yaml:5: Service default/s: status.loadBalancer.ingress[0].ip: \"lb.example\" is not an IP address: write one such as 10.0.0.1 or fd00::1",
-        ],
-    ),
-    (
         "spec: true",
         &["f.yaml:4: Service default/s: spec: invalid type: boolean `true`, expected ServiceSpec"],
     ),

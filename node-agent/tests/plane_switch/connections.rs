@@ -9,7 +9,8 @@ use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::{Family, IpProtocol};
 use sluice_kernel::conntrack::{Flow, Tuple};
 use sluice_kernel::ipvs::{ConnectionCounts, RealServer, VirtualServer};
-use sluice_service_plan::model::VipBinding;
+use sluice_service_plan::catalog::Catalog;
+use sluice_service_plan::model::{NodePortAddresses, Settings, VipBinding};
 
 use crate::cluster::{catalog, two_services};
 use crate::kernel::{Kernel, fresh};
@@ -21,7 +22,7 @@ const CLIENT: [u8; 4] = [192, 0, 2, 50];
 struct World {
     kernel: Kernel,
     plane: NodePlane,
-    catalog: sluice_service_plan::catalog::Catalog,
+    catalog: Catalog,
     now: Instant,
 }
 
@@ -207,4 +208,74 @@ fn flows_without_end_lose_their_entries_when_ipvs_goes() {
     world.drain_after(5, None);
     assert!(!world.plane.uses_ipvs());
     assert_eq!(world.kernel.conntrack.flows(), [by_rules, foreign]);
+}
+
+/// A node's way to another address that serves node ports.
+type Change<'a> = &'a dyn Fn(&mut Catalog);
+
+#[test]
+fn what_was_sent_to_a_node_port_before_its_address_served_any_is_led_to_it() {
+    let node_with = |node_ports: NodePortAddresses| {
+        let kernel = Kernel::new();
+        let mut catalog = catalog(&two_services(), VipBinding::LocalRoute);
+        let settings = catalog.plan().settings.as_ref().clone();
+        catalog.set_settings(Settings {
+            node_port_addresses: node_ports,
+            ..settings
+        });
+        catalog.take_changes();
+        (kernel, catalog)
+    };
+    let with_address = |catalog: &mut Catalog, ip: &str| {
+        let mut node = catalog.plan().node.as_ref().clone();
+        node.addresses.push(ip.parse().unwrap());
+        catalog.set_node(node);
+    };
+    let moved_here = |catalog: &mut Catalog| with_address(catalog, "192.0.2.77");
+    let served_now = |catalog: &mut Catalog| {
+        let settings = catalog.plan().settings.as_ref().clone();
+        catalog.set_settings(Settings {
+            node_port_addresses: NodePortAddresses::All,
+            ..settings
+        });
+    };
+    let serving = NodePortAddresses::Cidrs(vec!["192.0.2.77/32".parse().unwrap()]);
+    let elsewhere = NodePortAddresses::Cidrs(vec!["198.51.100.0/24".parse().unwrap()]);
+    let rows: [(NodePortAddresses, Change<'_>, [u8; 4], bool); 4] = [
+        (serving, &moved_here, [192, 0, 2, 77], true),
+        (elsewhere.clone(), &moved_here, [192, 0, 2, 77], false),
+        (elsewhere, &served_now, [192, 0, 2, 10], true),
+        (
+            NodePortAddresses::All,
+            &|catalog| with_address(catalog, "fe80::77"),
+            [192, 0, 2, 10],
+            false,
+        ),
+    ];
+    for mode in [ActiveMode::IPTables, ActiveMode::IPVS] {
+        for (n, (node_ports, change, address, is_led)) in rows.iter().enumerate() {
+            let (kernel, mut catalog) = node_with(node_ports.clone());
+            let mut plane = kernel.plane(mode);
+            plane.reconcile(catalog.plan()).unwrap();
+            plane.tally();
+            let untranslated = |port| {
+                let ends = [(CLIENT, 4000), (*address, port)];
+                flow(IpProtocol::UDP, ends, [ends[1], ends[0]])
+            };
+            let (sent, other) = (untranslated(30_002), untranslated(53));
+            kernel.conntrack.insert(sent);
+            kernel.conntrack.insert(other);
+            change(&mut catalog);
+            let change = catalog.take_changes();
+            let report = plane.apply(catalog.plan(), &change).unwrap();
+            assert_eq!(report.flows_deleted, u64::from(*is_led), "{mode} {n}");
+            assert_eq!(plane.tally().flow_looks.is_empty(), !is_led, "{mode} {n}");
+            // An answer that was under way made an entry once more.
+            kernel.conntrack.insert(sent);
+            plane.check().unwrap();
+            let left = kernel.conntrack.flows();
+            assert!(left.contains(&other), "{mode} {n}: {left:?}");
+            assert_eq!(left.contains(&sent), !is_led, "{mode} {n}: {left:?}");
+        }
+    }
 }

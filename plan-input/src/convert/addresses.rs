@@ -7,9 +7,11 @@ use ipnet::IpNet;
 use super::error::{FieldError, Problem};
 
 /// Reads an address. An IPv4 address inside IPv6 (`::ffff:10.0.0.1`) is the IPv4 address.
-pub(super) fn address(text: &str, field: impl Fn() -> String) -> Result<IpAddr, FieldError> {
-    parse_address(text)
-        .ok_or_else(|| FieldError::new(field(), Problem::NotAnAddress(text.to_owned())))
+pub(super) fn parse_address(text: &str) -> Option<IpAddr> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(address.to_canonical()),
+        Err(_) => parse_ipv4_with_zeros(text).map(IpAddr::V4),
+    }
 }
 
 /// Reads an address that packets from other hosts can have.
@@ -17,7 +19,8 @@ pub(super) fn reachable_address(
     text: &str,
     field: impl Fn() -> String,
 ) -> Result<IpAddr, FieldError> {
-    let address = address(text, &field)?;
+    let address = parse_address(text)
+        .ok_or_else(|| FieldError::new(field(), Problem::NotAnAddress(text.to_owned())))?;
     let class = if address.is_unspecified() {
         "the unspecified address"
     } else if address.is_loopback() {
@@ -37,13 +40,6 @@ pub(super) fn reachable_address(
 pub(super) fn network(text: &str, field: impl Fn() -> String) -> Result<IpNet, FieldError> {
     parse_network(text.trim())
         .ok_or_else(|| FieldError::new(field(), Problem::NotANetwork(text.to_owned())))
-}
-
-fn parse_address(text: &str) -> Option<IpAddr> {
-    match text.parse::<IpAddr>() {
-        Ok(address) => Some(address.to_canonical()),
-        Err(_) => parse_ipv4_with_zeros(text).map(IpAddr::V4),
-    }
 }
 
 fn parse_network(text: &str) -> Option<IpNet> {

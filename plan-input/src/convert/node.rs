@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as k8s;
 use sluice_service_plan::model::NodeFacts;
 
-use super::addresses::{address, network};
+use super::addresses::{network, parse_address};
 use super::error::FieldError;
 use super::names::unnamespaced;
 
@@ -18,7 +18,7 @@ const DELETION_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
 /// A Node, as far as the agent on it depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeObject {
-    /// What plans depend on; `addresses` is empty, only the kernel knows those.
+    /// What plans depend on; `addresses` is empty, only the kernel knows those, and `health_port` absent, only the agent knows it.
     pub facts: NodeFacts,
     /// Labels, by which policies select it.
     pub labels: BTreeMap<String, String>,
@@ -43,19 +43,13 @@ pub fn node(object: k8s::Node) -> Result<NodeObject, FieldError> {
         .iter()
         .enumerate()
         .map(|(index, text)| network(text, || format!("spec.podCIDRs[{index}]")));
-    let mut internal_ips = Vec::new();
-    for (index, entry) in object
-        .status
+    let addresses = object.status.and_then(|status| status.addresses);
+    let internal_ips = addresses
         .iter()
-        .flat_map(|status| status.addresses.iter().flatten())
-        .enumerate()
-    {
-        if entry.type_ == "InternalIP" {
-            internal_ips.push(address(&entry.address, || {
-                format!("status.addresses[{index}].address")
-            })?);
-        }
-    }
+        .flatten()
+        .filter(|entry| entry.type_ == "InternalIP")
+        // The status is a cloud controller's: what is odd in it does not keep the rest of the node from counting.
+        .filter_map(|entry| parse_address(&entry.address));
     Ok(NodeObject {
         facts: NodeFacts {
             name,
@@ -63,10 +57,11 @@ pub fn node(object: k8s::Node) -> Result<NodeObject, FieldError> {
                 .get(ZONE_LABEL)
                 .filter(|zone| !zone.is_empty())
                 .map(|zone| Arc::from(zone.as_str())),
-            internal_ips,
+            internal_ips: internal_ips.collect(),
             addresses: Vec::new(),
             pod_cidrs: pod_cidrs.collect::<Result<_, _>>()?,
             being_deleted,
+            health_port: None,
         },
         labels,
     })

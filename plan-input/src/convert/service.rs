@@ -1,6 +1,5 @@
 //! Services.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,9 +17,6 @@ const DEFAULT_AFFINITY_SECONDS: i32 = 10_800;
 
 /// The longest that the API server takes.
 const MAX_AFFINITY_SECONDS: i32 = 86_400;
-
-/// Labels that a plan depends on. The rest is left out: a map costs half a kilobyte a service.
-const LABELS: [&str; 1] = ["service.kubernetes.io/service-proxy-name"];
 
 /// Reduces a Service to the fields that matter.
 pub fn service(object: k8s::Service) -> Result<Service, FieldError> {
@@ -43,7 +39,7 @@ pub fn service(object: k8s::Service) -> Result<Service, FieldError> {
             .metadata
             .creation_timestamp
             .map_or(0, |time| time.0.as_second()),
-        labels: labels_that_matter(object.metadata.labels),
+        labels: object.metadata.labels.unwrap_or_default(),
         kind,
         cluster_ips,
         external_ips: read_list(
@@ -51,7 +47,7 @@ pub fn service(object: k8s::Service) -> Result<Service, FieldError> {
             "spec.externalIPs",
             |text, field| reachable_address(text, field),
         )?,
-        load_balancer_ips: load_balancer_ips(object.status.as_ref())?,
+        load_balancer_ips: load_balancer_ips(object.status.as_ref()),
         source_ranges: read_list(
             spec.load_balancer_source_ranges.as_deref(),
             "spec.loadBalancerSourceRanges",
@@ -71,13 +67,6 @@ pub fn service(object: k8s::Service) -> Result<Service, FieldError> {
         })?,
         ports,
     })
-}
-
-fn labels_that_matter(labels: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
-    let labels = labels.into_iter().flatten();
-    labels
-        .filter(|(key, _)| LABELS.contains(&key.as_str()))
-        .collect()
 }
 
 fn service_type(value: Option<&str>) -> Result<ServiceType, FieldError> {
@@ -125,24 +114,17 @@ fn cluster_ips(spec: &k8s::ServiceSpec) -> Result<Vec<IpAddr>, FieldError> {
 }
 
 /// Addresses that load balancers keep as the destination. Names are not proxied, nor is what a load balancer rewrites itself (`ipMode: Proxy`, KEP-1860).
-fn load_balancer_ips(status: Option<&k8s::ServiceStatus>) -> Result<Vec<IpAddr>, FieldError> {
+/// The status is a load balancer's: what is odd in it does not keep the rest of the service from being served.
+fn load_balancer_ips(status: Option<&k8s::ServiceStatus>) -> Vec<IpAddr> {
     let ingress = status
         .and_then(|s| s.load_balancer.as_ref())
         .and_then(|l| l.ingress.as_deref())
         .unwrap_or_default();
-    let mut addresses = Vec::new();
-    for (index, entry) in ingress.iter().enumerate() {
-        let field = |name: &str| format!("status.loadBalancer.ingress[{index}].{name}");
-        match entry.ip_mode.as_deref().unwrap_or("VIP") {
-            "VIP" => {}
-            "Proxy" => continue,
-            other => return Err(unknown(field("ipMode"), other, "VIP or Proxy")),
-        }
-        if let Some(text) = entry.ip.as_deref().filter(|text| !text.is_empty()) {
-            addresses.push(reachable_address(text, || field("ip"))?);
-        }
-    }
-    Ok(addresses)
+    ingress
+        .iter()
+        .filter(|entry| entry.ip_mode.as_deref().unwrap_or("VIP") == "VIP")
+        .filter_map(|entry| reachable_address(entry.ip.as_deref()?, String::new).ok())
+        .collect()
 }
 
 fn traffic_policy(value: Option<&str>, field: &str) -> Result<TrafficPolicy, FieldError> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::interner::Interner;
 
-/// Labels in the order of their keys. Services share keys; most values are their own.
+/// Labels in the order of their keys. Services share keys, and most of the values that charts write.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Labels(Box<[(Arc<str>, Box<str>)]>);
+pub(super) struct Labels(Box<[(Arc<str>, Arc<str>)]>);
 
 impl Labels {
     /// The value of a label.
@@ -16,10 +16,11 @@ impl Labels {
         Some(&self.0[at.ok()?].1)
     }
 
-    /// Lets the keys be those that are in memory already.
-    pub(super) fn share_keys(&mut self, strings: &mut Interner<str>) {
-        for (key, _) in &mut self.0 {
+    /// Lets keys and values be those that are in memory already.
+    pub(super) fn share(&mut self, strings: &mut Interner<str>) {
+        for (key, value) in &mut self.0 {
             *key = strings.intern(key.clone());
+            *value = strings.intern(value.clone());
         }
     }
 }

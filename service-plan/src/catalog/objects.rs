@@ -137,7 +137,7 @@ impl Objects {
         for port in &mut spec.ports {
             port.name = self.strings.intern(port.name.clone());
         }
-        spec.labels.share_keys(&mut self.strings);
+        spec.labels.share(&mut self.strings);
         let name = self.shared_name(name);
         self.records.entry(name).or_default().spec = Some(Box::new(spec));
     }

@@ -16,7 +16,7 @@ use self::lookup::{Door, Found, Lookup};
 pub use self::step::Step;
 use crate::access::Admission;
 use crate::masquerade::keeps_source;
-use crate::model::{Family, LocalDetector, NodeFacts, PodAction, PodClass, Settings};
+use crate::model::{Family, LocalDetector, NodeFacts, PodAction, PodClass, Protocol, Settings};
 use crate::packet::{Origin, Packet, Side};
 use crate::plan::{Endpoint, FrontendAddress, Plan, PortKey, Refusal};
 use crate::source::Source;
@@ -258,8 +258,17 @@ impl<'a> Decision<'a> {
         }
     }
 
+    fn asks_for_health(&self) -> bool {
+        let Packet {
+            protocol,
+            destination,
+            ..
+        } = self.packet;
+        *protocol == Protocol::Tcp && self.plan.node.health_port == Some(destination.port())
+    }
+
     /// Nothing of the node may answer on a cluster IP's unlisted port. External addresses pass: unless they are the
-    /// node's own they are somebody else's too.
+    /// node's own they are somebody else's too, and a load balancer asks on them for the node's health.
     fn unlisted(&mut self, lookup: &impl Lookup<'a>) -> Verdict {
         let destination = self.packet.destination;
         let own = self.plan.node.addresses.contains(&destination.ip());
@@ -271,6 +280,10 @@ impl<'a> Decision<'a> {
                     protocol: self.packet.protocol,
                 });
                 Verdict::Reject
+            }
+            None if self.asks_for_health() && lookup.is_service_address(destination.ip()) => {
+                self.steps.push(Step::Health { destination });
+                Verdict::NotOurs
             }
             _ => {
                 self.steps.push(Step::NoFrontend {

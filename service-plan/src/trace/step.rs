@@ -90,6 +90,11 @@ pub enum Step {
         /// Its protocol.
         protocol: Protocol,
     },
+    /// The address is an external or load-balancer IP, the port that of the node's health.
+    Health {
+        /// What the packet is addressed to.
+        destination: SocketAddr,
+    },
     /// Nothing that is planned has this address and port.
     NoFrontend {
         /// What the packet is addressed to.
@@ -181,6 +186,13 @@ impl fmt::Display for Step {
                 write!(
                     f,
                     "{ip} is a cluster IP of service {service}, without port {port}/{protocol}: refused"
+                )
+            }
+            Self::Health { destination } => {
+                let (ip, port) = (destination.ip(), destination.port());
+                write!(
+                    f,
+                    "no service has port {port}/tcp of {ip}, but this node's health is told there: it passes, and is answered if the address leads to the node"
                 )
             }
             Self::NoFrontend {

@@ -42,6 +42,7 @@ pub(crate) fn node() -> NodeFacts {
         addresses: ips(&["127.0.0.1", "::1", NODE_IP, "198.51.100.1", "2001:db8::1"]),
         pod_cidrs: nets(&["10.1.0.0/24"]),
         being_deleted: false,
+        health_port: None,
     }
 }
 

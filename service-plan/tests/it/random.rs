@@ -314,6 +314,7 @@ pub(crate) fn nodes() -> impl Strategy<Value = NodeFacts> {
             addresses: ips(&addresses),
             pod_cidrs: Vec::new(),
             being_deleted: false,
+            health_port: None,
         })
 }
 

@@ -1,8 +1,9 @@
 //! The way to a verdict, and its words.
 
 use sluice_service_plan::access::Admission;
+use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
-    LocalDetector, NodePortAddresses, Protocol, Service, Settings, TrafficPolicy,
+    LocalDetector, NodeFacts, NodePortAddresses, Protocol, Service, Settings, TrafficPolicy,
 };
 use sluice_service_plan::packet::{Origin, Packet, Side};
 use sluice_service_plan::plan::{Plan, Refusal};
@@ -121,6 +122,45 @@ fn what_no_service_lists_passes_unless_it_is_a_cluster_ip() {
         (NODE_IP, "127.0.0.1:30080", "pass"),
     ];
     check(&rows, TrafficPolicy::Cluster);
+}
+
+#[test]
+fn the_nodes_health_is_asked_for_on_external_addresses_alone() {
+    let plan = |service: Service| {
+        let node = NodeFacts {
+            health_port: Some(10_256),
+            ..node()
+        };
+        let mut catalog = Catalog::new(node, settings());
+        catalog.set_service(service);
+        catalog.set_slice(slice("s", "web", vec![remote("10.1.1.1")]));
+        catalog.take_changes();
+        catalog.plan().clone()
+    };
+    let web = plan(balancer(TrafficPolicy::Cluster));
+    let judged = |to| traced(&web, &packet(CLIENT, to));
+    for address in ["203.0.113.1:10256", "203.0.113.2:10256"] {
+        let trace = judged(address);
+        assert_eq!(short(&trace), "pass", "{address}");
+        let destination = address.parse().unwrap();
+        assert_eq!(trace.steps, [Step::Health { destination }]);
+    }
+    assert_eq!(short(&judged("10.96.0.1:10256")), "reject");
+    for other in ["203.0.113.2:10257", "203.0.113.77:10256"] {
+        let steps = judged(other).steps;
+        assert!(matches!(steps[..], [Step::NoFrontend { .. }]), "{other}");
+    }
+    let mut udp = packet(CLIENT, "203.0.113.2:10256");
+    udp.protocol = Protocol::Udp;
+    let steps = traced(&web, &udp).steps;
+    assert!(matches!(steps[..], [Step::NoFrontend { .. }]));
+    // A service's own port comes first.
+    let its_own = plan(Service {
+        ports: vec![port("", 10_256)],
+        ..balancer(TrafficPolicy::Cluster)
+    });
+    let trace = traced(&its_own, &packet(CLIENT, "203.0.113.2:10256"));
+    assert_eq!(short(&trace), "masquerade 10.1.1.1:8080");
 }
 
 #[test]

@@ -4,9 +4,13 @@ use sluice_service_plan::model::{Family, Protocol};
 
 use crate::lab::places::{A1, A2, B2, CLIENT, DAEMON_NAME, DAEMON_PORT, NODE, NODE_SECOND, Place};
 use crate::packets::Row;
-use crate::packets::build::{NODE_PORT, PORT, all_ready, cluster_ip, outside_ip, unready, web};
+use crate::packets::build::{
+    EndpointBuilder, NODE_PORT, PORT, ServiceBuilder, all_ready, cluster_ip, outside_ip, service,
+    unready, web,
+};
 use crate::packets::row::Source::Masqueraded;
 use crate::packets::row::{Expect, Scene, Untouched, each, packet, reaches};
+use crate::packets::surroundings::{Surrounding, routed_ip};
 
 const EXTERNAL: u8 = 10;
 const BALANCER: u8 = 20;
@@ -19,6 +23,7 @@ pub(super) fn rows() -> Vec<Row> {
     }
     for family in Family::ALL {
         rows.extend(own_addresses(family));
+        rows.extend(health_port(family));
     }
     rows
 }
@@ -172,6 +177,64 @@ fn own_addresses(family: Family) -> Vec<Row> {
         on_own_address.row(
             "not even for the node itself does a daemon answer on a cluster IP",
             packet(NODE, protocol, cluster_ip(family, 10), DAEMON_PORT),
+            Expect::Rejected,
+        ),
+    ]
+}
+
+/// A load balancer that keeps the packets' destination asks on its own address for the node's health.
+fn health_port(family: Family) -> Vec<Row> {
+    let protocol = Protocol::Tcp;
+    let (routed, vip) = (routed_ip(family), cluster_ip(family, 10));
+    let at_port = |port| service("web").cluster_ip(vip).port("", protocol, port);
+    let scene = |service: ServiceBuilder, endpoints: &[EndpointBuilder], port| {
+        Scene::of(service.load_balancer(routed), endpoints)
+            .facts(|node| node.health_port = Some(port))
+            .beside(Surrounding::BalancerRoute)
+    };
+    let healthy = scene(at_port(PORT), &all_ready([A1]), DAEMON_PORT);
+    let elsewhere = scene(at_port(PORT), &all_ready([A1]), DAEMON_PORT + 1);
+    let its_own = scene(at_port(DAEMON_PORT), &all_ready([A1]), DAEMON_PORT);
+    let without = scene(at_port(DAEMON_PORT), &[], DAEMON_PORT);
+    let daemon = || Expect::NotOurs(Untouched::Has(DAEMON_NAME));
+    let row = |scene: &Scene, sentence: &str, to, expect| {
+        scene.row(sentence, packet(CLIENT, protocol, to, DAEMON_PORT), expect)
+    };
+    vec![
+        row(
+            &healthy,
+            "the node's health is told on a load balancer IP that leads to the node",
+            routed,
+            daemon(),
+        ),
+        row(
+            &healthy.clone().beside(Surrounding::InputDrop),
+            "under INPUT policy DROP the node's health is told on a load balancer IP",
+            routed,
+            daemon(),
+        ),
+        row(
+            &healthy,
+            "the node's health is not told on a cluster IP",
+            vip,
+            Expect::Rejected,
+        ),
+        row(
+            &elsewhere,
+            "no other daemon answers on a load balancer IP that leads to the node",
+            routed,
+            Expect::NotOurs(Untouched::Refused),
+        ),
+        row(
+            &its_own,
+            "a service has the port of the node's health on its load balancer IP",
+            routed,
+            reaches([A1], Masqueraded),
+        ),
+        row(
+            &without,
+            "a service without endpoints has the port of the node's health on its load balancer IP",
+            routed,
             Expect::Rejected,
         ),
     ]

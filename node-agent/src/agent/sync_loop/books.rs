@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_service_plan::model::ObjectName;
-use sluice_service_plan::plan::PlanChange;
+use sluice_service_plan::plan::{PlanChange, ServicePlan};
 
 use crate::agent::drift_log::DriftLog;
 use crate::agent::failure::{category, refused_restore};
@@ -29,6 +29,8 @@ pub(super) struct Books {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     in_work: InWork,
+    /// Of all planned services, in each family.
+    service_ports: usize,
     drift_log: DriftLog,
     last_error: String,
     pub(super) report: watch::Sender<Report>,
@@ -52,6 +54,7 @@ impl Books {
             health,
             metrics,
             in_work: InWork::default(),
+            service_ports: 0,
             drift_log: DriftLog::default(),
             last_error: String::new(),
             report,
@@ -95,7 +98,13 @@ impl Books {
         });
     }
 
-    pub(super) fn planned(&self, change: &PlanChange, mark_bit: u8) {
+    pub(super) fn planned(&mut self, change: &PlanChange, mark_bit: u8) {
+        for service in &change.services {
+            let ports =
+                |plan: &Option<Arc<ServicePlan>>| plan.as_ref().map_or(0, |plan| plan.ports.len());
+            self.service_ports += ports(&service.after);
+            self.service_ports -= ports(&service.before);
+        }
         self.metrics.objects.count_change(change);
         self.metrics.ipvs_services.follow(change, mark_bit);
     }
@@ -152,7 +161,6 @@ impl Books {
         &self,
         conditions: Vec<String>,
         plane: &Plane,
-        services: usize,
         terms: &Arc<Terms>,
     ) {
         let told = self.report.borrow().conditions.clone();
@@ -170,7 +178,7 @@ impl Books {
             report.mode = plane.mode();
             report.refused = refused.cloned();
             report.conditions = conditions;
-            report.service_ports = u32::try_from(services).unwrap_or(u32::MAX);
+            report.service_ports = u32::try_from(self.service_ports).unwrap_or(u32::MAX);
             report.terms = Some(Arc::clone(terms));
         });
     }

@@ -24,9 +24,15 @@ impl SyncLoop {
         self.books.count_verification();
         self.tuning.set_due();
         let found = self.plane.verify();
-        self.schedule.verified(start, self.clock.now());
-        self.plane.try_again();
+        self.schedule.checked(start, self.clock.now());
         self.follow(found);
+    }
+
+    /// Compares everything, and tries again what the node could not run: it may be able to by now.
+    pub(super) fn review(&mut self) {
+        self.plane.try_again();
+        self.verify();
+        self.schedule.reviewed(self.clock.now());
     }
 
     fn follow(&mut self, found: Result<Vec<Drift>, PlaneError>) {

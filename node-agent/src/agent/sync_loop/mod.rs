@@ -36,6 +36,8 @@ pub struct Shared {
     pub inbox: Arc<Inbox>,
     /// Where health is told.
     pub health: Arc<Health>,
+    /// The port on which health is told on every address, where it is.
+    pub health_port: Option<u16>,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
     /// What tells our own writes from those of others.
@@ -68,7 +70,7 @@ impl SyncLoop {
         tunables: Tunables,
         ipvs_host: IpvsHost,
     ) -> Self {
-        let desired = Desired::default();
+        let desired = Desired::new(shared.health_port);
         Self {
             inbox: shared.inbox,
             notices: shared.notices,
@@ -104,6 +106,7 @@ impl SyncLoop {
             Work::Apply => self.apply(),
             Work::Check => self.check(),
             Work::Verify => self.verify(),
+            Work::Review => self.review(),
         }
         self.books.add(&self.plane.tally());
         None

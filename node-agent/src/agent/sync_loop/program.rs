@@ -118,8 +118,7 @@ impl SyncLoop {
         let uses_ipvs = self.plane.uses_ipvs();
         let of_node = self.tuning.conditions(settings, node, uses_ipvs);
         conditions.extend(of_node);
-        let services = self.desired.plan().services.len();
         self.books
-            .tell_conditions(conditions, &self.plane, services, &settings.attachments);
+            .tell_conditions(conditions, &self.plane, &settings.attachments);
     }
 }

@@ -18,7 +18,10 @@ pub(super) enum Work {
     Reconcile,
     Apply,
     Check,
+    /// Compare everything, because somebody else changed rules.
     Verify,
+    /// The same because it is time, and try again what could not be done.
+    Review,
 }
 
 /// What has come in and asks for work.
@@ -43,7 +46,7 @@ pub(super) struct Schedule {
     /// Nothing was programmed yet.
     fresh: bool,
     next_check: Instant,
-    next_verification: Instant,
+    next_review: Instant,
     /// Notices of foreign changes are not followed before, lest a busy neighbour keeps us comparing all the time.
     next_notice: Instant,
 }
@@ -57,7 +60,7 @@ impl Schedule {
             full_interval: settings.full_sync_interval,
             fresh: true,
             next_check: now,
-            next_verification: now,
+            next_review: now,
             next_notice: now,
         }
     }
@@ -66,7 +69,7 @@ impl Schedule {
     pub(super) fn follow(&mut self, settings: &NodeSettings, now: Instant) {
         self.pacer.set_min_interval(settings.min_sync_interval);
         self.full_interval = settings.full_sync_interval;
-        self.next_verification = self.next_verification.min(now + self.full_interval);
+        self.next_review = self.next_review.min(now + self.full_interval);
     }
 
     /// What to do first, and when.
@@ -88,7 +91,7 @@ impl Schedule {
             (notice(pending.is_ruleset_changed), Work::Verify),
             (notice(pending.is_binding_lost), Work::Check),
             (Some(self.next_check), Work::Check),
-            (Some(self.next_verification), Work::Verify),
+            (Some(self.next_review), Work::Review),
         ]
         .into_iter()
         .filter_map(|(due, work)| Some((due?, work)))
@@ -120,10 +123,10 @@ impl Schedule {
     pub(super) fn programmed_all(&mut self, now: Instant) {
         self.fresh = false;
         self.next_check = now + CHECK_INTERVAL;
-        self.next_verification = now + self.full_interval;
+        self.next_review = now + self.full_interval;
     }
 
-    /// The counts were looked at.
+    /// The counts were looked at, or everything was compared.
     pub(super) fn checked(&mut self, start: Instant, end: Instant) {
         let took = end.saturating_duration_since(start);
         let rest = (took * NOTICE_REST).max(self.pacer.min_interval());
@@ -131,10 +134,9 @@ impl Schedule {
         self.next_notice = self.next_notice.max(end + rest);
     }
 
-    /// Everything was compared, the counts included.
-    pub(super) fn verified(&mut self, start: Instant, end: Instant) {
-        self.checked(start, end);
-        self.next_verification = end + self.full_interval;
+    /// Everything was compared because it was time. Foreign changes, however many, do not put that off.
+    pub(super) fn reviewed(&mut self, now: Instant) {
+        self.next_review = now + self.full_interval;
     }
 }
 
@@ -215,6 +217,6 @@ mod tests {
         };
         schedule.follow(&shorter, now);
         let due = now + Duration::from_secs(3);
-        assert_eq!(schedule.next(now, LISTED), (due, Work::Verify));
+        assert_eq!(schedule.next(now, LISTED), (due, Work::Review));
     }
 }

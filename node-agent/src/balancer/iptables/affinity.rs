@@ -29,7 +29,8 @@ pub(super) struct AffinitySets {
     kernel: Box<dyn AddressSets>,
     families: Vec<Family>,
     held: Wanted,
-    retired: BTreeSet<String>,
+    /// Those to be destroyed once no rule uses them, with their timeouts.
+    retired: BTreeMap<String, u32>,
 }
 
 impl AffinitySets {
@@ -38,7 +39,7 @@ impl AffinitySets {
             kernel,
             families: families.to_vec(),
             held: BTreeMap::new(),
-            retired: BTreeSet::new(),
+            retired: BTreeMap::new(),
         }
     }
 
@@ -75,7 +76,9 @@ impl AffinitySets {
             }
             made += 1;
         }
-        self.retired.extend(headers.into_keys());
+        let left = headers.into_values().map(|header| header.spec);
+        self.retired
+            .extend(left.map(|spec| (spec.name, spec.timeout_seconds.unwrap_or_default())));
         self.held = wanted;
         Ok(made)
     }
@@ -95,31 +98,38 @@ impl AffinitySets {
         }
         let mut made = 0;
         for (name, &(family, timeout)) in &after {
-            match self.held.get(name) {
+            let retired = self.retired.remove(name);
+            let held = self.held.insert(name.clone(), (family, timeout));
+            match held.map(|(_, old)| old).or(retired) {
                 None => self.kernel.create(&spec(name, family, timeout))?,
-                Some(&(_, old)) if old != timeout => self.retime(name, family, old, timeout)?,
+                Some(old) if old != timeout => self.retime(name, family, old, timeout)?,
                 Some(_) => continue,
             }
-            self.held.insert(name.clone(), (family, timeout));
             made += 1;
         }
         for name in before.into_keys().filter(|name| !after.contains_key(name)) {
-            self.held.remove(&name);
-            self.retired.insert(name);
+            if let Some((_, timeout)) = self.held.remove(&name) {
+                self.retired.insert(name, timeout);
+            }
         }
         Ok(made)
     }
 
     /// Destroys what no rule uses any more. Returns how many sets.
     pub(super) fn finish(&mut self) -> Result<u64, AddressSetError> {
-        let retired = std::mem::take(&mut self.retired);
-        for name in &retired {
-            match self.kernel.destroy(name) {
-                Ok(()) | Err(AddressSetError::NotFound { .. }) => {}
+        let mut destroyed = 0;
+        for (name, timeout) in std::mem::take(&mut self.retired) {
+            match self.kernel.destroy(&name) {
+                Ok(()) | Err(AddressSetError::NotFound { .. }) => destroyed += 1,
+                // Rules of the other variant go by it, until they are removed.
+                Err(AddressSetError::InUse { .. }) => {
+                    tracing::debug!(set = name, "still in use");
+                    self.retired.insert(name, timeout);
+                }
                 Err(error) => return Err(error),
             }
         }
-        Ok(retired.len() as u64)
+        Ok(destroyed)
     }
 
     /// Looks whether the sets are there. Their entries are the clients' affair.

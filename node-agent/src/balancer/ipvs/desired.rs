@@ -12,7 +12,7 @@ use sluice_service_plan::plan::{Endpoint, Frontend, FrontendAddress, PortPlan, S
 
 use super::marks::Marks;
 use super::server::Server;
-use crate::family::{kernel_family, kernel_protocol};
+use crate::family::{is_link_local, kernel_family, kernel_protocol};
 
 /// What stands in for a scheduler that the kernel lacks; for the last one itself.
 pub(super) fn fallback(scheduler: &str) -> &'static str {
@@ -179,10 +179,11 @@ fn scheduler_flags(scheduler: &str) -> SchedulerFlags {
     }
 }
 
-/// The addresses whose node ports IPVS serves: never loopback, where it sees no packet.
+/// The addresses whose node ports IPVS serves: never loopback, where it sees no packet, nor IPv6 link-local ones, of which every pod's start
+/// brings one. kube-proxy leaves these out too.
 pub(super) fn node_port_addresses(node: &NodeFacts, settings: &Settings) -> Vec<IpAddr> {
     let mut addresses = node_ports::node_port_addresses(node, settings);
-    addresses.retain(|ip| !ip.is_loopback());
+    addresses.retain(|ip| !ip.is_loopback() && !is_link_local(ip));
     addresses
 }
 

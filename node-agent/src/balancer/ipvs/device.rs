@@ -12,6 +12,7 @@ use sluice_service_plan::model::VipBinding;
 
 use super::names::{DEVICE, ROUTE_PROTOCOL};
 use crate::data_plane::Drift;
+use crate::family::is_link_local;
 use crate::kube_proxy::Claims;
 
 const LOOPBACK: &str = "lo";
@@ -19,8 +20,9 @@ const LOOPBACK: &str = "lo";
 pub(super) const TABLE_LOCAL: u32 = 255;
 /// `RTPROT_KERNEL`: routes that come with addresses.
 pub(super) const PROTOCOL_KERNEL: u8 = 2;
-/// Behind the kernel's own routes to the same address, which have none.
-const METRIC: u32 = 1024;
+/// Behind the kernel's own routes to the same address, which have none, and those that others made without one, which the kernel takes for 1024 in
+/// IPv6: at the same metric ours would replace theirs.
+const METRIC: u32 = 1124;
 
 /// The device, once it was opened.
 pub(super) struct Device {
@@ -90,7 +92,7 @@ impl Device {
             addresses: addresses
                 .into_iter()
                 .map(|address| address.address)
-                .filter(|ip| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()))
+                .filter(|ip| !is_link_local(ip))
                 .collect(),
             routes: routes
                 .into_iter()

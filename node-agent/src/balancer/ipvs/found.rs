@@ -12,6 +12,7 @@ use super::others::Seen;
 use super::server::Server;
 use super::servers::Servers;
 use super::steps::{Held, Steps, address};
+use super::vips::Vips;
 use crate::data_plane::DataPlaneError;
 
 /// What is left to be compared.
@@ -87,15 +88,20 @@ impl Found {
         Ok(())
     }
 
-    /// What is left is asked for by nobody.
+    /// What is left is asked for by nobody. Of what no packet reaches any more nothing is kept.
     pub(super) fn compare_rest(
         mut self,
         servers: &mut Servers,
+        vips: &Vips,
         steps: &mut Steps,
     ) -> Result<(), DataPlaneError> {
         let left: Vec<Server> = self.servers.keys().copied().collect();
         for server in left {
-            let held = self.held(&server, servers)?.unwrap_or_default();
+            let held = if vips.is_reached(&server) {
+                self.held(&server, servers)?.unwrap_or_default()
+            } else {
+                Held::default()
+            };
             let before = steps.deleted.len();
             steps.put(server, None, Some(&held));
             if steps.deleted.len() == before {

@@ -201,6 +201,7 @@ impl Balancer for IpvsBalancer {
             gone.extend(ended);
         }
         report += self.let_go(&changes, &gone)?;
+        report += self.bind_refused()?;
         Ok(Drained { report, waiting })
     }
 

@@ -67,12 +67,13 @@ impl IpvsBalancer {
         for service in plan.services.values() {
             let desired = self.desired(plan, &node_ports, [service.as_ref()]);
             self.real_servers += desired.real_servers();
+            self.vips.serve([service.as_ref()]);
             found.compare(&desired, &mut self.servers, &mut steps)?;
             if steps.len() >= MANY {
                 report += self.carry_out_as_retired(std::mem::take(&mut steps))?;
             }
         }
-        found.compare_rest(&mut self.servers, &mut steps)?;
+        found.compare_rest(&mut self.servers, &self.vips, &mut steps)?;
         report += self.carry_out_as_retired(steps)?;
 
         for address in self.draining.carry_on(&former) {
@@ -106,7 +107,7 @@ impl IpvsBalancer {
             needed.extend(steps.needed_addresses());
             drifts.extend(std::mem::take(&mut steps).into_drifts());
         }
-        found.compare_rest(&mut self.servers, &mut steps)?;
+        found.compare_rest(&mut self.servers, &self.vips, &mut steps)?;
         needed.extend(steps.needed_addresses());
         drifts.extend(steps.into_drifts());
         drifts.extend(self.vips.verify(&needed, &ours)?);
@@ -156,10 +157,15 @@ impl IpvsBalancer {
             self.give_marks(plan, &node_ports, service, &HashMap::new());
         }
         let after = self.desired(plan, &node_ports, of(plan, &touched));
+        self.vips.cease(of(former, &touched));
+        self.vips.serve(of(plan, &touched));
+        let mut unreached = Vec::new();
         if former.node != plan.node {
             self.vips.follow(&plan.node);
+            unreached = self.draining.servers();
+            unreached.retain(|server| !self.vips.is_reached(server));
         }
-        let steps = self.difference(&before, &after)?;
+        let steps = self.difference(&before, &after, &unreached)?;
         let mut report = self.carry_out_as_retired(steps)?;
         report += self.settle()?;
         self.real_servers += after.real_servers();
@@ -175,9 +181,16 @@ impl IpvsBalancer {
         self.carry_out(steps)
     }
 
-    fn difference(&mut self, before: &Desired, after: &Desired) -> Result<Steps, DataPlaneError> {
+    /// `unreached` keep connections of which no packet comes here any more.
+    fn difference(
+        &mut self,
+        before: &Desired,
+        after: &Desired,
+        unreached: &[Server],
+    ) -> Result<Steps, DataPlaneError> {
         let mut steps = Steps::default();
-        let keys: BTreeSet<&Server> = before.servers.keys().chain(after.servers.keys()).collect();
+        let keys = before.servers.keys().chain(after.servers.keys());
+        let keys: BTreeSet<&Server> = keys.chain(unreached).collect();
         for server in keys {
             let (old, new) = (before.servers.get(server), after.servers.get(server));
             if let Some(new) = new
@@ -187,8 +200,12 @@ impl IpvsBalancer {
                 continue;
             }
             let foreign = self.servers.others.contest(&server.key, new.is_some());
-            if !foreign && old != new {
-                let held = self.held(server, old);
+            let is_left = new.is_none() && !self.vips.is_reached(server);
+            if !foreign && (old != new || is_left) {
+                let mut held = self.held(server, old);
+                if is_left {
+                    held = held.map(|_| Held::default());
+                }
                 steps.put(*server, new, held.as_ref());
             }
         }

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use sluice_kernel::links::{LinkError, Links, RouteNotice};
 use sluice_service_plan::model::{Family, NodeFacts, VipBinding};
+use sluice_service_plan::plan::{FrontendAddress, ServicePlan};
 
 use super::device::{Bound, Device, Source};
 use super::ledger::Holdings;
@@ -43,6 +44,9 @@ pub(super) struct Vips {
     /// Source of the node's own packets to them.
     sources: BTreeMap<Family, IpAddr>,
     known: HashMap<IpAddr, Vip>,
+    /// How many frontends of the plan have which address. The rest of what needs one are node ports: on an address that the node no
+    /// longer holds they would take what is another node's now.
+    frontends: HashMap<IpAddr, u32>,
     /// Those to be looked at.
     touched: BTreeSet<IpAddr>,
     /// On our device by another's hand.
@@ -58,6 +62,7 @@ impl Vips {
             own: HashSet::new(),
             sources: BTreeMap::new(),
             known: HashMap::new(),
+            frontends: HashMap::new(),
             touched: BTreeSet::new(),
             foreign: HashSet::new(),
             refused: BTreeMap::new(),
@@ -82,6 +87,7 @@ impl Vips {
         self.own = node.addresses.iter().copied().collect();
         self.sources = sources(node);
         self.known.clear();
+        self.frontends.clear();
         self.touched.clear();
         self.refused.clear();
         let found = self.device.read()?;
@@ -129,6 +135,34 @@ impl Vips {
         let vip = self.known.entry(ip).or_default();
         vip.needed_by = vip.needed_by.saturating_sub(1);
         self.touched.insert(ip);
+    }
+
+    /// These services are served from now on.
+    pub(super) fn serve<'a>(&mut self, services: impl IntoIterator<Item = &'a ServicePlan>) {
+        for ip in services.into_iter().flat_map(own_addresses) {
+            *self.frontends.entry(ip).or_default() += 1;
+            self.touched.insert(ip);
+        }
+    }
+
+    /// These no longer are.
+    pub(super) fn cease<'a>(&mut self, services: impl IntoIterator<Item = &'a ServicePlan>) {
+        for ip in services.into_iter().flat_map(own_addresses) {
+            if let Some(frontends) = self.frontends.get_mut(&ip) {
+                *frontends -= 1;
+                if *frontends == 0 {
+                    self.frontends.remove(&ip);
+                }
+            }
+        }
+    }
+
+    /// Packets to a virtual server are delivered to this node. Where they are not, no connection of it can go on, and it is in the way of the
+    /// node's own clients, who look for the address elsewhere.
+    pub(super) fn is_reached(&self, server: &Server) -> bool {
+        server.address().is_none_or(|ip| {
+            self.own.contains(&ip) || self.foreign.contains(&ip) || self.is_to_be_bound(&ip)
+        })
     }
 
     /// Addresses that are bound, or were to be, and that nobody needs.
@@ -187,38 +221,38 @@ impl Vips {
         new
     }
 
-    /// Binds addresses. One that the kernel does not take is told as a condition; the others serve.
+    /// Binds addresses, and tells how many. One that the kernel does not take is told as a condition; the others serve.
     pub(super) fn bind(&mut self, addresses: &[IpAddr]) -> Result<u64, LinkError> {
-        let mut refused = Vec::new();
         let on_device = self.binding == VipBinding::Dummy;
+        let mut no_address = BTreeMap::new();
         if on_device {
-            refused.extend(self.device.add_addresses(addresses)?);
+            no_address = for_themselves(self.device.add_addresses(addresses)?)?;
         }
         let with_source: Vec<(IpAddr, Source)> =
             addresses.iter().map(|ip| (*ip, self.source(ip))).collect();
-        refused.extend(self.device.add_routes(&with_source)?);
+        let no_route = for_themselves(self.device.add_routes(&with_source)?)?;
         if on_device {
             self.device.delete_shadows(addresses)?;
         }
         for (ip, source) in with_source {
             self.refused.remove(&ip);
             let vip = self.known.entry(ip).or_default();
-            vip.route = Some(source);
-            vip.on_device |= on_device;
+            // In place of one that is refused, the former is still there.
+            if !no_route.contains_key(&ip) {
+                vip.route = Some(source);
+            }
+            vip.on_device |= on_device && !no_address.contains_key(&ip);
             vip.shadowed = false;
         }
-        for (ip, error) in refused {
-            if matches!(
-                error,
-                LinkError::NoSuchInterface { .. } | LinkError::NotPermitted { .. }
-            ) {
-                return Err(error);
-            }
-            // Of the two the other may be there: an address stays noted, so that it goes when nobody needs it.
-            self.known.entry(ip).or_default().route = None;
-            self.refused.insert(ip, error.to_string());
-        }
-        Ok(addresses.len() as u64)
+        let refused: BTreeMap<IpAddr, String> = no_address.into_iter().chain(no_route).collect();
+        let bound = addresses.len() - refused.len();
+        self.refused.extend(refused);
+        Ok(bound as u64)
+    }
+
+    /// Looks again at what the kernel did not take: a source may have become the node's since.
+    pub(super) fn touch_refused(&mut self) {
+        self.touched.extend(self.refused.keys());
     }
 
     /// Unbinds what nobody needs any more, and what is bound another way than the settings say. Returns the addresses that leave
@@ -271,8 +305,7 @@ impl Vips {
         let mut drifts = Vec::new();
         let wanted: HashSet<&IpAddr> = needed
             .iter()
-            .filter(|ip| !self.own.contains(*ip) && !self.refused.contains_key(*ip))
-            .filter(|ip| self.binding == VipBinding::LocalRoute || !self.foreign.contains(*ip))
+            .filter(|ip| self.is_to_be_bound(ip) && !self.refused.contains_key(*ip))
             .collect();
         for ip in &wanted {
             let routed = found.routes.get(*ip) == Some(&self.source(ip));
@@ -355,15 +388,23 @@ impl Vips {
     }
 
     fn is_wanted(&self, ip: &IpAddr) -> bool {
+        self.is_to_be_bound(ip) && self.known.get(ip).is_some_and(|vip| vip.needed_by > 0)
+    }
+
+    /// It is ours to bind, should it be needed. What was bound for a frontend is kept for its last connections.
+    fn is_to_be_bound(&self, ip: &IpAddr) -> bool {
         let others =
             self.own.contains(ip) || self.binding == VipBinding::Dummy && self.foreign.contains(ip);
-        !others && self.known.get(ip).is_some_and(|vip| vip.needed_by > 0)
+        let is_bound = || self.known.get(ip).is_some_and(|vip| vip.noted);
+        !others && (self.frontends.contains_key(ip) || is_bound())
     }
 
     /// It is bound in the way of the settings.
     fn is_bound(&self, ip: &IpAddr, vip: Vip) -> bool {
         let is_address = vip.on_device && !vip.shadowed;
-        vip.route == Some(self.source(ip)) && (is_address || self.binding == VipBinding::LocalRoute)
+        vip.route == Some(self.source(ip))
+            && (is_address || self.binding == VipBinding::LocalRoute)
+            && !self.refused.contains_key(ip)
     }
 
     /// It is an address of the device, with no route but ours, where the settings want that.
@@ -383,6 +424,26 @@ fn drift(ip: &IpAddr, what: &str) -> Drift {
         object: format!("service address {ip}"),
         what: what.to_owned(),
     }
+}
+
+/// Refusals that are about one address each, and not about the device or the agent.
+fn for_themselves(
+    refused: Vec<(IpAddr, LinkError)>,
+) -> Result<BTreeMap<IpAddr, String>, LinkError> {
+    let each = refused.into_iter().map(|(ip, error)| match error {
+        LinkError::NoSuchInterface { .. } | LinkError::NotPermitted { .. } => Err(error),
+        _ => Ok((ip, error.to_string())),
+    });
+    each.collect()
+}
+
+/// The addresses of a service's frontends, node ports apart, as often as there are frontends.
+fn own_addresses(service: &ServicePlan) -> impl Iterator<Item = IpAddr> {
+    let frontends = service.ports.iter().flat_map(|port| &port.frontends);
+    frontends.filter_map(|frontend| match frontend.address {
+        FrontendAddress::Ip(ip) => Some(ip),
+        FrontendAddress::NodePort => None,
+    })
 }
 
 /// Of each family the first internal IP that the node holds, else its first address that others can answer.

@@ -94,6 +94,12 @@ impl IpvsBalancer {
         }
     }
 
+    /// Tries again to bind what the kernel refused.
+    pub(super) fn bind_refused(&mut self) -> Result<SyncReport, DataPlaneError> {
+        self.vips.touch_refused();
+        self.bind()
+    }
+
     fn bind(&mut self) -> Result<SyncReport, DataPlaneError> {
         let addresses = self.vips.to_bind();
         let new = self.vips.note(&addresses);

@@ -19,6 +19,7 @@ use super::proc_sys::ProcSysArgs;
 use super::show::mode_in_force;
 use super::{CliError, Outcome, exit_code};
 use crate::agent::{Desired, forwarding_conditions};
+use crate::cpus;
 use crate::settings::wanted_sysctls;
 use crate::trials::{self, SysctlTrial};
 
@@ -42,7 +43,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<Outcome, CliError> {
         Some(directory) => args.node.source(directory)?.load()?,
         None => args.node.update()?,
     };
-    let desired = desired_of(update)?;
+    let desired = desired_of(update, None)?;
     let report = look(&desired, &args.sysctls.proc_sys)?;
     let text = match args.output {
         Output::Text => report.to_string(),
@@ -101,9 +102,7 @@ fn look(desired: &Desired, proc_sys: &Path) -> Result<NodeReport, CliError> {
 }
 
 fn sysctls(desired: &Desired, proc_sys: &Path) -> Vec<SysctlTrial> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let wanted = wanted_sysctls(desired.settings(), u32::try_from(cores).unwrap_or(u32::MAX));
-    wanted
+    wanted_sysctls(desired.settings(), cpus::online())
         .into_iter()
         .map(|(name, value)| trials::sysctl(proc_sys, name, value))
         .collect()

@@ -239,6 +239,7 @@ impl Bench {
         let shared = Shared {
             inbox: inbox.clone(),
             health: health.clone(),
+            health_port: None,
             metrics: metrics.clone(),
             notices: Arc::default(),
             report: watch::Sender::default(),

@@ -64,6 +64,31 @@ fn a_mode_that_cannot_be_taken_is_a_condition_and_tried_again_at_the_full_interv
 }
 
 #[test]
+fn foreign_changes_of_rules_neither_cause_nor_put_off_that_a_mode_is_tried_again() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().failures = VecDeque::from(["switch"]);
+    bench.push(wants(Mode::IPVS));
+    bench.wake();
+    bench.stage.calls();
+    bench.inbox.set_ruleset_changed();
+    bench.settle();
+    assert_eq!(bench.stage.calls(), ["nft verify"]);
+    assert!(bench.is_told("cannot run mode IPVS"));
+
+    let mut change_for = |seconds: u64| {
+        for _ in 0..seconds {
+            bench.stage.lock().now += Duration::from_secs(1);
+            bench.inbox.set_ruleset_changed();
+            bench.settle();
+        }
+        bench.stage.calls()
+    };
+    let switch = "nft switch IPVS".to_owned();
+    assert!(!change_for(59).contains(&switch));
+    assert!(change_for(2).contains(&switch));
+}
+
+#[test]
 fn a_node_whose_sysctls_do_not_allow_ipvs_is_served_by_rules() {
     let mut bench = Bench::at_rest();
     std::fs::remove_dir_all(bench.state_dir.path().join("sys")).unwrap();

@@ -160,3 +160,29 @@ fn a_node_that_forwards_nothing_is_told_of_until_it_does() {
     bench.wake();
     assert!(!bench.is_told("does not forward"));
 }
+
+#[test]
+fn the_ports_of_services_are_told_and_not_the_services() {
+    let mut bench = Bench::at_rest();
+    let told = |bench: &Bench| bench.sync_loop.books.report.borrow().service_ports;
+    assert_eq!(told(&bench), 1);
+    let mut two_ports = service("b", None);
+    let object = two_ports.services.values_mut().next().unwrap();
+    let ports = &mut object.as_mut().unwrap().ports;
+    ports[0].name = "a".into();
+    ports.push(ServicePort {
+        name: "b".into(),
+        port: 443,
+        ..ports[0].clone()
+    });
+    bench.push(two_ports);
+    bench.wake();
+    assert_eq!(told(&bench), 3);
+    bench.push(service("b", None));
+    bench.push(Batch {
+        services: BTreeMap::from([(ObjectName::new("ns", "a"), None)]),
+        ..Batch::default()
+    });
+    bench.wake();
+    assert_eq!(told(&bench), 1);
+}

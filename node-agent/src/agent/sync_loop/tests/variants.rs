@@ -43,4 +43,11 @@ fn a_variant_that_cannot_be_programmed_leaves_the_old_one_in_use() {
         ["nft apply 1"],
         "the refused variant is not tried again"
     );
+    bench.inbox.set_ruleset_changed();
+    bench.settle();
+    assert_eq!(
+        bench.stage.calls(),
+        ["nft verify"],
+        "nor for what others change"
+    );
 }

@@ -71,6 +71,13 @@ fn input(inputs: &Inputs<'_>) -> Chain {
         chain.rule(format_args!("{} -j DROP", refused(Role::NodePortDrop)));
         chain.lead(&refused(Role::NodePortReject), "-g", REJECT);
     }
+    let external = inputs.set(Role::ExternalIp);
+    if let Some(port) = inputs.node.health_port {
+        // Load balancers ask on their own address for the node's health. After what is refused: a service may list this port there.
+        chain.rule(format_args!(
+            "-p tcp -m tcp --dport {port} -m set --match-set {external} dst -j ACCEPT"
+        ));
+    }
     if inputs.ipvs != IpvsPart::None {
         chain.rule(format_args!(
             "-m conntrack --ctstate NEW -m set --match-set {} dst,dst -j ACCEPT",
@@ -86,7 +93,6 @@ fn input(inputs: &Inputs<'_>) -> Chain {
         );
     }
     // Nothing of the node answers on a service address, unless it is the node's own: that would lock ssh out.
-    let external = inputs.set(Role::ExternalIp);
     let own = inputs.set(Role::OwnIp);
     chain.lead(
         &format!(
