@@ -10,7 +10,7 @@ use super::schema::{INT_MAX, not_zero};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Conntrack {
-    /// Tracked connections per CPU core, 1 to 2147483647 (`net.netfilter.nf_conntrack_max`).
+    /// Tracked connections per CPU of the node that is online, 1 to 2147483647 (`net.netfilter.nf_conntrack_max`).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = INT_MAX), extend("x-kubernetes-validations" = not_zero(NO_LIMIT)))]
     pub max_per_core: Option<u32>,

@@ -18,7 +18,7 @@ use super::schema::{network_list, rule, says};
 #[schemars(extend("x-kubernetes-validations" = NodePorts::rules()))]
 pub struct NodePorts {
     /// Networks; the node's addresses inside them serve node ports. Or the one word `primary`: the node's `InternalIP`s.
-    /// Default: all addresses of the node but loopback.
+    /// Default: all addresses of the node but loopback, and in IPVS mode but IPv6 link-local ones.
     #[schemars(schema_with = "address_list")]
     pub addresses: Vec<NodePortAddress>,
     /// Serve node ports on 127.0.0.1 too. Packets for 127.0.0.0/8 that come from other hosts are dropped.

@@ -68,7 +68,7 @@ pub struct NodeServiceProxyStatus {
     /// The data plane that new connections take. Old ones may end on another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active_mode: Option<ActiveMode>,
-    /// Service ports that it served when the status was written last. The agent's metrics have the number of now.
+    /// Service ports that it served when the status was written last, those of a Service with two address families twice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_ports: Option<u32>,
     /// What the node can run.

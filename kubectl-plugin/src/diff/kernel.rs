@@ -14,8 +14,8 @@ use crate::status::AGENTS;
 
 /// The agent's program, which is also the start of its container's name.
 const AGENT: &str = "sluice-agent";
-/// Its flag, and what it is taken from in the agent's own arguments.
-const API_SERVER: &str = "--api-server";
+/// Its flags that are taken from the agent's own arguments: whom it asks, and which port has a rule.
+const AS_THE_AGENT: [&str; 2] = ["--api-server", "--healthz-bind-address"];
 
 /// Where no pod can be asked.
 const ON_THE_NODE: &str =
@@ -103,7 +103,7 @@ fn container(pod: &Pod) -> Option<&Container> {
     by_name.or(containers.first())
 }
 
-/// What is run: the agent's own program, which asks the API server that the agent asks.
+/// What is run: the agent's own program, with what the agent was told that its answer depends on.
 pub(super) fn command(pod: &Pod, node: &str) -> Vec<String> {
     let mut command: Vec<String> = [
         AGENT,
@@ -122,10 +122,13 @@ pub(super) fn command(pod: &Pod, node: &str) -> Vec<String> {
     let arguments = arguments.unwrap_or_default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        if argument == API_SERVER {
-            command.extend([argument.clone()].into_iter().chain(rest.next().cloned()));
-        } else if argument.starts_with(&format!("{API_SERVER}=")) {
-            command.push(argument.clone());
+        let flag = argument.split('=').next().unwrap_or_default();
+        if !AS_THE_AGENT.contains(&flag) {
+            continue;
+        }
+        command.push(argument.clone());
+        if flag == argument {
+            command.extend(rest.next().cloned());
         }
     }
     command

@@ -116,7 +116,7 @@ fn what_the_kernel_holds_is_told_by_how_the_command_ended() {
 }
 
 #[test]
-fn the_pod_asks_the_api_server_that_its_agent_asks() {
+fn the_pod_is_told_what_its_agent_was_told() {
     let pod = |containers| -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "s"}, "spec": {"containers": containers}})).unwrap()
     };
@@ -138,6 +138,10 @@ fn the_pod_asks_the_api_server_that_its_agent_asks() {
             "--log-level=debug"
         ])),
         format!("{plain} --api-server https://192.0.2.1:6443")
+    );
+    assert_eq!(
+        told(&one(&["run", "--healthz-bind-address=0.0.0.0:20256"])),
+        format!("{plain} --healthz-bind-address=0.0.0.0:20256")
     );
     assert!(no_pod("a", None).contains("tolerations"));
     assert!(no_pod("a", Some(&one(&[]))).contains("kubectl -n s describe pod p"));
