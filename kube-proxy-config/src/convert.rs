@@ -197,7 +197,9 @@ impl Conversion {
             if matches!(&address, NodePortAddress::Cidr(cidr)
                 if !cidr.is_everything() && cidr.net().addr().is_loopback())
             {
-                loopbacks.push((text, address));
+                if !loopbacks.iter().any(|(_, known)| *known == address) {
+                    loopbacks.push((text, address));
+                }
             } else if !self.policy.node_ports.addresses.contains(&address) {
                 self.policy.node_ports.addresses.push(address);
             }
