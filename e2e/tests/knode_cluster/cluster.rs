@@ -83,8 +83,11 @@ impl Cluster {
         )
     }
 
-    /// As people wait for it.
+    /// As people wait for it, once there is the object.
     pub(crate) fn wait_for_condition(&self, object: &str, condition: &str) {
+        self.eventually("there is the object", || {
+            !self.field(object, ".metadata.name").is_empty()
+        });
         let condition = format!("--for=condition={condition}");
         let timeout = format!("--timeout={}s", stretched(PATIENCE).as_secs());
         let answer = self
