@@ -131,7 +131,9 @@ pub(super) fn add(
     daemon.run("docker", &save)?;
     write_containerfile(context.path(), WITH_IMAGES)?;
     let node = format!("NODE={node}");
-    images::build(daemon, image, context.path(), &["--build-arg", &node])
+    let debian = format!("DEBIAN={}", images::debian(daemon)?);
+    let bases = ["--build-arg", &node, "--build-arg", &debian];
+    images::build(daemon, image, context.path(), &bases)
 }
 
 /// Every build of what is in an image makes another one of that name. Those that are made of it go first.

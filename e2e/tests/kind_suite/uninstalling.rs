@@ -26,7 +26,7 @@ const TRACES: [(&str, &str); 7] = [
     ("links", "ip -oneline link | grep -e kube-ipvs0 -e sluice"),
     (
         "files",
-        "find /run/sluice /var/lib/sluice -mindepth 1 2>/dev/null; find /opt/cni/bin/sluice-cni /etc/cni/net.d -name '*sluice*' 2>/dev/null; \
+        "find /run/sluice /var/lib/sluice -mindepth 1 2>/dev/null | grep -v '^/run/sluice/agent.lock$'; find /opt/cni/bin/sluice-cni /etc/cni/net.d -name '*sluice*' 2>/dev/null; \
          grep -l sluice /etc/cni/net.d/*",
     ),
 ];
