@@ -21,8 +21,8 @@ demo: packages ## a node, pods and a client in namespaces: see it serve Services
 LONG ?= $(CI)
 # What `make test` runs, in this order: part=target/minutes with everything built/minutes on a new machine, with what takes long. The whole may
 # take 30 and 75.
-TEST_PARTS := unit=test-unit/1/5 chart=test-chart/1/1 kernel=test-kernel/5/7 cluster=test-cluster/8/11 vm=test-vm/9/28 \
-	kind=e2e-in-time/6/10 $(if $(LONG),kind-ipvs=e2e-vm-in-time/12/13)
+TEST_PARTS := unit=test-unit/1/5 chart=test-chart/1/1 kernel=test-kernel/5/7 cluster=test-cluster/8/10 vm=test-vm/9/30 \
+	kind=e2e-in-time/6/9 $(if $(LONG),kind-ipvs=e2e-vm-in-time/12/13)
 
 .PHONY: test
 test: packages ## every suite, and what each part took beside its budget (LONG=1, as in CI: those too that take long)
@@ -77,7 +77,7 @@ VM_SUITES := $(if $(LONG),$(VM_SUITES_LONG)) \
 	$(addprefix sluice-e2e/,vrolling vshort vmode_lack vpaths vforeign reversed_flows vstall) \
 	sluice-kernel/ipvs sluice-kernel/links sluice-kernel/ports sluice-agent/ipvs_kernel sluice-agent/cli_ipvs sluice-agent/cli_ipvs_kube_proxy
 # With a control plane and two processors: while another machine runs it takes many times as long.
-VM_SUITES_ALONE_LONG := sluice-e2e/knode_cluster/every_node_of_a_pool sluice-e2e/knode_takeover/ipvs
+VM_SUITES_ALONE_LONG := sluice-e2e/knode_cluster/every_node_of_a_pool sluice-e2e/knode_takeover/ipvs sluice-e2e/knode_peers/kube_proxy_does
 VM_SUITES_ALONE := $(if $(LONG),$(VM_SUITES_ALONE_LONG))
 # And on a kernel before 5.9, where it can be downloaded.
 VM_SUITES_OLD_KERNEL := sluice-e2e/vstall
