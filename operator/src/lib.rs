@@ -12,6 +12,7 @@ mod metrics;
 pub mod objects;
 pub mod plan;
 pub mod resolve;
+mod rest;
 pub mod revision;
 pub mod rollout;
 pub mod run;

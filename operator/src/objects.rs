@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
 use sluice_crds::v1alpha1::{
     ActiveMode, NodeServiceProxy, NodeServiceProxySpec, ResolvedSettings, ServiceProxyPolicySpec,
-    ServiceProxyPolicyStatus,
+    ServiceProxyPolicyStatus, can_have_agent,
 };
 
 /// On an object of a node: when an operator moved it to what it has now, by the clock of that operator, which need not be ours.
@@ -19,9 +19,6 @@ pub const MOVED_AT: &str = "sluice.dev/moved-at";
 
 /// Keeps pods off a node that is not served yet. Whoever makes the node puts it on.
 pub const NOT_READY_TAINT: &str = "node.sluice.dev/agent-not-ready";
-
-/// What a node runs, as its kubelet says.
-const OS_LABEL: &str = "kubernetes.io/os";
 
 /// A policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,8 +168,7 @@ impl Node {
     /// Of an object; `None` for one without a name, that is being deleted, or that runs Windows, where no agent can be.
     pub fn of(object: core::Node) -> Option<Self> {
         let labels = object.metadata.labels.unwrap_or_default();
-        let is_windows = labels.get(OS_LABEL).is_some_and(|os| os == "windows");
-        if object.metadata.deletion_timestamp.is_some() || is_windows {
+        if object.metadata.deletion_timestamp.is_some() || !can_have_agent(&labels) {
             return None;
         }
         let conditions = object.status.and_then(|status| status.conditions);

@@ -14,12 +14,10 @@ use crate::cluster::{Access, Cluster, Writer, watch_all};
 use crate::election::{Candidate, Leadership};
 use crate::http;
 use crate::metrics::Metrics;
+use crate::rest;
 
 /// Changes that come together are planned for together.
 const GATHER: Duration = Duration::from_millis(50);
-/// Rest after a write failed, at first; it doubles up to [`LONGEST_REST`].
-const REST: Duration = Duration::from_millis(500);
-const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// What an operator is started with.
 #[derive(Debug, Clone)]
@@ -150,7 +148,7 @@ async fn work(
     remove_taint: bool,
 ) {
     let mut wake: Option<Timestamp> = None;
-    let mut rest = REST;
+    let mut rest = rest::FIRST;
     let mut led = false;
     loop {
         let until = async {
@@ -195,10 +193,10 @@ async fn work(
         });
         wake = wake.into_iter().chain(again).min();
         if written.all_well {
-            rest = REST;
+            rest = rest::FIRST;
         } else {
             sleep(rest).await;
-            rest = (rest * 2).min(LONGEST_REST);
+            rest = rest::doubled(rest);
             wake = Some(Timestamp::now());
         }
     }

@@ -1,5 +1,6 @@
 //! Version `v1alpha1`.
 
+mod agents;
 mod cidr;
 pub mod conditions;
 mod conntrack;
@@ -27,6 +28,7 @@ mod source_nat;
 mod sync;
 mod sysctls;
 
+pub use agents::can_have_agent;
 pub use cidr::{Cidr, CidrError};
 pub use conntrack::Conntrack;
 pub use definitions::definitions;

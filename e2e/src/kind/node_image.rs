@@ -89,14 +89,12 @@ fn either(daemon: &Daemon) -> Result<String, KindError> {
 fn with(daemon: &Daemon, node: &str, pods: &[PodImage]) -> Result<String, KindError> {
     let image = name_with(node, pods)?;
     if image != node && !images::has(daemon, &image) {
-        remove_earlier(daemon, NAME_WITH_IMAGES)?;
+        remove_all(daemon, NAME_WITH_IMAGES)?;
         for pod in pods {
             pod.build(daemon)?;
         }
         let names: Vec<String> = pods.iter().map(|pod| pod.name.clone()).collect();
         add(daemon, node, &image, &names)?;
-        // Those of an earlier text of this library, and the stages of this one.
-        daemon.run("docker", &["image", "prune", "--force"])?;
     }
     Ok(image)
 }
@@ -133,16 +131,23 @@ pub(super) fn add(
     let node = format!("NODE={node}");
     let debian = format!("DEBIAN={}", images::debian(daemon)?);
     let bases = ["--build-arg", &node, "--build-arg", &debian];
-    images::build(daemon, image, context.path(), &bases)
+    images::build(daemon, image, context.path(), &bases)?;
+    // Those of an earlier text of this library, and the stages of this one.
+    daemon
+        .run("docker", &["image", "prune", "--force"])
+        .map(drop)
 }
 
 /// Every build of what is in an image makes another one of that name. Those that are made of it go first.
 pub(super) fn remove_earlier(daemon: &Daemon, name: &str) -> Result<(), KindError> {
-    for name in [NAME_WITH_IMAGES, name] {
-        let earlier = daemon.run("docker", &["image", "ls", "--quiet", name])?;
-        for id in earlier.lines() {
-            daemon.run("docker", &["image", "rm", "--force", id])?;
-        }
+    remove_all(daemon, NAME_WITH_IMAGES)?;
+    remove_all(daemon, name)
+}
+
+fn remove_all(daemon: &Daemon, name: &str) -> Result<(), KindError> {
+    let all = daemon.run("docker", &["image", "ls", "--quiet", name])?;
+    for id in all.lines() {
+        daemon.run("docker", &["image", "rm", "--force", id])?;
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use serde::Serialize;
-use sluice_crds::v1alpha1::NodeServiceProxy;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
+use sluice_crds::v1alpha1::{NodeServiceProxy, can_have_agent};
 
 use super::last_words::last_words;
 use super::observed::Observed;
@@ -73,7 +73,10 @@ impl<'a> Nodes<'a> {
             .map(|proxy| (proxy.name_any(), proxy))
             .collect();
         let agents = observed.agents.as_deref().unwrap_or_default();
-        let ours = observed.nodes.iter().filter(|node| !is_windows(node));
+        let ours = observed
+            .nodes
+            .iter()
+            .filter(|node| can_have_agent(node.labels()));
         let looks = ours.map(|node| {
             let look = Look {
                 node,
@@ -274,8 +277,4 @@ impl<'a> Look<'a> {
             self.finding(true, "AgentNotReady", message, since)
         })
     }
-}
-
-fn is_windows(node: &Node) -> bool {
-    node.labels().get("kubernetes.io/os").map(String::as_str) == Some("windows")
 }

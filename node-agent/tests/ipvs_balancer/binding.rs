@@ -119,14 +119,7 @@ fn an_address_of_the_node_is_not_bound_while_it_is_one() {
 
 #[test]
 fn node_ports_follow_the_nodes_addresses() {
-    let mut world = World::new();
-    let web = service("web", "10.96.0.1", Protocol::Tcp);
-    world
-        .catalog
-        .set_service(on_nodes(web, 30_080, TrafficPolicy::Cluster));
-    world
-        .catalog
-        .set_slice(slice("web", Protocol::Tcp, &["10.1.0.1"]));
+    let mut world = with_node_port(World::new());
     world.sync();
     let (first, second) = (tcp("192.0.2.10", 30_080), tcp("192.0.2.11", 30_080));
     let served = |world: &World| [first, second].map(|vs| world.kernel.weights(vs).is_some());
@@ -192,9 +185,8 @@ fn a_route_whose_successor_was_refused_goes_with_its_service() {
     }
 }
 
-/// A node port, with a connection by each of the node's two addresses.
-fn with_connections(binding: VipBinding) -> World {
-    let mut world = World::with(bound_by(binding));
+/// A service with a node port, not synced yet.
+fn with_node_port(mut world: World) -> World {
     let web = service("web", "10.96.0.1", Protocol::Tcp);
     world
         .catalog
@@ -202,6 +194,12 @@ fn with_connections(binding: VipBinding) -> World {
     world
         .catalog
         .set_slice(slice("web", Protocol::Tcp, &["10.1.0.1"]));
+    world
+}
+
+/// A node port, with a connection by each of the node's two addresses.
+fn with_connections(binding: VipBinding) -> World {
+    let mut world = with_node_port(World::with(bound_by(binding)));
     world.move_node(&["192.0.2.10", "192.0.2.11"]);
     world.sync();
     for address in ["192.0.2.10", "192.0.2.11"] {

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::plan::Plan;
-
-/// The first rest; it doubles up to [`LONGEST_REST`].
-const REST: Duration = Duration::from_millis(500);
-const LONGEST_REST: Duration = Duration::from_secs(30);
+use crate::rest;
 
 #[derive(Debug)]
 struct Failure {
@@ -27,7 +24,7 @@ impl Failures {
         for (policy, well) in went_well {
             let before = self.0.remove(&policy);
             if !well {
-                let rest = before.map_or(REST, |before| (before.rest * 2).min(LONGEST_REST));
+                let rest = before.map_or(rest::FIRST, |before| rest::doubled(before.rest));
                 let until = now + rest;
                 self.0.insert(policy, Failure { rest, until });
             }
@@ -38,7 +35,7 @@ impl Failures {
     pub(super) fn hold_back(&mut self, plan: &mut Plan, now: Instant) -> Option<Instant> {
         // Where nothing was tried for so long there is nothing to try any more.
         self.0
-            .retain(|_, failure| now < failure.until + LONGEST_REST);
+            .retain(|_, failure| now < failure.until + rest::LONGEST);
         let rests = |policy: &str| {
             self.0
                 .get(policy)
@@ -103,14 +100,17 @@ mod tests {
         let begun = Instant::now();
         failures.book(outcome(false), begun);
         let mut held = plan();
-        assert_eq!(failures.hold_back(&mut held, begun), Some(begun + REST));
+        assert_eq!(
+            failures.hold_back(&mut held, begun),
+            Some(begun + rest::FIRST)
+        );
         let mut of_good = plan();
         of_good.revisions.remove(0);
         of_good.statuses.remove(0);
         of_good.nodes.remove(0);
         assert_eq!(held, of_good);
         let mut tried = plan();
-        assert_eq!(failures.hold_back(&mut tried, begun + REST), None);
+        assert_eq!(failures.hold_back(&mut tried, begun + rest::FIRST), None);
         assert_eq!(tried, plan());
     }
 
@@ -138,7 +138,7 @@ mod tests {
         let mut failures = Failures::default();
         let begun = Instant::now();
         failures.book(outcome(false), begun);
-        failures.hold_back(&mut plan(), begun + REST + LONGEST_REST);
+        failures.hold_back(&mut plan(), begun + rest::FIRST + rest::LONGEST);
         assert!(failures.0.is_empty());
     }
 }

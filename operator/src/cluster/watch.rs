@@ -5,7 +5,6 @@ use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -26,10 +25,8 @@ use super::stored_policy::StoredPolicy;
 use super::{Cluster, Held, Kind, kept_revision, owner_of};
 use crate::metrics::Metrics;
 use crate::objects::{Node, Proxy};
+use crate::rest;
 
-/// After an error all is listed anew, at first so soon; the time doubles up to [`LONGEST_REST`].
-const REST: Duration = Duration::from_millis(500);
-const LONGEST_REST: Duration = Duration::from_secs(30);
 /// For errors that do not say themselves what to do.
 const REMEDY: &str = "check that it is there, that the definitions of sluice.dev are installed, and what the operator's service account may do";
 
@@ -239,7 +236,7 @@ async fn follow<K: Watched>(
 ) {
     let mut config = K::selection().streaming_lists();
     let mut trouble = String::new();
-    let mut rest = REST;
+    let mut rest = rest::FIRST;
     loop {
         let mut listed: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut events = pin!(watcher(api.clone(), config.clone()));
@@ -266,12 +263,12 @@ async fn follow<K: Watched>(
                         trouble = words;
                     }
                     sleep(rest).await;
-                    rest = (rest * 2).min(LONGEST_REST);
+                    rest = rest::doubled(rest);
                     // A watch resumed at a version that a store made anew has not reached would be silent without an error.
                     break;
                 }
             };
-            rest = REST;
+            rest = rest::FIRST;
             if !trouble.is_empty() {
                 trouble.clear();
                 tracing::info!(kind = K::KIND.as_str(), "the API server answers again");

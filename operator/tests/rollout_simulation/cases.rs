@@ -3,7 +3,7 @@
 use sluice_crds::v1alpha1::{ActiveMode, Mode, OnFailure, Rollout};
 use sluice_operator::objects::{Answer, Told};
 
-use crate::world::{Agent, GOOD, POLICY, World, spec};
+use crate::world::{ABSENT, Agent, GOOD, POLICY, World, spec};
 
 fn quick() -> Rollout {
     Rollout {
@@ -636,13 +636,7 @@ fn a_node_without_an_agent_is_passed_over_once_another_has_proved_a_first_revisi
 fn a_node_without_an_agent_that_had_the_defaults_before_is_passed_over_too() {
     let mut world = World::new();
     world.add_node("n00", GOOD);
-    world.add_node(
-        "n01",
-        Agent {
-            runs: false,
-            ..GOOD
-        },
-    );
+    world.add_node("n01", ABSENT);
     world.run(400);
     world.apply(POLICY, Ok(spec(0, Mode::IPTables, quick())));
     world.run(60);
@@ -652,13 +646,7 @@ fn a_node_without_an_agent_that_had_the_defaults_before_is_passed_over_too() {
 #[test]
 fn where_no_agent_says_a_word_nothing_is_good() {
     let mut world = World::new();
-    world.add_node(
-        "n00",
-        Agent {
-            runs: false,
-            ..GOOD
-        },
-    );
+    world.add_node("n00", ABSENT);
     world.apply(POLICY, Ok(spec(0, Mode::IPTables, quick())));
     world.run(1000);
     assert_eq!(world.condition("Ready").0, "False");
@@ -669,13 +657,7 @@ fn where_no_agent_says_a_word_nothing_is_good() {
 fn an_agent_that_comes_late_has_its_time() {
     let mut world = World::new();
     world.add_node("n00", GOOD);
-    world.add_node(
-        "n01",
-        Agent {
-            runs: false,
-            ..GOOD
-        },
-    );
+    world.add_node("n01", ABSENT);
     world.apply(POLICY, Ok(spec(0, Mode::IPTables, quick())));
     world.run(400);
     world.falls("n01");

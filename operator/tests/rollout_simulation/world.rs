@@ -323,3 +323,9 @@ pub(crate) const GOOD: Agent = Agent {
     ipvs_takes: 0,
     runs: true,
 };
+
+/// No agent at all.
+pub(crate) const ABSENT: Agent = Agent {
+    runs: false,
+    ..GOOD
+};
