@@ -32,10 +32,13 @@ test: packages ## every suite, and what each part took beside its budget (LONG=1
 test-unit: ## pure code and in-memory kernels: seconds when warm, no root
 	$(CARGO) test --locked -p sluice-attachment -p sluice-api-access -p sluice-crds -p sluice-service-plan -p sluice-plan-input \
 		-p sluice-kube-proxy-config
-	$(CARGO) test --locked $(PROGRAMS) -p sluice-operator --lib $(addprefix --test ,plane_steps plane_switch manifests exec install rollout_simulation)
+	$(CARGO) test --locked $(PROGRAMS) -p sluice-operator --lib $(addprefix --test ,$(SUITES_WITHOUT_KERNEL) rollout_simulation)
 
 # Named together, so that cargo builds what they depend on once: other packages would mean other features.
 PROGRAMS := -p sluice-kernel -p sluice-agent -p sluice-kubectl -p sluice-cni
+SUITES_WITHOUT_KERNEL := plane_steps plane_switch manifests exec install
+SUITES_WITH_KERNEL := $(filter-out $(SUITES_WITHOUT_KERNEL),$(foreach crate,kernel node-agent cni-plugin,\
+	$(basename $(notdir $(wildcard $(crate)/tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard $(crate)/tests/*/main.rs)))))
 
 # A helm of PATH that is new enough, else one built of its Go module, once.
 HELM_VERSION := $(shell sed -n 's|^\thelm.sh/helm/v4 \(v[^ ]*\).*|\1|p' e2e/kind-programs/go.mod)
@@ -58,7 +61,7 @@ test-chart: helm ## the Helm chart: renderings, refused values, its reference (n
 .PHONY: test-kernel
 test-kernel: export SLUICE_CNI = $(TARGET)/sluice-cni
 test-kernel: packages runtime-packages cni ## doors, data plane, agent, CNI plugin (with containerd, built once) and packet suite on the real kernel, in namespaces of their own (root)
-	$(CARGO) test --locked $(PROGRAMS) --test '*'
+	$(CARGO) test --locked $(PROGRAMS) $(addprefix --test ,$(SUITES_WITH_KERNEL))
 	$(CARGO) test --locked -p sluice-e2e --lib --bins --test '[!hkv]*' # helm_* is for test-chart, kube_* and knode_* for test-cluster, v* for test-vm
 
 # Processes on loopback ports: no root, so no sudo.

@@ -9,7 +9,7 @@ tool (
 	k8s.io/kubernetes/cmd/kubelet
 )
 
-// The one version to choose. Kubernetes requires its own staging modules as v0.0.0, which is not published; v0.X.Y of
+// Another version: e2e/setup/kubernetes. Kubernetes requires its own staging modules as v0.0.0, which is not published; v0.X.Y of
 // them belongs to its v1.X.Y.
 require k8s.io/kubernetes v1.36.3
 
@@ -239,7 +239,5 @@ replace (
 	k8s.io/mount-utils => k8s.io/mount-utils v0.36.3
 	k8s.io/pod-security-admission => k8s.io/pod-security-admission v0.36.3
 	k8s.io/sample-apiserver => k8s.io/sample-apiserver v0.36.3
-	k8s.io/sample-cli-plugin => k8s.io/sample-cli-plugin v0.36.3
-	k8s.io/sample-controller => k8s.io/sample-controller v0.36.3
 	k8s.io/streaming => k8s.io/streaming v0.36.3
 )

@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use siphasher::sip::SipHasher13;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
 use sluice_crds::v1alpha1::{
-    ActiveMode, NodeServiceProxy, NodeServiceProxySpec, ResolvedSettings, ServiceProxyPolicySpec,
-    ServiceProxyPolicyStatus, can_have_agent,
+    ActiveMode, NodeServiceProxySpec, NodeServiceProxyStatus, ResolvedSettings,
+    ServiceProxyPolicySpec, ServiceProxyPolicyStatus, can_have_agent,
 };
 
 /// On an object of a node: when an operator moved it to what it has now, by the clock of that operator, which need not be ours.
@@ -50,8 +50,8 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Its kubelet says that it is ready, or nobody says that it is not.
     pub is_reachable: bool,
-    /// Since when that is so: as it is written, until a [`Snapshot`](crate::snapshot::Snapshot) says it by the operator's clock.
-    pub reachable_since: Option<Timestamp>,
+    /// Since when it is reachable, or is not: as it is written, until a [`Snapshot`](crate::snapshot::Snapshot) says it by the operator's clock.
+    pub so_since: Option<Timestamp>,
     /// Position of [`NOT_READY_TAINT`] among its taints.
     pub not_ready_taint: Option<usize>,
 }
@@ -165,7 +165,7 @@ impl Policy {
 }
 
 impl Node {
-    /// Of an object; `None` for one without a name, that is being deleted, or that runs Windows, where no agent can be.
+    /// Of an object; `None` for one without a name, that is being deleted, or where no agent can be.
     pub fn of(object: core::Node) -> Option<Self> {
         let labels = object.metadata.labels.unwrap_or_default();
         if object.metadata.deletion_timestamp.is_some() || !can_have_agent(&labels) {
@@ -182,25 +182,26 @@ impl Node {
             uid: object.metadata.uid.unwrap_or_default(),
             labels,
             is_reachable: ready.as_ref().is_none_or(|ready| ready.status == "True"),
-            reachable_since: ready.and_then(|ready| Some(ready.last_transition_time?.0)),
+            so_since: ready.and_then(|ready| Some(ready.last_transition_time?.0)),
             not_ready_taint: taints.iter().position(|taint| taint.key == NOT_READY_TAINT),
         })
     }
 }
 
 impl Proxy {
-    /// Of an object. What is by the operator's clock is not known from it.
-    pub fn of(object: NodeServiceProxy) -> Self {
-        let status = object.status.unwrap_or_default();
-        let generation = object.metadata.generation;
-        let told = Told::of(&object.spec);
+    /// Of the parts of an object, whose spec may not have been read: it is told anew then. What is by the operator's clock is not known from it.
+    pub fn of(metadata: ObjectMeta, told: Option<Told>, status: &NodeServiceProxyStatus) -> Self {
+        let generation = metadata.generation;
         let condition = |kind: &str| {
             let mut conditions = status.conditions.iter();
             conditions.find(|c| c.type_ == kind && c.observed_generation == generation)
         };
         let is = |kind: &str, value: &str| condition(kind).is_some_and(|c| c.status == value);
-        let has_it = status.observed_revision.as_deref() == Some(&*told.revision)
-            && status.active_mode == Some(told.mode);
+        // Where nobody knows what that is, it is at least what the agent took last.
+        let has_it = told.as_ref().is_none_or(|told| {
+            status.observed_revision.as_deref() == Some(&*told.revision)
+                && status.active_mode == Some(told.mode)
+        });
         let answer = if is(SUPPORTED, "False") {
             Answer::Unsupported
         } else if has_it
@@ -223,17 +224,15 @@ impl Proxy {
         let times = |value| said(value).map(|c| c.last_transition_time.0);
         let is_ready = answer == Answer::Ready;
         Self {
-            uid: object.metadata.uid,
-            version: object.metadata.resource_version,
-            owner: object
-                .metadata
+            uid: metadata.uid,
+            version: metadata.resource_version,
+            owner: metadata
                 .owner_references
                 .into_iter()
                 .flatten()
                 .find(|owner| owner.kind == "Node")
                 .map(|owner| owner.uid),
-            moved_at: object
-                .metadata
+            moved_at: metadata
                 .annotations
                 .and_then(|annotations| annotations.get(MOVED_AT)?.parse().ok()),
             answer,
@@ -242,32 +241,11 @@ impl Proxy {
             can_run_ipvs: status.capabilities.as_ref().map(|can| can.ipvs),
             active_mode: status.active_mode,
             was_told_before: generation.is_some_and(|generation| generation > 1),
-            made_at: object.metadata.creation_timestamp.map(|time| time.0),
+            made_at: metadata.creation_timestamp.map(|time| time.0),
             ready_since: times("True").max().filter(|_| is_ready),
             unready_since: times("False").min().filter(|_| !is_ready),
-            told: Some(told),
+            told,
             moving_since: None,
-        }
-    }
-
-    /// One that cannot be read: it is told anew.
-    pub fn unreadable(metadata: ObjectMeta, owner: Option<String>) -> Self {
-        Self {
-            uid: metadata.uid,
-            version: metadata.resource_version,
-            owner,
-            told: None,
-            moved_at: None,
-            moving_since: None,
-            answer: Answer::None,
-            message: String::new(),
-            is_programmed: false,
-            can_run_ipvs: None,
-            active_mode: None,
-            was_told_before: true,
-            made_at: None,
-            ready_since: None,
-            unready_since: None,
         }
     }
 

@@ -113,7 +113,7 @@ mod tests {
             uid: format!("uid-{name}"),
             labels: [("pool".to_owned(), pool.to_owned())].into(),
             is_reachable: true,
-            reachable_since: None,
+            so_since: None,
             not_ready_taint: None,
         }
     }

@@ -169,6 +169,7 @@ async fn work(
         let leads_now = leadership.is_ours();
         metrics.set_leader(leads_now);
         metrics.set_counts(cluster.counts());
+        cluster.with_policies(|policies| metrics.set_policies(policies.values()));
         if leads_now != led {
             led = leads_now;
             let words = if led {

@@ -66,12 +66,12 @@ impl Snapshot {
         self.proxies.insert(Arc::clone(name), proxy);
     }
 
-    /// Puts a node in place, and remembers since when it can be reached.
+    /// Puts a node in place, and remembers since when it can be reached, or cannot.
     pub fn set_node(&mut self, mut node: Node, now: Timestamp) {
-        node.reachable_since = match self.nodes.get(&node.name) {
-            Some(known) if known.is_reachable => known.reachable_since,
+        node.so_since = match self.nodes.get(&node.name) {
+            Some(known) if known.is_reachable == node.is_reachable => known.so_since,
             Some(_) => Some(now),
-            None => node.reachable_since.map(|written| first_seen(written, now)),
+            None => node.so_since.map(|written| first_seen(written, now)),
         };
         self.nodes.insert(Arc::clone(&node.name), node);
     }
@@ -82,6 +82,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cluster::StoredProxy;
     use crate::objects::MOVED_AT;
 
     fn at(second: i64) -> Timestamp {
@@ -95,35 +96,38 @@ mod tests {
             uid: "uid-n1".to_owned(),
             labels: BTreeMap::new(),
             is_reachable,
-            reachable_since: Some(written),
+            so_since: Some(written),
             not_ready_taint: None,
         }
     }
 
-    fn reachable_since(snapshot: &Snapshot) -> Option<Timestamp> {
-        snapshot.nodes["n1"].reachable_since
+    fn so_since(snapshot: &Snapshot) -> Option<Timestamp> {
+        snapshot.nodes["n1"].so_since
     }
 
     #[test]
-    fn a_node_that_comes_back_counts_from_when_that_is_seen_here() {
+    fn a_node_that_goes_or_comes_back_counts_from_when_that_is_seen_here() {
         let mut snapshot = Snapshot::default();
         snapshot.set_node(node(true, at(-900)), at(0));
-        snapshot.set_node(node(false, at(10)), at(10));
+        snapshot.set_node(node(false, at(10)), at(12));
+        assert_eq!(so_since(&snapshot), Some(at(12)));
+        snapshot.set_node(node(false, at(10)), at(300));
+        assert_eq!(so_since(&snapshot), Some(at(12)));
         // By another clock it came back an hour ago.
         snapshot.set_node(node(true, at(-3600)), at(700));
-        assert_eq!(reachable_since(&snapshot), Some(at(700)));
+        assert_eq!(so_since(&snapshot), Some(at(700)));
         snapshot.set_node(node(true, at(-3600)), at(720));
-        assert_eq!(reachable_since(&snapshot), Some(at(700)));
+        assert_eq!(so_since(&snapshot), Some(at(700)));
     }
 
     #[test]
     fn a_node_that_is_seen_first_has_been_reachable_no_longer_than_a_wrong_clock_can_mean() {
         let mut snapshot = Snapshot::default();
         snapshot.set_node(node(true, at(-3600)), at(0));
-        assert_eq!(reachable_since(&snapshot), Some(at(-3300)));
+        assert_eq!(so_since(&snapshot), Some(at(-3300)));
         let mut snapshot = Snapshot::default();
         snapshot.set_node(node(true, at(3600)), at(0));
-        assert_eq!(reachable_since(&snapshot), Some(at(0)));
+        assert_eq!(so_since(&snapshot), Some(at(0)));
     }
 
     /// An object that was moved at one time and whose conditions have been what they are since others.
@@ -151,7 +155,9 @@ mod tests {
                 "capabilities": {"kernel": "6.1.0", "ipvs": true},
             },
         });
-        Proxy::of(serde_json::from_value(object).unwrap())
+        serde_json::from_value::<StoredProxy>(object)
+            .unwrap()
+            .read()
     }
 
     fn seen(snapshot: &mut Snapshot, proxy: Proxy, second: i64) -> [Option<Timestamp>; 2] {

@@ -340,9 +340,10 @@ pub fn events(old: &ServiceProxyPolicyStatus, new: &ServiceProxyPolicyStatus) ->
     }
     if let Some(ready) = find(new, READY) {
         let before = find(old, READY);
-        let was = before.as_ref().map(|c| c.status.as_str()) == Some("True");
-        if ready.reason == "AllNodesReady" && (!was || old.current_revision != new.current_revision)
-        {
+        // Nodes come, and nodes are not ready for a moment: neither is a rollout.
+        let was_stalled = find(old, STALLED).is_some_and(|c| c.status == "True");
+        let is_complete = was_stalled || old.current_revision != new.current_revision;
+        if ready.reason == "AllNodesReady" && is_complete {
             tell(false, "RolloutCompleted", ready.message.clone());
         }
         let was_paused = before.is_some_and(|c| c.reason == "Paused");

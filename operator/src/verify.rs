@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1 as core;
+use kube::Resource as _;
 use kube::api::{Api, ListParams};
 use sluice_api_access::{AccessError, Requests, distrust, with_causes};
-use sluice_crds::v1alpha1::NodeServiceProxy;
 use tokio::time::sleep;
 
-use crate::cluster::Access;
+use crate::cluster::{Access, StoredProxy};
 use crate::election::LEASE;
 use crate::objects::{Answer, Node, Proxy};
 use crate::snapshot::first_seen;
@@ -104,7 +104,7 @@ async fn look(access: &Access) -> Result<Found, VerifyError> {
         .list(&ListParams::default())
         .await
         .map_err(failed("nodes"))?;
-    let proxies: Api<NodeServiceProxy> = Api::all(client.clone());
+    let proxies: Api<StoredProxy> = Api::all(client.clone());
     let proxies = proxies
         .list(&ListParams::default())
         .await
@@ -115,7 +115,7 @@ async fn look(access: &Access) -> Result<Found, VerifyError> {
     let nodes: Vec<Node> = nodes.into_iter().filter_map(Node::of).collect();
     let proxies = proxies
         .into_iter()
-        .filter_map(|object| Some((object.metadata.name.clone()?, Proxy::of(object))))
+        .filter_map(|object| Some((object.meta().name.clone()?, object.read())))
         .collect();
     Ok(Found::of(holder, &nodes, &proxies, Timestamp::now()))
 }
@@ -240,7 +240,9 @@ mod tests {
         });
         (
             name.to_owned(),
-            Proxy::of(serde_json::from_value(object).unwrap()),
+            serde_json::from_value::<StoredProxy>(object)
+                .unwrap()
+                .read(),
         )
     }
 

@@ -72,7 +72,7 @@ fn node(index: usize, policies: usize) -> Node {
         uid: format!("uid-{index}"),
         labels: [("pool".to_owned(), pool.to_string())].into(),
         is_reachable: true,
-        reachable_since: None,
+        so_since: None,
         not_ready_taint: None,
     }
 }

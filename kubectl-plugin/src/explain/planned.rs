@@ -13,6 +13,9 @@ use sluice_service_plan::plan::Plan;
 
 use crate::error::PluginError;
 
+/// Where agents tell of their health unless they are told otherwise: the chart's `agent.healthPort`.
+pub(super) const HEALTH_PORT: u16 = 10_256;
+
 /// What it is made of.
 #[derive(Debug)]
 pub(super) struct Objects {
@@ -54,6 +57,7 @@ impl Planned {
             IpAddr::V6(Ipv6Addr::LOCALHOST),
         ]);
         facts.addresses = addresses;
+        facts.health_port = Some(HEALTH_PORT);
 
         let policy = policy_of(objects.proxy.as_ref(), &mut assumptions);
         let networks = NodeNetworks {

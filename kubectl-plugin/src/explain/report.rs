@@ -6,7 +6,7 @@ use serde::Serialize;
 use sluice_service_plan::packet::Packet;
 use sluice_service_plan::trace::{Trace, Verdict, trace};
 
-use super::planned::Planned;
+use super::planned::{HEALTH_PORT, Planned};
 use crate::style::Style;
 
 /// The answer of `explain`.
@@ -60,6 +60,11 @@ impl ExplainReport {
                 .any(|one| one.name == *class)
         {
             assumptions.push(format!("the policy has no pod class {class}"));
+        }
+        if packet.destination.port() == HEALTH_PORT {
+            assumptions.push(format!(
+                "the node's agent tells of its health on port {HEALTH_PORT} (the chart's agent.healthPort)"
+            ));
         }
         Self {
             node: node.to_owned(),

@@ -21,6 +21,11 @@ fn objects(proxy: Option<Value>) -> Objects {
                 "metadata": {"name": "web", "namespace": "default"},
                 "spec": {"type": "NodePort", "clusterIP": "10.96.0.80", "clusterIPs": ["10.96.0.80"], "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}]},
             },
+            {
+                "metadata": {"name": "edge", "namespace": "default"},
+                "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.81", "clusterIPs": ["10.96.0.81"], "ports": [{"port": 80, "nodePort": 30082, "protocol": "TCP"}]},
+                "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}]}},
+            },
             {"metadata": {"name": "bad", "namespace": "default"}, "spec": {"clusterIPs": ["10.96.0.999"], "ports": [{"port": 80}]}},
         ])))
         .unwrap(),
@@ -103,5 +108,11 @@ fn node_ports_refusals_and_other_traffic_are_told_apart() {
     assert_eq!(verdict("198.51.100.9", "192.0.2.1:30080"), "Balance");
     assert_eq!(verdict("198.51.100.9", "192.0.2.1:30081"), "NotOurs");
     assert_eq!(verdict("10.244.0.9", "10.96.0.80:81"), "Reject");
+    let text = |to: &str| report(None, "198.51.100.9", to).text(Style::PLAIN);
+    let (health, other) = (text("203.0.113.9:10256"), text("203.0.113.9:10257"));
+    let words = "Taken for granted: the node's agent tells of its health on port 10256";
+    assert!(health.contains(words) && !other.contains(words), "{health}");
+    let step = |text: &str| text.lines().nth(2).unwrap().replace("10256", "10257");
+    assert_ne!(step(&health), step(&other), "{health}");
     assert_eq!(verdict("10.244.0.9", "10.96.0.80:80/udp"), "Reject");
 }

@@ -23,7 +23,7 @@ const PENDING_SECONDS: u64 = 120;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NodeCounts {
-    /// Those that Sluice is for: Windows nodes are left out.
+    /// Those that Sluice is for: those where no agent can be are left out.
     pub(super) total: usize,
     /// Those that have their revision, programmed and healthy.
     pub(super) ready: usize,

@@ -1,6 +1,6 @@
 //! The data plane in use, and the changes from one iptables variant to the other and from one mode to the other.
 
-use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant};
+use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant, Mode};
 use sluice_kernel::iptables::{IptablesError, Variant};
 use sluice_kernel::links::RouteNotice;
 use sluice_service_plan::plan::{Plan, PlanChange};
@@ -47,6 +47,7 @@ pub struct Plane {
     planes: Box<dyn Planes>,
     ledger: PlaneLedger,
     wanted_variant: IptablesVariant,
+    asked_mode: Mode,
     wanted_mode: ActiveMode,
     current: Option<(Variant, Box<dyn DataPlane>)>,
     /// What could not be taken; not tried again until the settings want something else, or [`try_again`](Self::try_again).
@@ -61,6 +62,7 @@ impl Plane {
             planes,
             ledger,
             wanted_variant: IptablesVariant::Auto,
+            asked_mode: Mode::IPTables,
             wanted_mode: ActiveMode::IPTables,
             current: None,
             refused_variant: None,
@@ -68,11 +70,15 @@ impl Plane {
         }
     }
 
-    /// Says which variant and which mode to use from the next sync on.
-    pub fn want(&mut self, variant: IptablesVariant, mode: ActiveMode) {
+    /// Says which variant and which mode to use from the next sync on; `asked` is what the settings say, `mode` what that means now.
+    pub fn want(&mut self, variant: IptablesVariant, asked: Mode, mode: ActiveMode) {
         if self.wanted_variant != variant {
             self.wanted_variant = variant;
             self.refused_variant = None;
+        }
+        if self.asked_mode != asked {
+            self.asked_mode = asked;
+            self.refused_mode = None;
         }
         self.wanted_mode = mode;
     }

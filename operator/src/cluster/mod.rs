@@ -6,26 +6,25 @@ mod events;
 mod failures;
 mod kept_revision;
 mod requests;
-mod stored_policy;
+mod stored;
 mod watch;
 mod write;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use kube::Resource;
-use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
-use sluice_crds::v1alpha1::NodeServiceProxy;
 use tokio::sync::Notify;
 
-use crate::objects::Proxy;
+use crate::objects::Policy;
 use crate::plan::{Plan, plan};
 use crate::snapshot::Snapshot;
 
 pub(crate) use access::Access;
 use contest::another_writer;
+pub(crate) use stored::StoredProxy;
 pub(crate) use watch::watch_all;
 pub(crate) use write::Writer;
 
@@ -76,22 +75,21 @@ struct Held {
 
 impl Held {
     /// Takes the object of a node, unless a later state of it is known. A list is believed in any case: versions begin anew with a new etcd.
-    fn take_proxy(&mut self, object: NodeServiceProxy, is_listed: bool) {
-        let Some(name) = object.metadata.name.as_deref().map(Arc::<str>::from) else {
+    fn take_proxy(&mut self, object: StoredProxy, is_listed: bool) {
+        let Some(name) = object.meta().name.as_deref().map(Arc::<str>::from) else {
             return;
         };
-        let version = object
-            .resource_version()
-            .and_then(|version| version.parse().ok());
+        let version = object.meta().resource_version.as_ref();
+        let version = version.and_then(|version| version.parse().ok());
         let version: u64 = version.unwrap_or_default();
         let known = self.versions.get(&name).copied().unwrap_or_default();
         if !is_listed && version < known {
             return;
         }
         self.versions.insert(Arc::clone(&name), version);
-        self.note_writer(Kind::Proxy, &name, &object.metadata);
+        self.note_writer(Kind::Proxy, &name, object.meta());
         self.snapshot
-            .set_proxy(&name, Proxy::of(object), Timestamp::now());
+            .set_proxy(&name, object.read(), Timestamp::now());
     }
 
     fn note_writer(&mut self, kind: Kind, name: &Arc<str>, metadata: &ObjectMeta) {
@@ -150,6 +148,11 @@ impl Cluster {
         self.lock().other_writers.get(&key).cloned()
     }
 
+    /// Looks at the policies.
+    pub(crate) fn with_policies(&self, look: impl FnOnce(&BTreeMap<Arc<str>, Policy>)) {
+        look(&self.lock().snapshot.policies);
+    }
+
     /// Policies, nodes and services.
     pub(crate) fn counts(&self) -> [usize; 3] {
         let snapshot = &self.lock().snapshot;
@@ -163,13 +166,4 @@ impl Cluster {
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// `uid` of the Node that an object belongs to.
-fn owner_of(object: &impl Resource) -> Option<String> {
-    let owners = object.owner_references().iter();
-    owners
-        .filter(|owner| owner.kind == "Node")
-        .map(|owner| owner.uid.clone())
-        .next()
 }

@@ -17,14 +17,13 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use siphasher::sip::SipHasher13;
 use sluice_api_access::{Authority, distrust, with_causes};
-use sluice_crds::v1alpha1::NodeServiceProxy;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::stored_policy::StoredPolicy;
-use super::{Cluster, Held, Kind, kept_revision, owner_of};
+use super::stored::{StoredPolicy, StoredProxy};
+use super::{Cluster, Held, Kind, kept_revision};
 use crate::metrics::Metrics;
-use crate::objects::{Node, Proxy};
+use crate::objects::Node;
 use crate::rest;
 
 /// For errors that do not say themselves what to do.
@@ -43,7 +42,7 @@ pub(crate) fn watch_all(
     spawn::<ControllerRevision>(&mut watches, kept, with);
     spawn::<StoredPolicy>(&mut watches, Api::all(client.clone()), with);
     spawn::<NodeObject>(&mut watches, Api::all(client.clone()), with);
-    spawn::<NodeServiceProxy>(&mut watches, Api::all(client.clone()), with);
+    spawn::<StoredProxy>(&mut watches, Api::all(client.clone()), with);
     spawn::<Service>(&mut watches, Api::all(client.clone()), with);
     watches
 }
@@ -109,19 +108,13 @@ impl Watched for NodeObject {
     }
 }
 
-impl Watched for NodeServiceProxy {
+impl Watched for StoredProxy {
     const KIND: Kind = Kind::Proxy;
 
     fn take(held: &mut Held, object: DeserializeGuard<Self>, is_listed: bool) {
-        let owner = owner_of(&object);
-        match object.0 {
-            Ok(object) => held.take_proxy(object, is_listed),
-            Err(invalid) => {
-                if let Some(name) = invalid.metadata.name.clone() {
-                    let proxy = Proxy::unreadable(invalid.metadata, owner);
-                    held.snapshot.proxies.insert(Arc::from(name), proxy);
-                }
-            }
+        // One that is no object at all does not come from an API server.
+        if let Ok(object) = object.0 {
+            held.take_proxy(object, is_listed);
         }
     }
 

@@ -10,12 +10,11 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource as _};
 use sluice_api_access::with_causes;
-use sluice_crds::v1alpha1::NodeServiceProxy;
 
 use super::contest::{self, Contest};
 use super::events::Events;
 use super::failures::Failures;
-use super::stored_policy::StoredPolicy;
+use super::stored::{StoredPolicy, StoredProxy};
 use super::{Cluster, Kind, kept_revision, requests};
 use crate::election::Leadership;
 use crate::metrics::Metrics;
@@ -237,13 +236,13 @@ impl Writer {
 
     async fn node(&self, write: &NodeWrite) -> Result<(), WriteError> {
         self.check()?;
-        let api: Api<NodeServiceProxy> = Api::all(self.client.clone());
+        let api: Api<StoredProxy> = Api::all(self.client.clone());
         let object = requests::node(write);
         let other_writer = self.cluster.other_writer(Kind::Proxy, &write.node);
         let written = api
             .patch(&write.node, &requests::apply(), &Patch::Apply(object))
             .await?;
-        let uid = written.metadata.uid.clone();
+        let uid = written.meta().uid.clone();
         self.cluster.change(|held| held.take_proxy(written, false));
         let content = contest::of_node(write);
         self.wrote(Kind::Proxy, &write.node, uid, content, other_writer)
@@ -254,7 +253,7 @@ impl Writer {
     /// Only what was found to be an earlier node's, as it was then: an object of that name may have been made anew since.
     async fn delete_node(&self, gone_one: &Gone) -> Result<(), WriteError> {
         self.check()?;
-        let api: Api<NodeServiceProxy> = Api::all(self.client.clone());
+        let api: Api<StoredProxy> = Api::all(self.client.clone());
         match api.delete(&gone_one.node, &requests::gone(gone_one)).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 tracing::debug!(node = %gone_one.node, "its object has changed: it is looked at again");

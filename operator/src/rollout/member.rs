@@ -9,6 +9,10 @@ use super::Pool;
 use crate::objects::{Answer, Node, Proxy, Told, settings_hash};
 use crate::revision::Revision;
 
+/// So long may a node be gone before its object says so: a kubelet that is not heard is given 50 s (`--node-monitor-grace-period` of the
+/// controller manager).
+const UNNOTICED: SignedDuration = SignedDuration::from_secs(60);
+
 /// Where a node is on the way to a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -20,6 +24,17 @@ pub(super) enum Place {
     There,
 }
 
+/// Whether a node has shown that it is good with what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    /// It has time left.
+    Open,
+    /// It has been ready for long enough.
+    Passed,
+    /// It has had its time.
+    Late,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Member<'a> {
@@ -29,8 +44,9 @@ pub(super) struct Member<'a> {
     pub(super) place: Place,
     /// When time alone changes something about it.
     pub(super) due: Option<Timestamp>,
-    settled: bool,
-    late: bool,
+    trial: Trial,
+    /// See [`Member::has_vanished`].
+    has_vanished: bool,
     /// Since when it is not ready any more at what it has, if it had proved itself there.
     fell_at: Option<Timestamp>,
     /// Its agent has had the time for a first word, and has said none.
@@ -58,8 +74,8 @@ impl<'a> Member<'a> {
             },
             place: Place::Absent,
             due: None,
-            settled: false,
-            late: false,
+            trial: Trial::Open,
+            has_vanished: false,
             fell_at: None,
             is_mute: false,
         };
@@ -83,24 +99,43 @@ impl<'a> Member<'a> {
         let seconds = |seconds: u32| SignedDuration::from_secs(seconds.into());
         let min_ready = seconds(pool.rollout.min_ready_seconds);
         let deadline = seconds(pool.rollout.progress_deadline_seconds);
-        if proxy.answer == Answer::Ready {
+        self.has_vanished = self.vanished(proxy, min_ready, deadline);
+        if proxy.answer == Answer::Ready && !self.has_vanished {
             let settles = proxy.ready_since.map(|since| since + min_ready);
-            self.settled = settles.is_some_and(|at| at <= now);
+            if settles.is_some_and(|at| at <= now) {
+                self.trial = Trial::Passed;
+            }
             self.due = settles.filter(|at| *at > now);
             return;
         }
-        self.fell_at = fell_at(proxy, min_ready, deadline);
+        self.fell_at = fell_at(proxy, min_ready, deadline).filter(|_| !self.has_vanished);
         let late_at = proxy.moving_since.map(|moving_since| {
-            // A node that comes back has its time again, and so has one that had proved itself.
-            let again = self.node.reachable_since.max(self.fell_at);
+            // A node that goes or comes back has its time again, and so has one that had proved itself.
+            let again = self.node.so_since.max(self.fell_at);
             again.map_or(moving_since, |since| since.max(moving_since).min(now)) + deadline
         });
-        self.late = late_at.is_some_and(|at| at <= now);
+        if late_at.is_some_and(|at| at <= now) {
+            self.trial = Trial::Late;
+        }
         let mute_at = proxy.made_at.filter(|_| proxy.is_silent());
         let mute_at = mute_at.map(|made_at| made_at + deadline);
         self.is_mute = mute_at.is_some_and(|at| at <= now);
         let times = [late_at, mute_at].into_iter().flatten();
         self.due = times.filter(|at| *at > now).min();
+    }
+
+    fn vanished(&self, proxy: &Proxy, min_ready: SignedDuration, deadline: SignedDuration) -> bool {
+        let went = self.node.so_since.filter(|_| !self.node.is_reachable);
+        let (Some(went), Some(told)) = (went, proxy.moving_since) else {
+            return false;
+        };
+        let had_proved_itself = match proxy.ready_since {
+            Some(since) => since + min_ready + UNNOTICED <= went,
+            // It was late already, or nobody saw how it was before it was not ready.
+            None => told + deadline < went,
+        };
+        let had_something_to_lose = proxy.was_told_before && !proxy.is_silent();
+        told < went && had_something_to_lose && !had_proved_itself
     }
 
     /// The mode that a revision means for it.
@@ -140,27 +175,38 @@ impl<'a> Member<'a> {
         !self.node.is_reachable && !self.is_silent()
     }
 
+    /// It was told something else than it had, and could not be reached any more before it had proved itself: that may be why.
+    pub(super) fn has_vanished(&self) -> bool {
+        self.has_vanished
+    }
+
     /// It has been ready for long enough.
     pub(super) fn is_settled(&self) -> bool {
-        self.settled
+        self.trial == Trial::Passed
     }
 
     /// It has the revision, and has been ready for long enough.
     pub(super) fn is_settled_there(&self) -> bool {
-        self.place == Place::There && self.settled
+        self.place == Place::There && self.is_settled()
     }
 
     /// It was ready when it was moved, and is not settled yet.
     pub(super) fn is_moving(&self) -> bool {
         let was_moved = self.proxy.is_some_and(|proxy| proxy.moving_since.is_some());
-        was_moved && self.place == Place::There && !self.settled && !self.late
+        was_moved && self.counts() && self.place == Place::There && self.trial == Trial::Open
+    }
+
+    /// What becomes of it says something about what it was told.
+    pub(super) fn counts(&self) -> bool {
+        self.node.is_reachable || self.has_vanished
     }
 
     /// It has the revision, and will not get ready.
     pub(super) fn has_failed(&self) -> bool {
         let cannot = self.answer() == Answer::Unsupported;
-        let is_late = self.late && self.answer() != Answer::Ready && !self.is_silent();
-        self.place == Place::There && self.node.is_reachable && (cannot || is_late)
+        let is_unready = self.answer() != Answer::Ready || self.has_vanished;
+        let is_late = self.trial == Trial::Late && is_unready && !self.is_silent();
+        self.place == Place::There && self.counts() && (cannot || is_late)
     }
 
     /// It failed, was moved from something else, and was not good since.
@@ -172,8 +218,8 @@ impl<'a> Member<'a> {
     /// Nothing more is to be waited for. Where nothing was good before, an agent that says nothing has its time to come.
     pub(super) fn is_done(&self, had_one_before: bool) -> bool {
         let is_there = self.place == Place::There;
-        (is_there && self.settled)
-            || !self.node.is_reachable
+        (is_there && self.is_settled())
+            || !self.counts()
             || (is_there && self.is_silent() && (had_one_before || self.is_mute))
     }
 

@@ -11,7 +11,9 @@
 //!   another policy, or change their mode, go no further than the first that fails. One that was good and fails later stops a rollout only.
 //! - A node that had proved itself and is not ready any more has `progressDeadlineSeconds` again.
 //! - A node that made a rollout fail is on its way again while it goes back, for `progressDeadlineSeconds` at most.
-//! - Nodes that cannot be reached count for nothing until they are back. Their data planes may serve on unseen, so they are told when nobody
+//! - A node that cannot be reached any more since shortly after it was told something else may be so because of that: it is on its way, and
+//!   has failed when it is not back within `progressDeadlineSeconds`.
+//! - Other nodes that cannot be reached count for nothing until they are back. Their data planes may serve on unseen, so they are told when nobody
 //!   else is left to be moved, and no more than `maxUnavailable` as long as they do not answer; but at once where they were not ready with what failed.
 //! - A node whose agent says nothing within `progressDeadlineSeconds` of its first being told is taken for one without an agent. It is passed
 //!   over once another node has shown that the revision works.
@@ -160,7 +162,7 @@ impl<'a> Stepper<'a> {
             silent: self.count(Member::is_silent),
             modes: self.modes(),
             on_their_way: self.names(|m| {
-                let is_awaited = m.node.is_reachable && !m.is_settled() && !m.is_mute();
+                let is_awaited = m.counts() && !m.is_settled() && !m.is_mute();
                 m.place == Place::There && is_awaited
             }),
             wake: self.members.iter().filter_map(|m| m.due).min(),
@@ -171,8 +173,8 @@ impl<'a> Stepper<'a> {
     fn state(&self, moves: &[Move], is_back: bool, stalled: Option<&Failure>) -> State {
         let behind = self.count(|m| m.node.is_reachable && m.place != Place::There);
         let is_proven = self.members.iter().any(Member::is_settled_there);
-        let mut reachable = self.members.iter().filter(|m| m.node.is_reachable);
-        let all_ready = reachable
+        let mut count = self.members.iter().filter(|m| m.counts());
+        let all_ready = count
             .all(|m| m.place == Place::There && (m.is_settled() || (is_proven && m.is_mute())));
         if is_back {
             State::RolledBack {
@@ -296,9 +298,7 @@ impl<'a> Stepper<'a> {
     }
 
     fn is_on_its_way(&self, member: &Member<'_>) -> bool {
-        (member.node.is_reachable && member.is_moving())
-            || member.is_between(self.deadline(), self.now)
-            || self.goes_back(member)
+        member.is_moving() || member.is_between(self.deadline(), self.now) || self.goes_back(member)
     }
 
     fn goes_back(&self, member: &Member<'_>) -> bool {
@@ -337,6 +337,3 @@ impl<'a> Stepper<'a> {
         modes.into_values().collect()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -56,6 +56,9 @@ impl Failure {
         for (index, member) in failed.iter().take(NAMED).enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             let why = match member.message() {
+                _ if member.has_vanished() => {
+                    "it is not ready as a node since shortly after it was told: look at its kubelet and at its network"
+                }
                 "" => "its agent does not answer: look at the agent's pod on that node",
                 why => why,
             };

@@ -116,7 +116,7 @@ fn a_dead_node_blocks_nobody_and_follows_when_it_is_back() {
     );
     let now = world.now;
     let node = world.node("n00");
-    (node.is_reachable, node.reachable_since) = (true, Some(now));
+    (node.is_reachable, node.so_since) = (true, Some(now));
     world.run(60);
     assert_eq!(world.revision_of("n00"), new);
     assert_eq!(world.condition("Ready").0, "True");
@@ -300,7 +300,7 @@ fn nodes_that_cannot_be_reached_are_not_given_what_nobody_has_proved() {
     let now = world.now;
     for name in away {
         let node = world.node(name);
-        (node.is_reachable, node.reachable_since) = (true, Some(now));
+        (node.is_reachable, node.so_since) = (true, Some(now));
     }
     world.run(100);
     assert_eq!(told(&world), away.len());
@@ -339,7 +339,7 @@ fn nodes_that_cannot_be_reached_go_back_at_once_only_where_they_were_not_ready()
     let now = world.now;
     for name in ["n00", "n01", "n03"] {
         let node = world.node(name);
-        (node.is_reachable, node.reachable_since) = (true, Some(now));
+        (node.is_reachable, node.so_since) = (true, Some(now));
     }
     world.run(100);
     assert_eq!(world.revisions(), [old].into());
@@ -666,4 +666,93 @@ fn an_agent_that_comes_late_has_its_time() {
     assert_eq!(world.condition("Stalled").0, "False");
     world.run(300);
     assert_eq!(world.condition("Stalled").0, "True");
+}
+
+#[test]
+fn nodes_that_vanish_when_they_are_told_a_revision_stop_it_and_take_it_back() {
+    let mut world = World::settled(&[GOOD; 20], Rollout::default());
+    let old = world.revision_of("n00");
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, Rollout::default())));
+    // Their agents say that all is well, and 30 seconds later it shows that their kubelets are not heard any more.
+    let mut told_at = std::collections::BTreeMap::new();
+    let mut most = 0;
+    while world.rejected().is_none() && most < 20 {
+        world.run(1);
+        for n in 0..20 {
+            let name = format!("n{n:02}");
+            let now = world.now;
+            if world.revision_of(&name) != old && !told_at.contains_key(&name) {
+                told_at.insert(name, now);
+            } else if told_at
+                .get(&name)
+                .is_some_and(|at| now.duration_since(*at).as_secs() == 30)
+            {
+                world.hears_of(&name, false);
+            }
+        }
+        most = most.max(told_at.len());
+    }
+    assert!(most <= 4, "{most} nodes had it");
+    let (_, _, message) = world.condition("Stalled");
+    assert!(
+        message.contains("node n00: it is not ready as a node"),
+        "{message}"
+    );
+    world.run(60);
+    let told_new = |world: &World| {
+        (0..20)
+            .filter(|n| world.revision_of(&format!("n{n:02}")) != old)
+            .count()
+    };
+    let left = told_new(&world);
+    assert!(
+        left < most,
+        "they are told what worked, one at a time since nobody knows how they are: {left}"
+    );
+    for name in told_at.keys() {
+        world.hears_of(name, true);
+    }
+    world.run(100);
+    assert_eq!(told_new(&world), 0);
+    assert_eq!(world.condition("Reconciling").1, "Settled");
+}
+
+#[test]
+fn a_node_that_vanishes_and_comes_back_in_time_takes_nothing_back() {
+    let mut world = World::settled(&[GOOD; 4], quick());
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, quick())));
+    world.run(1);
+    let new = world.revision_of("n00");
+    world.hears_of("n00", false);
+    world.run(200);
+    assert_ne!(world.revision_of("n01"), new);
+    let (status, _, message) = world.condition("Reconciling");
+    assert_eq!(status, "True");
+    assert!(message.starts_with("on their way: n00; "), "{message}");
+    world.hears_of("n00", true);
+    world.run(100);
+    assert_eq!(world.rejected(), None);
+    assert_eq!(world.revisions(), [new].into());
+    assert_eq!(world.condition("Ready").0, "True");
+}
+
+#[test]
+fn a_node_that_dies_when_it_had_proved_itself_or_before_it_was_told_holds_nobody_up() {
+    for restarts in [false, true] {
+        let mut world = World::settled(&[GOOD; 12], Rollout::default());
+        world.hears_of("n05", false);
+        world.run(2);
+        world.apply(POLICY, Ok(spec(1, Mode::IPTables, Rollout::default())));
+        world.run(90);
+        world.hears_of("n00", false);
+        if restarts {
+            world.restart();
+        }
+        world.run(200);
+        assert_eq!(world.condition("Ready").0, "True");
+        world.run(1000);
+        assert_eq!(world.rejected(), None);
+        assert_eq!(world.revisions().len(), 1);
+        assert_eq!(world.condition("Stalled").0, "False");
+    }
 }

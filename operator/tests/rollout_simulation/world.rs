@@ -69,7 +69,7 @@ impl World {
             uid: format!("uid-{name}"),
             labels: [("pool".to_owned(), "edge".to_owned())].into(),
             is_reachable: true,
-            reachable_since: None,
+            so_since: None,
             not_ready_taint: None,
         };
         self.held.nodes.insert(Arc::clone(&name), node);
@@ -214,6 +214,13 @@ impl World {
         proxy.answer = Answer::NotReady;
         self.say(&name, proxy);
         self.measure();
+    }
+
+    /// Its kubelet is not heard any more, or is again.
+    pub(crate) fn hears_of(&mut self, name: &str, is_reachable: bool) {
+        let mut node = self.held.nodes[name].clone();
+        node.is_reachable = is_reachable;
+        self.held.set_node(node, self.operators_now());
     }
 
     fn say(&mut self, name: &Arc<str>, proxy: Proxy) {

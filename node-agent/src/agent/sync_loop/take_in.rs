@@ -15,7 +15,8 @@ impl SyncLoop {
         // Who leaves the choice to us asks for nothing that the node cannot run.
         let can_run = settings.mode.mode != Mode::Auto || !self.plane.has_refused(ActiveMode::IPVS);
         let mode = settings.mode.mode_for(services, self.plane.mode(), can_run);
-        self.plane.want(settings.iptables_variant, mode);
+        let asked = settings.mode.mode;
+        self.plane.want(settings.iptables_variant, asked, mode);
         change
     }
 

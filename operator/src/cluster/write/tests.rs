@@ -5,7 +5,7 @@ use axum::http::{Method, StatusCode};
 use kube::Config;
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
-use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+use sluice_crds::v1alpha1::{NodeServiceProxyStatus, ServiceProxyPolicySpec};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -93,7 +93,7 @@ fn add_node(cluster: &Cluster, name: &str, pool: &str, taint: Option<usize>) {
         uid: name.to_owned(),
         labels: [("pool".to_owned(), pool.to_owned())].into(),
         is_reachable: true,
-        reachable_since: None,
+        so_since: None,
         not_ready_taint: taint,
     };
     cluster.change(|held| drop(held.snapshot.nodes.insert(Arc::from(name), node)));
@@ -101,7 +101,12 @@ fn add_node(cluster: &Cluster, name: &str, pool: &str, taint: Option<usize>) {
 
 /// An object of a node that was told nothing that can be read.
 fn add_proxy(cluster: &Cluster, name: &str) {
-    let mut proxy = Proxy::unreadable(ObjectMeta::default(), Some(name.to_owned()));
+    let mut proxy = Proxy::of(
+        ObjectMeta::default(),
+        None,
+        &NodeServiceProxyStatus::default(),
+    );
+    proxy.owner = Some(name.to_owned());
     proxy.is_programmed = true;
     cluster.change(|held| drop(held.snapshot.proxies.insert(Arc::from(name), proxy)));
 }

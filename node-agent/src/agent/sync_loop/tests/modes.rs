@@ -64,6 +64,21 @@ fn a_mode_that_cannot_be_taken_is_a_condition_and_tried_again_at_the_full_interv
 }
 
 #[test]
+fn a_mode_that_could_not_be_taken_is_tried_at_once_when_the_settings_ask_for_it_anew() {
+    let mut bench = Bench::at_rest();
+    bench.stage.lock().failures = VecDeque::from(["switch"]);
+    bench.push(wants(Mode::IPVS));
+    bench.wake();
+    bench.push(wants(Mode::IPTables));
+    bench.wake();
+    assert!(!bench.is_told("cannot run mode IPVS"));
+    bench.stage.calls();
+    bench.push(wants(Mode::IPVS));
+    bench.wake();
+    assert_eq!(bench.stage.calls(), ["nft switch IPVS"]);
+}
+
+#[test]
 fn foreign_changes_of_rules_neither_cause_nor_put_off_that_a_mode_is_tried_again() {
     let mut bench = Bench::at_rest();
     bench.stage.lock().failures = VecDeque::from(["switch"]);

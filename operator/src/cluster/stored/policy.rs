@@ -1,19 +1,18 @@
-//! Policies as the API server stores them. Their definition may be newer than this operator, so spec and status are read each for itself, and of a
-//! status each field: what a rollout goes by is not lost with what is not known here.
+//! Policies.
 
 use kube::Resource;
 use kube::api::ObjectMeta;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
-use sluice_crds::v1alpha1::{ServiceProxyPolicy, ServiceProxyPolicySpec, ServiceProxyPolicyStatus};
+use serde_json::Value;
+use sluice_crds::v1alpha1::{ServiceProxyPolicy, ServiceProxyPolicySpec};
 
+use super::{read_alone, read_status};
 use crate::objects::Policy;
 
 /// See the module.
 #[derive(Debug, Clone, Deserialize, Resource)]
 #[resource(inherit = ServiceProxyPolicy)]
-pub(super) struct StoredPolicy {
+pub(in crate::cluster) struct StoredPolicy {
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Value,
@@ -23,7 +22,7 @@ pub(super) struct StoredPolicy {
 
 impl StoredPolicy {
     /// The policy; `None` for one without a name.
-    pub(super) fn read(self) -> Option<Policy> {
+    pub(in crate::cluster) fn read(self) -> Option<Policy> {
         let spec = read_spec(&self.spec);
         Policy::of(self.metadata, spec, read_status(self.status))
     }
@@ -41,21 +40,10 @@ fn read_spec(stored: &Value) -> Result<ServiceProxyPolicySpec, String> {
     })
 }
 
-fn read_status(mut stored: Value) -> ServiceProxyPolicyStatus {
-    if let Some(fields) = stored.as_object_mut() {
-        fields.retain(|name, value| read_alone::<ServiceProxyPolicyStatus>(name, value).is_ok());
-    }
-    serde_json::from_value(stored).unwrap_or_default()
-}
-
-/// Of a type that needs none of its fields, what has only this one.
-fn read_alone<T: DeserializeOwned>(name: &str, value: &Value) -> serde_json::Result<T> {
-    serde_json::from_value(json!({ name: value }))
-}
-
 #[cfg(test)]
 mod tests {
-    use sluice_crds::v1alpha1::Mode;
+    use serde_json::json;
+    use sluice_crds::v1alpha1::{Mode, ServiceProxyPolicyStatus};
 
     use super::*;
 
