@@ -142,7 +142,10 @@ fn an_address_of_the_api_server_is_a_name_or_an_address_of_either_family() {
         ("192.0.2.10", "https://192.0.2.10:6443"),
         ("2001:db8::10", "https://[2001:db8::10]:6443"),
         ("[2001:db8::10]", "https://[2001:db8::10]:6443"),
-        ("kubernetes.example.com", "https://kubernetes.example.com:6443"),
+        (
+            "kubernetes.example.com",
+            "https://kubernetes.example.com:6443",
+        ),
     ] {
         let set = format!("apiServer.host={host}");
         let text = template(&helm, &["--set-string", &set]).unwrap();
