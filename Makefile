@@ -231,14 +231,14 @@ fmt: ## format the code
 build: ## the release binaries
 	$(CARGO) build --locked --release
 
-# One file that needs nothing of the node: for musl where its standard library can be had, else with glibc in it. $(1) is the profile, $(2) are
-# packages; `built` is then where their programs are. Paths of this machine are no part of a program.
+# One file that needs nothing of the node: for musl, or with glibc in it where STATIC_TARGET says so. $(1) is the profile, $(2) are packages; `built`
+# is then where their programs are. Paths of this machine are no part of a program.
 STATIC_TARGET ?= $(shell uname -m)-unknown-linux-musl
+static-library = [ -d "$$(rustc --target $(STATIC_TARGET) --print target-libdir)" ] || rustup target add $(STATIC_TARGET) || { echo "Rust's standard \
+library for $(STATIC_TARGET) cannot be had: let rustup reach static.rust-lang.org, or choose glibc by STATIC_TARGET=$(STATIC_TARGET:musl=gnu)" >&2; exit 2; }
 REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=.
-static-build = if rustup target list --installed 2>/dev/null | grep -qx $(STATIC_TARGET) || rustup target add $(STATIC_TARGET); \
-	then target=$(STATIC_TARGET) flags='$(REMAP)'; \
-	else target=$(STATIC_TARGET:musl=gnu) flags='$(REMAP) -C target-feature=+crt-static'; fi; built=$(TARGET)/$$target/$(1); \
-	RUSTFLAGS="$$flags" CARGO_PROFILE_RELEASE_STRIP=symbols $(CARGO) build --locked --profile $(1) --target $$target $(2:%=-p %)
+static-build = $(static-library); built=$(TARGET)/$(STATIC_TARGET)/$(1); RUSTFLAGS='$(REMAP) -C target-feature=+crt-static' \
+	CARGO_PROFILE_RELEASE_STRIP=symbols $(CARGO) build --locked --profile $(1) --target $(STATIC_TARGET) $(2:%=-p %)
 
 .PHONY: cni
 cni: ## the CNI plugin as one static file: target/sluice-cni
@@ -247,6 +247,8 @@ cni: ## the CNI plugin as one static file: target/sluice-cni
 IMAGES := agent operator cni
 IMAGE_VERSION = $(shell sed -n 's/^appVersion: *"*\([^"]*\)"*$$/\1/p' charts/sluice/Chart.yaml)
 IMAGE_REGISTRY ?=
+# The time of all that is in the images, and theirs: the commit's, so that who builds it again has the same.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 # Of the agent's image: any Debian.
 IMAGE_BASE ?= debian:12-slim
 DOCKER ?= docker
@@ -259,12 +261,15 @@ image-programs: image-packages cni ## what images are built of: target/images/{a
 	install -C -D $(TARGET)/sluice-cni $(TARGET)/images/cni/sluice-cni
 	install -C images/agent/collect $(TARGET)/images/agent/collect
 
+# As an archive, since the files themselves keep the time of their last change.
+image-context = tar --create --sort=name --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner --mode=go-w \
+	--directory images/$$image Containerfile --directory $(TARGET)/images/$$image .
 .PHONY: images
 images: image-programs ## the images, in the docker daemon (IMAGE_BASE, IMAGE_REGISTRY); without an image registry: make images IMAGE_BASE=sluice/base
 	if [ $(IMAGE_BASE) = sluice/base ] && ! $(DOCKER) image inspect sluice/base >/dev/null 2>&1; then images/base/build sluice/base; fi
-	for image in $(IMAGES); do $(DOCKER) build --file images/$$image/Containerfile --tag $(IMAGE_REGISTRY:%=%/)sluice/$$image:$(IMAGE_VERSION) \
-		--build-arg VERSION=$(IMAGE_VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
-		$$([ $$image != agent ] || echo --build-arg BASE=$(IMAGE_BASE)) $(TARGET)/images/$$image || exit 1; done
+	for image in $(IMAGES); do $(image-context) | $(DOCKER) build --file Containerfile --tag $(IMAGE_REGISTRY:%=%/)sluice/$$image:$(IMAGE_VERSION) \
+		--build-arg VERSION=$(IMAGE_VERSION) --build-arg REVISION=$$(git rev-parse HEAD) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+		$$([ $$image != agent ] || echo --build-arg BASE=$(IMAGE_BASE)) - || exit 1; done
 
 .PHONY: packages
 packages: ## install the programs that suites and demo need, where missing

@@ -1,5 +1,5 @@
-//! Sluice on a control plane, as its chart puts it there: definitions, roles, service accounts, and for each node a Node and the pod of
-//! an agent. Agents and operators run as processes of the test, with the tokens that the kubelet would give to their pods.
+//! Sluice on a control plane, as its chart puts it there with `operator.removeNodeTaint`: definitions, roles, service accounts, and for each
+//! node a Node and the pod of an agent. Agents and operators run as processes of the test, with the tokens that the kubelet would give to their pods.
 
 use std::path::PathBuf;
 
@@ -15,6 +15,7 @@ const OPERATOR: &str = "sluice-operator";
 const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/sluice/files/crds");
 const AGENT_ROLE: &str = include_str!("../../charts/sluice/files/agent-role.yaml");
 const OPERATOR_ROLES: &str = include_str!("../../charts/sluice/files/operator-role.yaml");
+const TAINT_ROLE: &str = include_str!("../../charts/sluice/files/operator-taint-role.yaml");
 const ADMISSION: &str = include_str!("../../charts/sluice/files/agent-admission.yaml");
 
 /// See the module.
@@ -43,7 +44,7 @@ impl Installation {
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},
         });
         installation.apply(&[namespace])?;
-        for text in [AGENT_ROLE, OPERATOR_ROLES, ADMISSION] {
+        for text in [AGENT_ROLE, OPERATOR_ROLES, TAINT_ROLE, ADMISSION] {
             // Those of a namespace do not say which: a chart's go where it is installed.
             let apply = [
                 "apply",
@@ -58,10 +59,14 @@ impl Installation {
         let accounts = [AGENT, OPERATOR].into_iter().flat_map(|name| {
             [
                 json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}}),
-                binding("ClusterRole", name),
+                binding("ClusterRole", name, name),
             ]
         });
-        let objects: Vec<Value> = accounts.chain([binding("Role", OPERATOR)]).collect();
+        let more = [
+            binding("Role", OPERATOR, OPERATOR),
+            binding("ClusterRole", "sluice-operator-taint", OPERATOR),
+        ];
+        let objects: Vec<Value> = accounts.chain(more).collect();
         installation.apply(&objects)?;
         Ok(installation)
     }
@@ -143,8 +148,8 @@ fn pod(account: &str, node: &str) -> Value {
     })
 }
 
-/// Gives the role of that name to the service account of that name.
-fn binding(role: &str, name: &str) -> Value {
+/// Gives the role to the service account.
+fn binding(role: &str, name: &str, account: &str) -> Value {
     let mut metadata = json!({"name": name});
     if role == "Role" {
         metadata["namespace"] = json!(NAMESPACE);
@@ -154,6 +159,6 @@ fn binding(role: &str, name: &str) -> Value {
         "kind": format!("{role}Binding"),
         "metadata": metadata,
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}],
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}],
     })
 }

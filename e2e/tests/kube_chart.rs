@@ -199,19 +199,73 @@ fn a_cluster_with_kube_proxy_is_warned_of_and_not_refused() {
     let apply = ["apply", "--server-side", "-f", "-"];
     kubectl.run_with_input(&apply, kube_proxy).unwrap();
     let values = values();
-    let notes = done(
-        &program,
-        &[
-            "install",
+    let install = |more: &[&str]| {
+        let fixed = [
+            "upgrade",
+            "--install",
             "sluice",
             CHART,
             "--create-namespace",
             "--values",
             &values,
-        ],
-    );
-    assert!(
-        notes.contains("WARNING: kube-proxy runs in this cluster"),
-        "{notes}"
-    );
+        ];
+        done(&program, &[&fixed[..], more].concat())
+    };
+    // It is on no node: a node selector has put it away.
+    let notes = install(&[]);
+    assert!(!notes.contains("kube-proxy runs"), "{notes}");
+
+    let scheduled = [
+        "patch",
+        "daemonset/kube-proxy",
+        "--namespace=kube-system",
+        "--subresource=status",
+        "--type=merge",
+        r#"--patch={"status": {"desiredNumberScheduled": 3}}"#,
+    ];
+    kubectl.run(&scheduled).unwrap();
+    let warning = "WARNING: kube-proxy runs in this cluster";
+    let ports = "--set agent.healthPort=20256 --set agent.metrics.port=20249";
+    let notes = install(&[]);
+    assert!(notes.contains(warning), "{notes}");
+    let first = notes.find(ports).unwrap_or_else(|| panic!("{notes}"));
+    assert!(notes.find("rollout status") > Some(first), "{notes}");
+
+    let others: Vec<&str> = ports.split(' ').collect();
+    let notes = install(&others);
+    assert!(notes.contains(warning), "{notes}");
+    assert!(!notes.contains(ports), "{notes}");
+}
+
+#[test]
+fn definitions_that_a_release_left_go_to_another_one_where_helm_is_told_so() {
+    let Some((_control_plane, kubectl, program)) = start("definitions of another release") else {
+        return;
+    };
+    let values = values();
+    let install = |name: &'static str, more: &[&'static str]| -> (bool, String) {
+        let fixed = [
+            "install",
+            name,
+            CHART,
+            "--create-namespace",
+            "--values",
+            &values,
+        ];
+        helm(&program, &[&fixed[..], more].concat())
+    };
+    let (success, words) = install("sluice", &[]);
+    assert!(success, "{words}");
+    done(&program, &["uninstall", "sluice"]);
+
+    let elsewhere = ["--namespace", "elsewhere"];
+    let (success, words) = install("other", &elsewhere);
+    let told = "CustomResourceDefinition \"nodeserviceproxies.sluice.dev\"";
+    assert!(!success && words.contains(told), "{words}");
+    let (success, words) = install("other", &[&elsewhere[..], &["--take-ownership"]].concat());
+    assert!(success, "{words}");
+    let owner = r"jsonpath={.metadata.annotations.meta\.helm\.sh/release-name}";
+    let definition = "crd/nodeserviceproxies.sluice.dev";
+    let owner = kubectl.run(&["get", definition, "-o", owner]).unwrap();
+    assert_eq!(owner, "other");
 }

@@ -150,12 +150,12 @@ fn agents_and_operators_have_the_rights_that_they_need_and_no_others() {
     assert_eq!(
         agent,
         expected(&[
-            "services [get list watch]",
-            "nodes [get list watch]",
-            "pods [get list watch]",
-            "namespaces [get list watch]",
-            "endpointslices.discovery.k8s.io [get list watch]",
-            "nodeserviceproxies.sluice.dev [get list watch]",
+            "services [list watch]",
+            "nodes [list watch]",
+            "pods [list watch]",
+            "namespaces [list watch]",
+            "endpointslices.discovery.k8s.io [list watch]",
+            "nodeserviceproxies.sluice.dev [list watch]",
             "nodeserviceproxies.sluice.dev/status [patch]",
         ])
     );
@@ -163,14 +163,14 @@ fn agents_and_operators_have_the_rights_that_they_need_and_no_others() {
     assert_eq!(
         operator,
         expected(&[
-            "nodes [get list watch patch]",
-            "services [get list watch]",
-            "serviceproxypolicies.sluice.dev [get list watch]",
+            "nodes [list watch patch]",
+            "services [list watch]",
+            "serviceproxypolicies.sluice.dev [list watch]",
             "serviceproxypolicies.sluice.dev/status [patch]",
-            "nodeserviceproxies.sluice.dev [get list watch create patch delete]",
+            "nodeserviceproxies.sluice.dev [list watch create patch delete]",
             "events.events.k8s.io [create patch]",
             "leases.coordination.k8s.io [get create update]",
-            "controllerrevisions.apps [get list watch create patch delete]",
+            "controllerrevisions.apps [list watch create delete]",
         ])
     );
 }

@@ -30,6 +30,16 @@ https://{{ $host }}:{{ .port }}
 {{- end -}}
 {{- end }}
 
+{{/*
+The same for a pod that is not in the node's network: its localhost is its own. Where nodes reach the API server by theirs, agents serve the Service
+`kubernetes` all the same, so such a pod goes by that.
+*/}}
+{{- define "sluice.apiServer.fromPodNetwork" -}}
+{{- if not (regexMatch "^(localhost|127(\\.[0-9]+){3}|\\[?::1\\]?)$" .Values.apiServer.host) -}}
+{{- include "sluice.apiServer" . -}}
+{{- end -}}
+{{- end }}
+
 {{- define "sluice.pullSecrets" -}}
 {{- with .Values.image.pullSecrets -}}
 imagePullSecrets:

@@ -166,8 +166,7 @@ fn objects_of_a_namespace_say_which_and_no_two_are_the_same() {
         assert_eq!(titles.len(), all, "{name}");
         for object in &objects {
             let kind = object["kind"].as_str().unwrap();
-            // The operator's Role is a file, which says none: it goes where the release goes.
-            if of_no_namespace.contains(&kind) || kind == "Role" {
+            if of_no_namespace.contains(&kind) {
                 continue;
             }
             let namespace = &object["metadata"]["namespace"];
@@ -186,5 +185,54 @@ fn nothing_is_of_the_kinds_that_the_chart_defines() {
             let version = object["apiVersion"].as_str().unwrap();
             assert!(!version.starts_with("sluice.dev/"), "{}", title(&object));
         }
+    }
+}
+
+#[test]
+fn the_right_to_patch_nodes_comes_with_the_option_that_needs_it() {
+    let Some(helm) = helm("the right to patch nodes") else {
+        return;
+    };
+    for name in CASES {
+        let objects = objects(&case(&helm, name));
+        let patches_nodes = |rule: &Value| {
+            let has = |list: &str, word: &str| {
+                let words = rule[list].as_array();
+                words.is_some_and(|words| words.iter().any(|one| one == word))
+            };
+            has("resources", "nodes") && (has("verbs", "patch") || has("verbs", "*"))
+        };
+        let of_role = |object: &&Value| {
+            let rules = object["rules"].as_array();
+            rules.is_some_and(|rules| rules.iter().any(patches_nodes))
+        };
+        let roles: Vec<String> = objects.iter().filter(of_role).map(title).collect();
+        let expected: &[&str] = match name {
+            "everything" => &["ClusterRole sluice-operator-taint"],
+            _ => &[],
+        };
+        assert_eq!(roles, expected, "{name}");
+        let is_bound = objects
+            .iter()
+            .any(|object| object.pointer("/roleRef/name") == Some(&"sluice-operator-taint".into()));
+        assert_eq!(is_bound, name == "everything", "{name}");
+    }
+}
+
+/// Metrics of Services have a label `namespace` of their own, which alerts go by.
+#[test]
+fn a_scrape_keeps_the_labels_of_metrics() {
+    let Some(helm) = helm("labels of metrics") else {
+        return;
+    };
+    let objects = objects(&case(&helm, "everything"));
+    let monitors = objects.iter().filter(|one| one["kind"] == "PodMonitor");
+    let endpoints: Vec<&Value> = monitors
+        .filter_map(|monitor| monitor.pointer("/spec/podMetricsEndpoints")?.as_array())
+        .flatten()
+        .collect();
+    assert_eq!(endpoints.len(), 2, "{endpoints:?}");
+    for endpoint in endpoints {
+        assert_eq!(endpoint["honorLabels"], true, "{endpoint}");
     }
 }

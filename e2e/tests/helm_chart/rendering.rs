@@ -9,7 +9,7 @@ use sluice_e2e::helm::{CHART, Helm};
 pub(crate) const CASES: [&str; 4] = ["in-cluster", "everything", "small", "cleanup"];
 
 /// Where it is installed in all of these tests.
-const NAMESPACE: &str = "sluice-system";
+pub(crate) const NAMESPACE: &str = "sluice-system";
 
 /// A file of the chart.
 pub(crate) fn chart_file(path: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::rendering::{CASES, case, chart_file, helm, objects};
+use crate::rendering::{CASES, NAMESPACE, case, chart_file, helm, objects};
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/helm_chart/snapshots");
 /// Set, it writes the snapshots anew.
@@ -43,13 +43,18 @@ fn files_are_rendered_as_they_are() {
     let Some(helm) = helm("files in the chart") else {
         return;
     };
-    let rendered = objects(&case(&helm, "in-cluster"));
+    let rendered = [case(&helm, "in-cluster"), case(&helm, "everything")];
+    let rendered: Vec<_> = rendered.iter().flat_map(|text| objects(text)).collect();
     for file in [
         "files/agent-role.yaml",
         "files/operator-role.yaml",
+        "files/operator-taint-role.yaml",
         "files/agent-admission.yaml",
     ] {
-        for object in objects(&chart_file(file)) {
+        for mut object in objects(&chart_file(file)) {
+            if object["kind"] == "Role" {
+                object["metadata"]["namespace"] = NAMESPACE.into();
+            }
             assert!(rendered.contains(&object), "{file}: {object}");
         }
     }

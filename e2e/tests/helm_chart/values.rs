@@ -8,11 +8,11 @@ use crate::rendering::{chart_file, objects};
 
 const REFERENCE: &str = include_str!("../../../docs/values.md");
 
-/// Paths of the leaves: what is no table of names that the chart knows.
+/// Paths of the leaves: what is no table of names that the chart knows. A table that is empty is one value: its fields are another program's.
 fn leaves(value: &Value, schema: &Value, path: &str, into: &mut BTreeSet<String>) {
     let known = schema["properties"].as_object();
     match (value.as_object(), known) {
-        (Some(fields), Some(known)) => {
+        (Some(fields), Some(known)) if !fields.is_empty() => {
             for (name, field) in fields {
                 let below = if path.is_empty() {
                     name.clone()
@@ -31,20 +31,25 @@ fn leaves(value: &Value, schema: &Value, path: &str, into: &mut BTreeSet<String>
     }
 }
 
-/// Of the schema alone.
-fn schema_leaves(schema: &Value, path: &str, into: &mut BTreeSet<String>) {
+/// Of the schema alone, where no value is above them.
+fn schema_leaves(
+    schema: &Value,
+    values: &BTreeSet<String>,
+    path: &str,
+    into: &mut BTreeSet<String>,
+) {
     match schema["properties"].as_object() {
-        Some(known) => {
+        Some(known) if !values.contains(path) => {
             for (name, below) in known {
                 let path = if path.is_empty() {
                     name.clone()
                 } else {
                     format!("{path}.{name}")
                 };
-                schema_leaves(below, &path, into);
+                schema_leaves(below, values, &path, into);
             }
         }
-        None => {
+        _ => {
             into.insert(path.to_owned());
         }
     }
@@ -68,7 +73,7 @@ fn values_schema_and_reference_name_the_same() {
     let mut in_values = BTreeSet::new();
     leaves(&values, &schema, "", &mut in_values);
     let mut in_schema = BTreeSet::new();
-    schema_leaves(&schema, "", &mut in_schema);
+    schema_leaves(&schema, &in_values, "", &mut in_schema);
     // Helm's own, for charts that this one is a part of.
     in_schema.remove("global");
     assert_eq!(in_values, in_schema);
