@@ -13,12 +13,16 @@ use super::schema::{rule, says_with};
 #[schemars(extend("x-kubernetes-validations" = SyncIntervals::rules()))]
 pub struct SyncIntervals {
     /// Time from the end of one write to the start of the next, in milliseconds: changes in between become one write.
-    /// At most `fullIntervalSeconds`. Default: 50.
+    /// 0 to 10000, and at most `fullIntervalSeconds`. Default: 50.
+    #[schemars(range(min = 0, max = MAX_MIN_INTERVAL))]
     pub min_interval_milliseconds: u32,
     /// Time between full comparisons with the kernel, in seconds, 1 to 86400. Default: 3600.
     #[schemars(range(min = 1, max = 86_400))]
     pub full_interval_seconds: u32,
 }
+
+/// A change waits for so long: until then clients are led to endpoints that are gone.
+const MAX_MIN_INTERVAL: u32 = 10_000;
 
 impl Default for SyncIntervals {
     fn default() -> Self {
@@ -46,6 +50,7 @@ impl SyncIntervals {
             c.within(self.full_interval_seconds, 1..=86_400);
         });
         c.field("minIntervalMilliseconds", |c| {
+            c.within(self.min_interval_milliseconds, 0..=MAX_MIN_INTERVAL);
             if u64::from(self.min_interval_milliseconds)
                 > u64::from(self.full_interval_seconds) * 1000
             {
