@@ -6,6 +6,7 @@ mod config;
 mod convert;
 mod duration;
 mod manifest;
+mod node_port_entries;
 mod without_equivalent;
 
 pub use config::ConfigError;
