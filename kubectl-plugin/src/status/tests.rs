@@ -328,6 +328,78 @@ fn nodes_without_agent_or_order_are_wrong_and_nodes_on_their_way_are_not() {
 }
 
 #[test]
+fn a_node_that_no_agent_is_meant_for_is_told_and_is_not_wrong() {
+    let mut cluster = Cluster::healthy();
+    cluster.nodes.push(node("c"));
+    let mut silent = proxy("c", "built-in", None, &[]);
+    silent["metadata"]["creationTimestamp"] = json!(TWELVE_MINUTES_AGO);
+    silent["status"] = json!({});
+    cluster.proxies.push(silent);
+    let findings = |cluster: &Cluster| {
+        let report = cluster.report();
+        let findings = report.findings.iter().filter(|finding| finding.node == "c");
+        let reasons: Vec<String> = findings.map(|finding| finding.reason.clone()).collect();
+        (reasons.join(" "), report.healthy)
+    };
+    assert_eq!(findings(&cluster), ("WithoutAgent".to_owned(), true));
+    let text = cluster.text();
+    let line = "note   c (built-in): WithoutAgent for 12 min, no agent has ever reported from it, so it is passed over";
+    assert!(text.contains(line), "{text}");
+    assert!(text.contains("2 of 3 nodes are ready"), "{text}");
+    assert!(text.contains("ready: no policy counts for these"), "{text}");
+
+    let with = |change: fn(&mut Cluster)| {
+        let mut changed = Cluster {
+            policies: cluster.policies.clone(),
+            proxies: cluster.proxies.clone(),
+            nodes: cluster.nodes.clone(),
+            agents: cluster.agents.clone(),
+            leases: cluster.leases.clone(),
+        };
+        change(&mut changed);
+        findings(&changed)
+    };
+    for (change, reason) in [
+        (
+            (|cluster| cluster.agents.push(agent("c", false))) as fn(&mut Cluster),
+            "AgentNotReady",
+        ),
+        (|cluster| cluster.agents.push(agent("c", true)), "NoReport"),
+        (
+            |cluster| {
+                cluster.proxies[2]["metadata"]["creationTimestamp"] = json!("2026-11-01T11:51:00Z");
+            },
+            "NoAgent",
+        ),
+        (
+            |cluster| {
+                cluster.nodes[2]["spec"] = json!({"taints": [
+                    {"key": "node.sluice.dev/agent-not-ready", "effect": "NoSchedule"},
+                ]});
+            },
+            "NoAgent",
+        ),
+        (
+            |cluster| {
+                cluster.proxies[2]["status"] =
+                    json!({"capabilities": {"kernel": "6.1.0", "ipvs": true}});
+            },
+            "NoAgent",
+        ),
+        (
+            |cluster| {
+                for ready in &mut cluster.proxies[..2] {
+                    ready["status"] = json!({});
+                }
+            },
+            "NoAgent",
+        ),
+    ] {
+        assert_eq!(with(change), (reason.to_owned(), false));
+    }
+}
+
+#[test]
 fn of_a_node_that_is_away_only_that_is_told() {
     let mut cluster = Cluster::healthy();
     cluster.proxies[0]["status"]["conditions"] = json!([]);
@@ -336,6 +408,19 @@ fn of_a_node_that_is_away_only_that_is_told() {
     assert_eq!(report.findings.len(), 1);
     assert_eq!(report.findings[0].reason, "Unreachable");
     assert_eq!(report.nodes.ready, 1);
+    // As for the operator.
+    cluster.nodes[0]["status"]["conditions"][0]["status"] = json!("False");
+    assert_eq!(cluster.report().findings, report.findings);
+    // It may not be ready because it waits for its agent.
+    cluster.agents[0] = agent("a", false);
+    let report = cluster.report();
+    let reasons = report.findings.iter().map(|finding| &*finding.reason);
+    assert_eq!(
+        reasons.collect::<Vec<_>>(),
+        ["AgentNotReady", "Unreachable"]
+    );
+    cluster.nodes[0]["status"]["conditions"][0]["status"] = json!("Unknown");
+    assert_eq!(cluster.report().findings.len(), 1);
 }
 
 #[test]
