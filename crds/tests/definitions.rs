@@ -171,7 +171,7 @@ fn a_node_is_told_what_the_policy_says_but_for_what_is_the_operators() {
         "ipvs": {"scheduler": "lc"},
         "sourceNAT": {"masqueradeAll": true, "podClasses": [{"name": "a", "action": "Preserve", "egress": true}]},
         "hairpin": {"mode": "None"},
-        "conntrack": {"min": 1},
+        "conntrack": {"maxPerCore": 1, "min": 1},
         "modeSwitch": {"drainTimeoutSeconds": 1},
         "nodePorts": {"addresses": ["primary"]},
         "sync": {"fullIntervalSeconds": 60},

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use sluice_crds::v1alpha1::{
     BridgeInterface, Cidr, ClusterCidr, Conntrack, DetectLocal, DetectLocalMode,
-    InterfaceNamePrefix, IpvsTimeouts, Mode, NodePortAddress, ServiceProxyPolicySpec, Sysctl,
+    InterfaceNamePrefix, IpvsTimeouts, Mode, NodePortAddress, ServiceProxyPolicySpec,
+    SyncIntervals, Sysctl,
 };
 
 use super::config::{self, ConfigError, Section};
+use super::node_port_entries::{NodePortEntries, holds_localhost};
 use super::without_equivalent;
 
 /// Why a configuration does not become a policy.
@@ -121,9 +123,7 @@ impl Conversion {
             if let (true, Some(minimum)) = (in_use, minimum)
                 && minimum.as_millis() != min_default
             {
-                let milliseconds = u32::try_from(minimum.as_millis())
-                    .map_err(|_| section.wrong("minSyncPeriod", "too long".to_owned()))?;
-                self.policy.sync.min_interval_milliseconds = milliseconds;
+                self.min_interval(name, minimum);
             }
             if name == "ipvs" {
                 self.ipvs_section(&mut section)?;
@@ -145,6 +145,20 @@ impl Conversion {
         Ok(localhost)
     }
 
+    fn min_interval(&mut self, section: &str, minimum: Duration) {
+        const LONGEST: u32 = SyncIntervals::MAX_MIN_INTERVAL_MILLISECONDS;
+        let milliseconds = u32::try_from(minimum.as_millis()).unwrap_or(u32::MAX);
+        if milliseconds > LONGEST {
+            self.note(
+                format_args!("{section}.minSyncPeriod"),
+                format_args!(
+                    "longer than spec.sync.minIntervalMilliseconds may be, so that is {LONGEST}: a change counts on the nodes sooner"
+                ),
+            );
+        }
+        self.policy.sync.min_interval_milliseconds = milliseconds.min(LONGEST);
+    }
+
     fn ipvs_section(&mut self, section: &mut Section) -> Result<(), ConfigError> {
         if let Some(scheduler) = section.text("scheduler")? {
             self.policy.ipvs.scheduler = scheduler;
@@ -157,6 +171,13 @@ impl Conversion {
             if !self.policy.ipvs.exclude_cidrs.contains(&cidr) {
                 self.policy.ipvs.exclude_cidrs.push(cidr);
             }
+        }
+        if self.policy.mode != Mode::IPTables && !self.policy.ipvs.exclude_cidrs.is_empty() {
+            self.note(
+                "ipvs.excludeCIDRs",
+                "kube-proxy only leaves other programs' virtual servers there alone, Sluice serves no Service address in these networks in IPVS mode: list \
+                 none that a Service has",
+            );
         }
         let strict = section.take::<bool>("strictARP")?.unwrap_or_default();
         if self.policy.mode == Mode::IPVS && !strict {
@@ -179,51 +200,20 @@ impl Conversion {
         root: &mut Section,
         localhost: Option<bool>,
     ) -> Result<(), ConfigError> {
-        let texts = root
-            .take::<Vec<String>>("nodePortAddresses")?
-            .unwrap_or_default();
-        // The default of kube-proxy's nftables mode, of which `Auto` was made.
-        if texts.is_empty() && self.policy.mode == Mode::Auto {
-            let addresses = &mut self.policy.node_ports.addresses;
-            addresses.push(NodePortAddress::Primary);
+        let entries = NodePortEntries::take(root)?;
+        for word in &entries.unknown {
+            self.note(
+                "nodePortAddresses",
+                format_args!(
+                    "{word:?} is neither a network nor a word that is known here, left out: name the networks that it means"
+                ),
+            );
         }
         let by_rules = self.policy.mode == Mode::IPTables;
-        self.policy.node_ports.localhost = by_rules && localhost == Some(true);
-        let mut loopbacks = Vec::new();
-        for text in texts {
-            let address: NodePortAddress = text
-                .parse()
-                .map_err(|error| root.wrong("nodePortAddresses", format!("{error}")))?;
-            if matches!(&address, NodePortAddress::Cidr(cidr)
-                if !cidr.is_everything() && cidr.net().addr().is_loopback())
-            {
-                if !loopbacks.iter().any(|(_, known)| *known == address) {
-                    loopbacks.push((text, address));
-                }
-            } else if !self.policy.node_ports.addresses.contains(&address) {
-                self.policy.node_ports.addresses.push(address);
-            }
-        }
-        // None left would mean every address.
-        if self.policy.node_ports.addresses.is_empty() && !loopbacks.is_empty() {
-            let is_v4 = |address: &NodePortAddress| matches!(address, NodePortAddress::Cidr(cidr) if cidr.net().addr().is_ipv4());
-            let (v4, others): (Vec<_>, Vec<_>) = loopbacks
-                .into_iter()
-                .partition(|(_, address)| is_v4(address));
-            if !by_rules || localhost == Some(false) || v4.is_empty() {
-                return Err(root.wrong(
-                    "nodePortAddresses",
-                    "only loopback networks, where Sluice serves node ports by iptables rules and over IPv4 alone, and a policy without addresses would \
-                     serve them on every address of the node: name the networks of the nodes' addresses that may have them, or [primary]"
-                        .to_owned(),
-                ));
-            }
-            self.policy.node_ports.localhost = true;
-            let addresses = v4.into_iter().map(|(_, address)| address);
-            self.policy.node_ports.addresses.extend(addresses);
-            loopbacks = others;
-        }
-        for (text, _) in loopbacks {
+        let asked = localhost == Some(true) || !entries.localhost.is_empty();
+        let can_be = by_rules && localhost != Some(false);
+        let (addresses, left_out) = entries.settled(can_be);
+        for text in left_out {
             self.note(
                 "nodePortAddresses",
                 format_args!(
@@ -232,13 +222,25 @@ impl Conversion {
                 ),
             );
         }
-        let addresses = &self.policy.node_ports.addresses;
-        let is_v6 = |one: &NodePortAddress| matches!(one, NodePortAddress::Cidr(cidr) if cidr.net().addr().is_ipv6());
-        if !addresses.is_empty() && addresses.iter().all(is_v6) {
-            // kube-proxy serves none there either.
-            self.policy.node_ports.localhost = false;
+        let everywhere = addresses.is_empty();
+        if everywhere && entries.told && !entries.all {
+            return Err(root.wrong(
+                "nodePortAddresses",
+                "only loopback, where Sluice serves node ports by iptables rules and over IPv4 alone, or words that are not known here, and a policy without \
+                 addresses would serve them on every address of the node: name the networks of the nodes' addresses that may have them, or [primary]"
+                    .to_owned(),
+            ));
         }
-        if by_rules && localhost.is_none() && !self.policy.node_ports.localhost {
+        // Elsewhere kube-proxy serves none there either.
+        let in_reach = everywhere || addresses.iter().any(holds_localhost);
+        let node_ports = &mut self.policy.node_ports;
+        node_ports.localhost = can_be && asked && in_reach;
+        node_ports.addresses = addresses;
+        // The default of kube-proxy's nftables mode, of which `Auto` was made.
+        if !entries.told && self.policy.mode == Mode::Auto {
+            node_ports.addresses.push(NodePortAddress::Primary);
+        }
+        if by_rules && localhost.is_none() && !asked && in_reach {
             self.note(
                 "iptables.localhostNodePorts",
                 "kube-proxy serves node ports on 127.0.0.1 by default, Sluice does not: set spec.nodePorts.localhost: true if something on the node \

@@ -123,7 +123,14 @@ pub(super) fn take(
             "the agent watches and needs no refresh, nothing to do",
         );
     }
-    let gates = root.section("featureGates")?;
+    let mut gates = root.section("featureGates")?;
+    if gates.take::<bool>("AllowServiceExternalIPs")? == Some(false) {
+        note(
+            "featureGates.AllowServiceExternalIPs",
+            "kube-proxy served no spec.externalIPs, Sluice does: forbid them in the API server (DenyServiceExternalIPs or an admission policy) and \
+             remove those that are there",
+        );
+    }
     for field in gates.unknown() {
         note(
             &field,

@@ -155,7 +155,12 @@ metricsBindAddress: '[::]:9000'
 hostnameOverride: node-7
 logging: {format: json, verbosity: 4}
 ");
-    assert_eq!(done.notes, [""; 0]);
+    assert_eq!(done.notes.len(), 1, "{:?}", done.notes);
+    assert!(
+        done.notes[0].starts_with("ipvs.excludeCIDRs: "),
+        "{:?}",
+        done.notes
+    );
     let policy = done.policy;
     assert_eq!(policy.mode, Mode::IPVS);
     assert_eq!(
@@ -240,8 +245,30 @@ fn each_field_without_an_equivalent_is_named() {
             "clusterCIDR",
         ),
         (
-            "nodePortAddresses: [127.0.0.0/8, 192.0.2.0/24]",
+            "mode: ipvs\nnodePortAddresses: [127.0.0.0/8, 192.0.2.0/24]",
             "nodePortAddresses",
+        ),
+        (
+            "nodePortAddresses: [primary, localhost]",
+            "nodePortAddresses",
+        ),
+        ("nodePortAddresses: [all, '::1/128']", "nodePortAddresses"),
+        ("nodePortAddresses: [everywhere, all]", "nodePortAddresses"),
+        (
+            "mode: nftables\nnodePortAddresses: [localhost, all]",
+            "nodePortAddresses",
+        ),
+        (
+            "iptables: {minSyncPeriod: 1h, syncPeriod: 2h}",
+            "iptables.minSyncPeriod",
+        ),
+        (
+            "mode: ipvs\nipvs: {excludeCIDRs: [10.0.0.0/8]}",
+            "ipvs.excludeCIDRs",
+        ),
+        (
+            "featureGates: {AllowServiceExternalIPs: false, Topology: true}",
+            "featureGates.AllowServiceExternalIPs",
         ),
         ("udpIdleTimeout: 250ms", "udpIdleTimeout"),
         ("ipvs: {tcpTimeOut: 1s}", "ipvs.tcpTimeOut"),
@@ -279,6 +306,76 @@ fn node_ports_on_loopback_come_along_where_somebody_asked_for_them() {
 }
 
 #[test]
+fn node_ports_are_on_loopback_where_kube_proxy_has_them_there() {
+    let network = |text: &str| text.parse::<NodePortAddress>().unwrap();
+    let (office, loopback) = (network("192.0.2.0/24"), network("127.0.0.0/8"));
+    for (more, localhost, addresses) in [
+        ("nodePortAddresses: [localhost, all]", true, vec![]),
+        ("nodePortAddresses: [all]", false, vec![]),
+        ("nodePortAddresses: [localhost]", true, vec![loopback]),
+        (
+            "nodePortAddresses: [localhost, 127.0.0.0/8, 192.0.2.0/24]",
+            true,
+            vec![office, loopback],
+        ),
+        (
+            "iptables: {localhostNodePorts: true}\nnodePortAddresses: [192.0.2.0/24]",
+            false,
+            vec![office],
+        ),
+        (
+            "iptables: {localhostNodePorts: true}\nnodePortAddresses: [primary]",
+            false,
+            vec![NodePortAddress::Primary],
+        ),
+        (
+            "iptables: {localhostNodePorts: true}\nnodePortAddresses: [0.0.0.0/0]",
+            true,
+            vec![network("0.0.0.0/0")],
+        ),
+        (
+            "iptables: {localhostNodePorts: false}\nnodePortAddresses: [localhost, 192.0.2.0/24]",
+            false,
+            vec![office],
+        ),
+        (
+            "mode: nftables\nnodePortAddresses: [localhost, all]",
+            false,
+            vec![],
+        ),
+    ] {
+        let node_ports = of(more).policy.node_ports;
+        assert_eq!(
+            (node_ports.localhost, node_ports.addresses),
+            (localhost, addresses),
+            "{more}"
+        );
+    }
+    let told = |more| {
+        let notes = of(more).notes;
+        notes
+            .iter()
+            .any(|note| note.starts_with("iptables.localhostNodePorts: "))
+    };
+    assert!(told("nodePortAddresses: [all]"));
+    assert!(
+        !told("nodePortAddresses: [192.0.2.0/24]"),
+        "kube-proxy serves none there"
+    );
+}
+
+#[test]
+fn writes_are_ten_seconds_apart_at_most() {
+    let sync = of("iptables: {minSyncPeriod: 1h, syncPeriod: 2h}")
+        .policy
+        .sync;
+    assert_eq!(
+        (sync.min_interval_milliseconds, sync.full_interval_seconds),
+        (10_000, 7200)
+    );
+}
+
+#[test]
 fn node_ports_on_loopback_alone_never_become_node_ports_everywhere() {
     let node_ports = of("nodePortAddresses: [127.0.0.0/8, '::1/128', 127.0.0.0/8]")
         .policy
@@ -291,6 +388,8 @@ fn node_ports_on_loopback_alone_never_become_node_ports_everywhere() {
         "mode: ipvs\nnodePortAddresses: [127.0.0.0/8]",
         "mode: nftables\nnodePortAddresses: [127.0.0.0/8]",
         "nodePortAddresses: ['::1/128']",
+        "nodePortAddresses: [127.0.1.0/24]",
+        "nodePortAddresses: [everywhere]",
         "iptables: {localhostNodePorts: false}\nnodePortAddresses: [127.0.0.0/8]",
     ] {
         let message = refused(more);
@@ -346,7 +445,7 @@ proptest! {
     fn whatever_is_read_becomes_a_valid_policy_or_an_error(
         mode in prop::sample::select(vec!["", "iptables", "ipvs", "nftables"]),
         localhost in any::<Option<bool>>(),
-        addresses in prop::collection::vec("primary|10\\.0\\.0\\.0/8|127\\.0\\.0\\.0/8|::1/128|fd00::/64", 0..4),
+        addresses in prop::collection::vec("primary|localhost|all|10\\.0\\.0\\.0/8|127\\.0\\.[01]\\.0/24|127\\.0\\.0\\.0/8|::1/128|fd00::/64|x", 0..4),
         local in prop::sample::select(vec!["", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]),
         cidrs in prop::sample::select(vec!["", "10.0.0.0/8", "10.0.0.0/8,fd00::/64", "10.0.0.0/8,10.0.0.0/8"]),
         name in "[a-z0-9]{0,17}",

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::PROGRAM;
-use crate::cni::RawObject;
+use crate::cni::{RawObject, Version};
+use crate::conf::Conf;
 
 /// What it says about itself.
 pub const USAGE: &str = "usage: sluice-cni install|uninstall [--programs DIR] [--configurations DIR] [--originals DIR] [--records DIR] [--entry JSON] [--watch]
@@ -73,13 +74,17 @@ impl Arguments {
     }
 }
 
+/// An entry that the plugin would refuse would fail every pod of the node, so it is read as the plugin will read it.
 fn checked(entry: String) -> Result<Box<RawValue>, String> {
     let wrong =
         |why: &str| format!("--entry must be a JSON object with \"type\":\"{PROGRAM}\": {why}");
-    let object: RawObject = serde_json::from_str(&entry).map_err(|e| wrong(&e.to_string()))?;
+    let mut object: RawObject = serde_json::from_str(&entry).map_err(|e| wrong(&e.to_string()))?;
     let name = object.get("type").map_or("nothing", RawValue::get);
     if name != format!("\"{PROGRAM}\"") {
         return Err(wrong(&format!("its type is {name}")));
     }
+    // Runtimes give the network's.
+    object.set("name", to_raw_value("any").map_err(|e| e.to_string())?);
+    Conf::read(&object, Version::NEWEST).map_err(|e| format!("--entry: {e}"))?;
     RawValue::from_string(entry).map_err(|e| wrong(&e.to_string()))
 }

@@ -261,9 +261,47 @@ fn a_command_line_that_is_wrong_is_told_by_its_word() {
             &["--entry", r#"{"type":"bridge"}"#],
             "its type is \"bridge\"",
         ),
+        (
+            &["--entry", r#"{"type":"sluice-cni","statusGatee":false}"#],
+            "--entry: statusGatee: false is not a field of sluice-cni: take it out, or correct its name (socket,",
+        ),
+        (
+            &[
+                "--entry",
+                r#"{"type":"sluice-cni","withoutAgent":{"sourceNat":"Preserve"}}"#,
+            ],
+            "--entry: withoutAgent.sourceNat: \"Preserve\" is not a field",
+        ),
+        (
+            &[
+                "--entry",
+                r#"{"type":"sluice-cni","agentTimeoutMilliseconds":30000}"#,
+            ],
+            "--entry: agentTimeoutMilliseconds must be a whole number from 1 to 10000",
+        ),
+        (
+            &[
+                "--entry",
+                r#"{"type":"sluice-cni","withoutAgent":{"hairpin":"Veth"}}"#,
+            ],
+            "--entry: hairpin must be HairpinVeth or None",
+        ),
     ] {
         let words = words.iter().map(|word| (*word).to_owned());
         let told = Arguments::parse(Action::Install, words).unwrap_err();
         assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
+fn an_entry_may_say_all_that_a_configuration_may() {
+    for entry in [
+        r#"{"type":"sluice-cni"}"#,
+        r#"{"type":"sluice-cni","name":7,"cniVersion":"0.3.1","capabilities":{"bandwidth":true}}"#,
+        r#"{"type":"sluice-cni","socket":"/s","stateDirectory":"/d","agentTimeoutMilliseconds":300,"withoutAgent":{"hairpin":"HairpinVeth","sourceNAT":"Default"},"requireAgent":false,"statusGate":true}"#,
+    ] {
+        let words = ["--entry", entry].map(ToOwned::to_owned);
+        let arguments = Arguments::parse(Action::Install, words.into_iter()).unwrap();
+        assert_eq!(arguments.entry().get(), entry);
     }
 }

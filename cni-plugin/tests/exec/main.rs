@@ -7,6 +7,7 @@ mod call;
 mod configurations;
 mod environments;
 mod limits;
+mod noise;
 mod results;
 mod state;
 mod verbs;

@@ -1,29 +1,33 @@
 //! Connection tracking tunables.
 
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::Checker;
-use super::schema::{INT_MAX, not_zero};
+use super::schema::{INT_MAX, not_zero, rule, says};
 
 /// Connection tracking tunables of the node. An absent field leaves the kernel's value alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = Conntrack::rules()))]
 pub struct Conntrack {
     /// Tracked connections per CPU of the node that is online, 1 to 2147483647 (`net.netfilter.nf_conntrack_max`).
+    /// Absent, the kernel's value stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = INT_MAX), extend("x-kubernetes-validations" = not_zero(NO_LIMIT)))]
     pub max_per_core: Option<u32>,
-    /// Tracked connections that the node allows at least, however few its cores, 1 to 2147483647.
+    /// Tracked connections that the node allows at least, however few its cores, 1 to 2147483647. It counts with `maxPerCore` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = INT_MAX), extend("x-kubernetes-validations" = not_zero(NO_LIMIT)))]
     pub min: Option<u32>,
     /// How long an established TCP connection may be silent, in seconds, 1 to 2147483647 (`net.netfilter.nf_conntrack_tcp_timeout_established`).
+    /// Absent, the kernel's value stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = INT_MAX), extend("x-kubernetes-validations" = not_zero(NO_LIMIT)))]
     pub tcp_established_timeout_seconds: Option<u32>,
     /// How long a TCP connection is kept that one side has closed, in seconds, 1 to 2147483647
-    /// (`net.netfilter.nf_conntrack_tcp_timeout_close_wait`).
+    /// (`net.netfilter.nf_conntrack_tcp_timeout_close_wait`). Absent, the kernel's value stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = INT_MAX), extend("x-kubernetes-validations" = not_zero(NO_LIMIT)))]
     pub tcp_close_wait_timeout_seconds: Option<u32>,
@@ -35,7 +39,18 @@ pub struct Conntrack {
 /// Of any field.
 const NO_LIMIT: &str = "0 is no limit here: leave the field out to leave the kernel's value alone";
 
+const MIN_ALONE: &str =
+    "conntrack.min counts with conntrack.maxPerCore only: set that too, or leave min out";
+
 impl Conntrack {
+    fn rules() -> [Rule; 1] {
+        [rule(
+            ".min",
+            "!has(self.min) || has(self.maxPerCore)",
+            says(MIN_ALONE),
+        )]
+    }
+
     pub(super) fn check(&self, c: &mut Checker) {
         for (name, value) in [
             ("maxPerCore", self.max_per_core),
@@ -53,6 +68,11 @@ impl Conntrack {
                 Some(0) => c.wrong(NO_LIMIT),
                 Some(value) => c.within(value, 1..=INT_MAX),
                 None => {}
+            });
+        }
+        if self.min.is_some() && self.max_per_core.is_none() {
+            c.field("min", |c| {
+                c.wrong(MIN_ALONE);
             });
         }
     }

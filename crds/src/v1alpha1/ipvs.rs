@@ -35,7 +35,9 @@ pub struct Ipvs {
     /// (`net.ipv4.vs.conn_reuse_mode`). Default: `Auto`.
     pub connection_reuse: ConnectionReuse,
     /// The table of connections has 2 to the power of this many rows, 8 to 27; kernels before 6.5 get at most 20.
-    /// It counts when the agent loads the kernel module `ip_vs`; where that is loaded or built in, the table stays as it is. Default: the kernel's, 12.
+    /// It takes effect when the kernel module `ip_vs` is loaded; where that is loaded or built in, the table stays as it is: write
+    /// `options ip_vs conn_tab_bits=N` to a file in `/etc/modprobe.d` and load the module anew. With the chart's `agent.loadKernelModules` agents
+    /// pass it themselves where nothing loaded `ip_vs` before. Default: the kernel's, 12.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = *TABLE_BITS.start(), max = *TABLE_BITS.end()))]
     pub connection_table_bits: Option<u32>,

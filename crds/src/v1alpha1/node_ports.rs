@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use kube::core::Rule;
@@ -21,7 +22,7 @@ pub struct NodePorts {
     /// Default: all addresses of the node but loopback, and in IPVS mode but IPv6 link-local ones.
     #[schemars(schema_with = "address_list")]
     pub addresses: Vec<NodePortAddress>,
-    /// Serve node ports on 127.0.0.1 too. Packets for 127.0.0.0/8 that come from other hosts are dropped.
+    /// Serve node ports on 127.0.0.1 too, which must be in a network of `addresses` if there are any. Packets for 127.0.0.0/8 that come from other hosts are dropped.
     /// IPVS cannot do it: `mode: IPVS` is refused with it, and `Auto` stays with iptables rules. Default: false.
     pub localhost: bool,
 }
@@ -93,7 +94,7 @@ const PRIMARY_ALONE: &str = "primary stands alone: remove it or the networks";
 const LOOPBACK_V4: &str =
     "loopback addresses serve node ports with localhost: true only: set it, or remove the network";
 const LOOPBACK_V6: &str = "node ports are not served on ::1: remove it";
-const LOCALHOST_NEEDS_V4: &str = "node ports on 127.0.0.1 need IPv4, and addresses has IPv6 networks only: add an IPv4 network, or set it to false";
+const LOCALHOST_LEFT_OUT: &str = "127.0.0.1 is in none of addresses, so node ports are not on it: add 127.0.0.0/8 (to networks in place of primary), or set localhost to false";
 
 impl NodePorts {
     fn rules() -> [Rule; 4] {
@@ -120,8 +121,8 @@ impl NodePorts {
             ),
             rule(
                 ".localhost",
-                "!self.localhost || self.addresses.size() == 0 || self.addresses.exists(a, !isCIDR(a) || cidr(a).ip().family() == 4)",
-                says(LOCALHOST_NEEDS_V4),
+                "!self.localhost || self.addresses.size() == 0 || self.addresses.exists(a, isCIDR(a) && cidr(a).containsIP('127.0.0.1'))",
+                says(LOCALHOST_LEFT_OUT),
             ),
         ]
     }
@@ -135,9 +136,12 @@ impl NodePorts {
             NodePortAddress::Cidr(cidr) => self.check_network(*cidr, c),
             NodePortAddress::Primary => {}
         });
-        if self.localhost && !self.addresses.is_empty() && self.addresses.iter().all(is_ipv6) {
+        if self.localhost
+            && !self.addresses.is_empty()
+            && !self.addresses.iter().any(holds_localhost)
+        {
             c.field("localhost", |c| {
-                c.wrong(LOCALHOST_NEEDS_V4);
+                c.wrong(LOCALHOST_LEFT_OUT);
             });
         }
     }
@@ -154,6 +158,7 @@ impl NodePorts {
     }
 }
 
-fn is_ipv6(address: &NodePortAddress) -> bool {
-    matches!(address, NodePortAddress::Cidr(cidr) if cidr.net().addr().is_ipv6())
+fn holds_localhost(address: &NodePortAddress) -> bool {
+    let localhost = &IpAddr::from(Ipv4Addr::LOCALHOST);
+    matches!(address, NodePortAddress::Cidr(cidr) if cidr.net().contains(localhost))
 }

@@ -13,7 +13,8 @@ use super::schema::{rule, says_with};
 #[schemars(extend("x-kubernetes-validations" = SyncIntervals::rules()))]
 pub struct SyncIntervals {
     /// Time from the end of one write to the start of the next, in milliseconds: changes in between become one write.
-    /// At most `fullIntervalSeconds`. Default: 50.
+    /// 0 to 10000, and at most `fullIntervalSeconds`. Default: 50.
+    #[schemars(range(min = 0, max = SyncIntervals::MAX_MIN_INTERVAL_MILLISECONDS))]
     pub min_interval_milliseconds: u32,
     /// Time between full comparisons with the kernel, in seconds, 1 to 86400. Default: 3600.
     #[schemars(range(min = 1, max = 86_400))]
@@ -30,6 +31,9 @@ impl Default for SyncIntervals {
 }
 
 impl SyncIntervals {
+    /// A change waits for so long: until then clients are led to endpoints that are gone.
+    pub const MAX_MIN_INTERVAL_MILLISECONDS: u32 = 10_000;
+
     fn rules() -> [Rule; 1] {
         [rule(
             ".minIntervalMilliseconds",
@@ -46,6 +50,10 @@ impl SyncIntervals {
             c.within(self.full_interval_seconds, 1..=86_400);
         });
         c.field("minIntervalMilliseconds", |c| {
+            c.within(
+                self.min_interval_milliseconds,
+                0..=Self::MAX_MIN_INTERVAL_MILLISECONDS,
+            );
             if u64::from(self.min_interval_milliseconds)
                 > u64::from(self.full_interval_seconds) * 1000
             {

@@ -143,7 +143,13 @@ const INVALID: &[Row] = &[
         ],
     ),
     (
-        r#"{"conntrack": {"min": 4294967295}}"#,
+        r#"{"conntrack": {"min": 131072}}"#,
+        &[
+            "spec.conntrack.min: conntrack.min counts with conntrack.maxPerCore only: set that too, or leave min out",
+        ],
+    ),
+    (
+        r#"{"conntrack": {"maxPerCore": 1, "min": 4294967295}}"#,
         &["spec.conntrack.min: 4294967295 is not between 1 and 2147483647"],
     ),
     (
@@ -163,7 +169,7 @@ const INVALID: &[Row] = &[
     (
         r#"{"nodePorts": {"addresses": ["2001:db8::/64"], "localhost": true}}"#,
         &[
-            "spec.nodePorts.localhost: node ports on 127.0.0.1 need IPv4, and addresses has IPv6 networks only: add an IPv4 network, or set it to false",
+            "spec.nodePorts.localhost: 127.0.0.1 is in none of addresses, so node ports are not on it: add 127.0.0.0/8 (to networks in place of primary), or set localhost to false",
         ],
     ),
     (
@@ -172,6 +178,10 @@ const INVALID: &[Row] = &[
             "spec.sync.fullIntervalSeconds: 0 is not between 1 and 86400",
             "spec.sync.minIntervalMilliseconds: 50 ms is longer than fullIntervalSeconds (0 s): make it shorter",
         ],
+    ),
+    (
+        r#"{"sync": {"minIntervalMilliseconds": 10001}}"#,
+        &["spec.sync.minIntervalMilliseconds: 10001 is not between 0 and 10000"],
     ),
     (
         r#"{"sync": {"minIntervalMilliseconds": 5000, "fullIntervalSeconds": 4}}"#,

@@ -1,5 +1,7 @@
 //! Clusters that are well and clusters that are not.
 
+use serde_json::json;
+
 use crate::world::World;
 
 #[test]
@@ -27,7 +29,25 @@ fn a_cluster_is_well_until_a_node_says_otherwise_or_has_no_agent() {
     assert_eq!(said.code, Some(0), "{status}");
     assert_eq!(status["nodes"]["ready"], 2, "{status}");
     assert_eq!(status["operator"]["holder"], "operator-1", "{status}");
-    assert_eq!(status["findings"], serde_json::json!([]), "{status}");
+    assert_eq!(status["findings"], json!([]), "{status}");
+
+    let service = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"ports": [{"port": 80}], "externalIPs": ["203.0.113.1"]},
+        })
+    };
+    world.apply(&[service("first")]);
+    world.apply(&[service("second")]);
+    let (status, said) = world.plugin.json(&["status"]).unwrap();
+    assert_eq!(said.code, Some(1), "{status}");
+    let contested = &status["services"][0];
+    assert_eq!(contested["service"], "default/second", "{status}");
+    let words = "203.0.113.1:80/tcp (default/first)";
+    assert!(
+        contested["message"].as_str().unwrap().contains(words),
+        "{status}"
+    );
 
     let why = "iptables-restore cannot be run; it is tried again";
     world.tell("b", "r-1", ("False", why));

@@ -1,5 +1,6 @@
 //! `kubectl sluice status`
 
+mod contested;
 mod last_words;
 mod leader;
 mod nodes;

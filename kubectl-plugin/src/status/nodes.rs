@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use serde::Serialize;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
-use sluice_crds::v1alpha1::{NodeServiceProxy, can_have_agent};
+use sluice_crds::v1alpha1::{NodeServiceProxy, NodeServiceProxyStatus, can_have_agent};
 
 use super::last_words::last_words;
 use super::observed::Observed;
@@ -18,6 +18,12 @@ use crate::age::seconds_since;
 const MOVED_AT: &str = "sluice.dev/moved-at";
 /// A kernel that is still being programmed after so long needs somebody.
 const PENDING_SECONDS: u64 = 120;
+/// Who has said nothing so long after being told has no agent, also by a clock that is minutes off.
+const SILENT_SECONDS: u64 = 600;
+/// Keeps pods off a node until its agent serves; whoever puts it there counts on one.
+const NOT_READY_TAINT: &str = "node.sluice.dev/agent-not-ready";
+const AGENT_NOT_READY: &str = "AgentNotReady";
+const WITHOUT_AGENT: &str = "WithoutAgent";
 
 /// How many nodes there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -54,9 +60,17 @@ pub(super) struct NodeLook<'a> {
     pub(super) proxy: Option<&'a NodeServiceProxy>,
     pub(super) is_ready: bool,
     findings: Vec<NodeFinding>,
+    /// What is told instead where others are served: then it is not the agents that are missing.
+    passed_over: Option<NodeFinding>,
 }
 
 impl NodeLook<'_> {
+    /// Nobody has ever heard of an agent there, while other nodes have one.
+    pub(super) fn is_passed_over(&self) -> bool {
+        let mut findings = self.findings.iter();
+        findings.any(|finding| finding.reason == WITHOUT_AGENT)
+    }
+
     pub(super) fn is_wrong(&self) -> bool {
         self.findings.iter().any(|finding| finding.wrong)
     }
@@ -86,7 +100,15 @@ impl<'a> Nodes<'a> {
             };
             (node.name_any(), look.finish())
         });
-        Self(looks.collect())
+        let mut looks: BTreeMap<_, _> = looks.collect();
+        if looks.values().any(|look: &NodeLook<'_>| look.is_ready) {
+            for look in looks.values_mut() {
+                if let Some(instead) = look.passed_over.take() {
+                    look.findings = vec![instead];
+                }
+            }
+        }
+        Self(looks)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -131,11 +153,18 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     fn finish(self) -> NodeLook<'a> {
         let mut findings = self.findings();
+        let mut passed_over = self.without_agent();
         // Of a node that is away nothing is news but that.
         if let Some(away) = self.unreachable() {
-            findings = vec![away];
+            // But a kubelet that answers knows its pods, and may wait for this one.
+            let known = findings.into_iter().filter(|finding| {
+                finding.reason == AGENT_NOT_READY && self.readiness() == Some("False")
+            });
+            findings = [away].into_iter().chain(known).collect();
+            passed_over = None;
         }
         NodeLook {
+            passed_over,
             proxy: self.proxy,
             is_ready: findings
                 .iter()
@@ -162,12 +191,44 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn unreachable(&self) -> Option<NodeFinding> {
+    /// Neither a word nor a pod of an agent, and nobody waits for one.
+    fn without_agent(&self) -> Option<NodeFinding> {
+        let proxy = self.proxy?;
+        let told = proxy.creation_timestamp()?.0;
+        let is_silent =
+            proxy.status.clone().unwrap_or_default() == NodeServiceProxyStatus::default();
+        let taints = self
+            .node
+            .spec
+            .iter()
+            .flat_map(|spec| spec.taints.iter().flatten());
+        let is_awaited = taints.into_iter().any(|taint| taint.key == NOT_READY_TAINT);
+        let is_late = seconds_since(told, self.now) >= SILENT_SECONDS;
+        (is_silent && is_late && !is_awaited && self.agent().is_none()).then(|| {
+            let message = "no agent has ever reported from it, so it is passed over: look at the DaemonSet's tolerations and node selector if one should run \
+                           there"
+                .to_owned();
+            self.finding(false, WITHOUT_AGENT, message, Some(told))
+        })
+    }
+
+    fn ready(&self) -> Option<&NodeCondition> {
         let conditions = self.node.status.as_ref()?.conditions.as_ref()?;
-        let ready = conditions.iter().find(|one| one.type_ == "Ready")?;
-        (ready.status == "Unknown").then(|| {
+        conditions.iter().find(|one| one.type_ == "Ready")
+    }
+
+    fn readiness(&self) -> Option<&str> {
+        self.ready().map(|ready| ready.status.as_str())
+    }
+
+    /// As the operator sees it: the node is not ready, or nobody knows.
+    fn unreachable(&self) -> Option<NodeFinding> {
+        let ready = self.ready()?;
+        (ready.status != "True").then(|| {
             let since = ready.last_transition_time.as_ref().map(|time| time.0);
-            let message = "the node cannot be reached; what its agent said last is old".to_owned();
+            let message =
+                "the node is not ready or cannot be reached; what its agent said last may be old"
+                    .to_owned();
             self.finding(false, "Unreachable", message, since)
         })
     }
@@ -247,15 +308,20 @@ impl<'a> Look<'a> {
         Some(self.finding(!passes, &condition.reason, message, Some(since)))
     }
 
+    /// The pod of its agent.
+    fn agent(&self) -> Option<&'a Pod> {
+        let name = self.node.name_any();
+        let on_it =
+            |pod: &&Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&name);
+        self.agents.iter().find(on_it)
+    }
+
     /// What is wrong with the pod of its agent, where agents are pods.
     fn pod(&self) -> Option<NodeFinding> {
         if self.agents.is_empty() {
             return None;
         }
-        let name = self.node.name_any();
-        let on_it =
-            |pod: &&Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&name);
-        let Some(pod) = self.agents.iter().find(on_it) else {
+        let Some(pod) = self.agent() else {
             let message = "no pod of an agent is on it: look at the DaemonSet's tolerations and node selector".to_owned();
             return Some(self.finding(true, "NoAgent", message, None));
         };
@@ -274,7 +340,7 @@ impl<'a> Look<'a> {
                 "the pod of its agent is not ready{ended}: kubectl -n {namespace} describe pod {name}"
             );
             let since = ready.last_transition_time.as_ref().map(|time| time.0);
-            self.finding(true, "AgentNotReady", message, since)
+            self.finding(true, AGENT_NOT_READY, message, since)
         })
     }
 }

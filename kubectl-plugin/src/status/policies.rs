@@ -165,10 +165,11 @@ fn state(policy: &ServiceProxyPolicy, conditions: &[Condition]) -> (PolicyState,
 /// Of nodes whose policy is no object, which is so for `built-in`.
 fn without_object(name: &str, nodes: &Nodes<'_>) -> PolicyLine {
     let mut modes = BTreeMap::new();
-    let (mut count, mut updated, mut ready) = (0, 0, 0);
+    let (mut count, mut updated, mut ready, mut passed_over) = (0, 0, 0, 0);
     for look in nodes.of_policy(name) {
         count += 1;
         ready += usize::from(look.is_ready);
+        passed_over += usize::from(look.is_passed_over());
         let Some(proxy) = look.proxy else { continue };
         let status = proxy.status.as_ref();
         let observed = status.and_then(|status| status.observed_revision.as_ref());
@@ -177,7 +178,7 @@ fn without_object(name: &str, nodes: &Nodes<'_>) -> PolicyLine {
             modes.entry(mode.to_string()).or_insert((mode, 0)).1 += 1;
         }
     }
-    let state = if ready == count {
+    let state = if ready + passed_over == count {
         PolicyState::Ready
     } else if nodes.of_policy(name).any(NodeLook::is_wrong) {
         PolicyState::NotReady

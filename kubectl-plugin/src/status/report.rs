@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::contested::{Contested, contested};
 use super::leader::Leader;
 use super::nodes::{NodeCounts, NodeFinding, Nodes};
 use super::observed::Observed;
@@ -12,7 +13,7 @@ use super::policies::{PolicyLine, lines};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StatusReport {
-    /// Nothing is wrong: no policy, no node, nor the operator. Nodes that are on their way are not wrong.
+    /// Nothing is wrong: no policy, no node, no service, nor the operator. Nodes that are on their way are not wrong.
     pub(super) healthy: bool,
     /// Policies, and `built-in` where nodes have none.
     pub(super) policies: Vec<PolicyLine>,
@@ -20,6 +21,8 @@ pub(super) struct StatusReport {
     pub(super) nodes: NodeCounts,
     /// Nodes that need a look, what is wrong first.
     pub(super) findings: Vec<NodeFinding>,
+    /// Services that lack an address or port because another one has it. Each is wrong.
+    pub(super) services: Vec<Contested>,
     /// Who leads the operators.
     pub(super) operator: Leader,
     /// What could not be seen, and how that counts.
@@ -41,7 +44,17 @@ impl StatusReport {
                 "whether the nodes' agents run is not known: {why}"
             )),
         }
+        let services = match &observed.services {
+            Ok(services) => contested(services),
+            Err(why) => {
+                notes.push(format!(
+                    "whether services ask for the same address and port is not known: {why}"
+                ));
+                Vec::new()
+            }
+        };
         let healthy = !operator.wrong
+            && services.is_empty()
             && !policies.iter().any(|policy| policy.wrong)
             && !nodes.findings().any(|finding| finding.wrong);
         let mut findings: Vec<NodeFinding> = nodes.findings().cloned().collect();
@@ -51,6 +64,7 @@ impl StatusReport {
             policies,
             nodes: nodes.counts(),
             findings,
+            services,
             operator,
             notes,
         }

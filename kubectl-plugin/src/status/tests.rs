@@ -73,6 +73,16 @@ fn agent(node: &str, is_ready: bool) -> Value {
     })
 }
 
+fn service(name: &str, minute: u8, address: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "creationTimestamp": format!("2026-11-01T11:{minute:02}:00Z")},
+        "spec": {
+            "clusterIP": format!("10.96.0.{minute}"), "clusterIPs": [format!("10.96.0.{minute}")], "externalIPs": [address],
+            "ports": [{"port": 80, "protocol": "TCP"}],
+        },
+    })
+}
+
 fn lease(holder: &str, renewed: &str) -> Value {
     json!({
         "metadata": {"name": "sluice-operator", "namespace": "s"},
@@ -90,6 +100,7 @@ struct Cluster {
     proxies: Vec<Value>,
     nodes: Vec<Value>,
     agents: Vec<Value>,
+    services: Vec<Value>,
     leases: Vec<Value>,
 }
 
@@ -100,6 +111,7 @@ impl Cluster {
             proxies: vec![ready_proxy("a", "edge"), ready_proxy("b", "built-in")],
             nodes: vec![node("a"), node("b")],
             agents: vec![agent("a", true), agent("b", true)],
+            services: vec![service("first", 1, "203.0.113.1")],
             leases: vec![lease("operator-1", "2026-11-01T11:59:58.000000Z")],
         }
     }
@@ -110,6 +122,7 @@ impl Cluster {
             proxies: read(&self.proxies),
             nodes: read(&self.nodes),
             agents: Ok(read(&self.agents)),
+            services: Ok(read(&self.services)),
             leases: Ok(read(&self.leases)),
         }
     }
@@ -328,6 +341,98 @@ fn nodes_without_agent_or_order_are_wrong_and_nodes_on_their_way_are_not() {
 }
 
 #[test]
+fn a_node_that_no_agent_is_meant_for_is_told_and_is_not_wrong() {
+    let mut cluster = Cluster::healthy();
+    cluster.nodes.push(node("c"));
+    let mut silent = proxy("c", "built-in", None, &[]);
+    silent["metadata"]["creationTimestamp"] = json!(TWELVE_MINUTES_AGO);
+    silent["status"] = json!({});
+    cluster.proxies.push(silent);
+    let findings = |cluster: &Cluster| {
+        let report = cluster.report();
+        let findings = report.findings.iter().filter(|finding| finding.node == "c");
+        let reasons: Vec<String> = findings.map(|finding| finding.reason.clone()).collect();
+        (reasons.join(" "), report.healthy)
+    };
+    assert_eq!(findings(&cluster), ("WithoutAgent".to_owned(), true));
+    let text = cluster.text();
+    let line = "note   c (built-in): WithoutAgent for 12 min, no agent has ever reported from it, so it is passed over";
+    assert!(text.contains(line), "{text}");
+    assert!(text.contains("2 of 3 nodes are ready"), "{text}");
+    assert!(text.contains("ready: no policy counts for these"), "{text}");
+
+    let with = |change: fn(&mut Cluster)| {
+        let mut changed = Cluster {
+            policies: cluster.policies.clone(),
+            proxies: cluster.proxies.clone(),
+            nodes: cluster.nodes.clone(),
+            agents: cluster.agents.clone(),
+            services: cluster.services.clone(),
+            leases: cluster.leases.clone(),
+        };
+        change(&mut changed);
+        findings(&changed)
+    };
+    for (change, reason) in [
+        (
+            (|cluster| cluster.agents.push(agent("c", false))) as fn(&mut Cluster),
+            "AgentNotReady",
+        ),
+        (|cluster| cluster.agents.push(agent("c", true)), "NoReport"),
+        (
+            |cluster| {
+                cluster.proxies[2]["metadata"]["creationTimestamp"] = json!("2026-11-01T11:51:00Z");
+            },
+            "NoAgent",
+        ),
+        (
+            |cluster| {
+                cluster.nodes[2]["spec"] = json!({"taints": [
+                    {"key": "node.sluice.dev/agent-not-ready", "effect": "NoSchedule"},
+                ]});
+            },
+            "NoAgent",
+        ),
+        (
+            |cluster| {
+                cluster.proxies[2]["status"] =
+                    json!({"capabilities": {"kernel": "6.1.0", "ipvs": true}});
+            },
+            "NoAgent",
+        ),
+        (
+            |cluster| {
+                for ready in &mut cluster.proxies[..2] {
+                    ready["status"] = json!({});
+                }
+            },
+            "NoAgent",
+        ),
+    ] {
+        assert_eq!(with(change), (reason.to_owned(), false));
+    }
+}
+
+#[test]
+fn a_service_that_lacks_what_an_older_one_has_is_told_with_the_holder() {
+    let mut cluster = Cluster::healthy();
+    cluster.services.push(service("other", 2, "203.0.113.2"));
+    assert!(cluster.report().healthy);
+    cluster.services.push(service("second", 3, "203.0.113.1"));
+    let report = cluster.report();
+    assert!(!report.healthy);
+    let text = cluster.text();
+    let lines = "1 services lack what another service has\n  wrong  shop/second: older services have its 203.0.113.1:80/tcp (shop/first): give one";
+    assert!(text.contains(lines), "{text}");
+    let json = serde_json::to_value(report).unwrap();
+    assert_eq!(json["services"][0]["service"], "shop/second");
+    // Those that are not proxied ask for nothing.
+    cluster.services[2]["spec"]["clusterIP"] = json!("None");
+    cluster.services[2]["spec"]["clusterIPs"] = json!(["None"]);
+    assert!(cluster.report().healthy);
+}
+
+#[test]
 fn of_a_node_that_is_away_only_that_is_told() {
     let mut cluster = Cluster::healthy();
     cluster.proxies[0]["status"]["conditions"] = json!([]);
@@ -336,6 +441,19 @@ fn of_a_node_that_is_away_only_that_is_told() {
     assert_eq!(report.findings.len(), 1);
     assert_eq!(report.findings[0].reason, "Unreachable");
     assert_eq!(report.nodes.ready, 1);
+    // As for the operator.
+    cluster.nodes[0]["status"]["conditions"][0]["status"] = json!("False");
+    assert_eq!(cluster.report().findings, report.findings);
+    // It may not be ready because it waits for its agent.
+    cluster.agents[0] = agent("a", false);
+    let report = cluster.report();
+    let reasons = report.findings.iter().map(|finding| &*finding.reason);
+    assert_eq!(
+        reasons.collect::<Vec<_>>(),
+        ["AgentNotReady", "Unreachable"]
+    );
+    cluster.nodes[0]["status"]["conditions"][0]["status"] = json!("Unknown");
+    assert_eq!(cluster.report().findings.len(), 1);
 }
 
 #[test]
@@ -361,6 +479,7 @@ fn a_lease_that_nobody_renews_is_wrong_and_one_that_cannot_be_read_is_not() {
     let mut observed = Cluster::healthy().observed();
     observed.leases = Err("you may not list leases".to_owned());
     observed.agents = Err("you may not list pods".to_owned());
+    observed.services = Err("you may not list services".to_owned());
     let told = report(&observed);
     let words = super::text::text(&told, Style::PLAIN);
     assert!(
@@ -370,6 +489,7 @@ fn a_lease_that_nobody_renews_is_wrong_and_one_that_cannot_be_read_is_not() {
     assert!(
         words.contains("Note: whether the nodes' agents run is not known: you may not list pods")
     );
+    assert!(words.contains("is not known: you may not list services"));
 }
 
 #[test]
@@ -379,6 +499,7 @@ fn an_empty_cluster_says_so() {
         proxies: Vec::new(),
         nodes: Vec::new(),
         agents: Vec::new(),
+        services: Vec::new(),
         leases: Vec::new(),
     };
     assert!(

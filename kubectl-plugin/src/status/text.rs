@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::contested::Contested;
 use super::policies::PolicyLine;
 use super::report::StatusReport;
 use crate::age::in_words;
@@ -43,9 +44,8 @@ pub(super) fn text(report: &StatusReport, style: Style) -> String {
             finding.message
         );
     }
-    if let Some(more @ 1..) = report.findings.len().checked_sub(TOLD) {
-        let _ = writeln!(text, "  and {more} more: -o json has all of them");
-    }
+    and_more(&mut text, report.findings.len());
+    services(&mut text, &report.services, style);
     let operator = &report.operator;
     let words = if operator.wrong {
         style.bad(&operator.message)
@@ -63,6 +63,25 @@ pub(super) fn text(report: &StatusReport, style: Style) -> String {
     };
     let _ = writeln!(text, "\n{verdict}");
     text
+}
+
+fn services(text: &mut String, services: &[Contested], style: Style) {
+    if services.is_empty() {
+        return;
+    }
+    let title = format!("{} services lack what another service has", services.len());
+    let _ = writeln!(text, "\n{}", style.title(&title));
+    for Contested { service, message } in services.iter().take(TOLD) {
+        let _ = writeln!(text, "  {}  {service}: {message}", style.bad("wrong"));
+    }
+    and_more(text, services.len());
+}
+
+/// How many findings were not told one by one.
+fn and_more(text: &mut String, count: usize) {
+    if let Some(more @ 1..) = count.checked_sub(TOLD) {
+        let _ = writeln!(text, "  and {more} more: -o json has all of them");
+    }
 }
 
 const HEAD: [&str; 6] = ["POLICY", "MODE", "NODES", "UPDATED", "READY", "RUNS"];
