@@ -45,6 +45,14 @@ impl Desired {
         }
     }
 
+    /// Whether it brings other settings, or a revision of them that is not in force.
+    pub fn is_new_settings(&self, batch: &Batch) -> bool {
+        let policy = batch.policy.as_ref();
+        let revision = batch.revision.as_ref();
+        policy.is_some_and(|policy| *policy != self.policy)
+            || revision.is_some_and(|revision| Some(revision) != self.revision.as_ref())
+    }
+
     /// Takes in what changed. Returns whether it touched the node or the settings.
     pub fn absorb(&mut self, batch: Batch) -> bool {
         for (name, service) in batch.services {

@@ -43,12 +43,10 @@ impl Tunables {
     }
 
     /// Sets some at once, because what follows counts on them. An error says which is not in force.
-    pub fn set_now(&mut self, sysctls: &[(String, String)]) -> Result<(), String> {
+    pub fn set_now(&mut self, sysctls: &[(String, String)]) -> Result<(), LedgerError> {
         for (name, value) in sysctls {
-            match self.ledger.set(self.sysctls.as_mut(), name, value) {
-                Ok(true) => tracing::info!(name, value, "sysctl set"),
-                Ok(false) => {}
-                Err(error) => return Err(error.to_string()),
+            if self.ledger.set(self.sysctls.as_mut(), name, value)? {
+                tracing::info!(name, value, "sysctl set");
             }
         }
         Ok(())

@@ -103,6 +103,7 @@ impl SyncLoop {
         }
         match work {
             Work::Reconcile => self.reconcile(),
+            Work::Switch => self.switch_again(),
             Work::Apply => self.apply(),
             Work::Check => self.check(),
             Work::Verify => self.verify(),

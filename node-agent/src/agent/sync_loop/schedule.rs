@@ -16,6 +16,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     Reconcile,
+    /// Make a switch of modes that failed again.
+    Switch,
     Apply,
     Check,
     /// Compare everything, because somebody else changed rules.
@@ -42,6 +44,8 @@ pub(super) struct Pending {
 pub(super) struct Schedule {
     pacer: Pacer,
     backoff: Backoff,
+    /// When a switch that failed is made again.
+    switch_at: Option<Instant>,
     full_interval: Duration,
     /// Nothing was programmed yet.
     fresh: bool,
@@ -57,6 +61,7 @@ impl Schedule {
         Self {
             pacer: Pacer::new(settings.min_sync_interval),
             backoff: Backoff::default(),
+            switch_at: None,
             full_interval: settings.full_sync_interval,
             fresh: true,
             next_check: now,
@@ -87,6 +92,7 @@ impl Schedule {
         let change = pending.oldest_change.map(|oldest| self.pacer.start(oldest));
         let notice = |given: bool| given.then_some(self.next_notice);
         [
+            (self.switch_at, Work::Switch),
             (change, Work::Apply),
             (notice(pending.is_ruleset_changed), Work::Verify),
             (notice(pending.is_binding_lost), Work::Check),
@@ -112,6 +118,18 @@ impl Schedule {
     /// Programming or a look failed.
     pub(super) fn failed(&mut self, now: Instant) {
         self.backoff.failed(now);
+    }
+
+    /// A switch failed so often; what serves can be written, so other work goes on. Returns whether this is news.
+    pub(super) fn put_off_switch(&mut self, now: Instant, tries: u32) -> bool {
+        let is_new = self.switch_at.is_none();
+        self.switch_at.get_or_insert(now + Backoff::wait(tries));
+        is_new
+    }
+
+    /// No switch is put off any more.
+    pub(super) fn switched(&mut self) {
+        self.switch_at = None;
     }
 
     /// The last attempt failed, and is to be made again.

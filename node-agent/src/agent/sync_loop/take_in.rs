@@ -27,6 +27,10 @@ impl SyncLoop {
         };
         let causes = std::mem::take(&mut batch.causes);
         self.books.took_in(waiting, causes, oldest);
+        if self.desired.is_new_settings(&batch) {
+            // Whoever edits settings may have mended the node.
+            self.plane.try_again();
+        }
         let touched = self.desired.absorb(batch);
         self.books.took_settings(self.desired.revision());
         if !touched {
