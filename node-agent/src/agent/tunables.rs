@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use sluice_api_access::with_causes;
 use sluice_kernel::sysctl::{LedgerError, ProcSysctls, Restored, SysctlLedger, Sysctls};
 use sluice_service_plan::model::NodeFacts;
 
 use super::forwarding;
 use crate::cpus;
-use crate::settings::{NodeSettings, wanted_sysctls};
+use crate::settings::{NodeSettings, ROUTE_LOCALNET, wanted_sysctls};
 
 const FILE: &str = "sysctls.json";
 
@@ -18,6 +19,8 @@ pub struct Tunables {
     ledger: SysctlLedger,
     cores: u32,
     told: BTreeMap<String, String>,
+    /// Those that are not in force, in sentences.
+    not_in_force: Vec<String>,
 }
 
 impl Tunables {
@@ -34,12 +37,15 @@ impl Tunables {
             ledger: SysctlLedger::open(ledger)?,
             cores: cpus::online(),
             told: BTreeMap::new(),
+            not_in_force: Vec::new(),
         })
     }
 
-    /// What of the node's sysctls keeps its packets from pods, in sentences.
+    /// What of the node's sysctls keeps its packets from pods, and which are not as asked for, in sentences.
     pub fn conditions(&mut self, node: &NodeFacts) -> Vec<String> {
-        forwarding::conditions(node, self.sysctls.as_mut())
+        let mut conditions = forwarding::conditions(node, self.sysctls.as_mut());
+        conditions.extend(self.not_in_force.iter().cloned());
+        conditions
     }
 
     /// Sets some at once, because what follows counts on them. An error says which is not in force.
@@ -76,7 +82,7 @@ impl Tunables {
         let wanted = self.wanted(settings, more);
         self.told
             .retain(|name, _| wanted.iter().any(|(wanted, _)| wanted == name));
-        let mut failing = 0;
+        self.not_in_force.clear();
         for (name, value) in &wanted {
             match self.ledger.set(self.sysctls.as_mut(), name, value) {
                 Ok(written) => {
@@ -86,12 +92,16 @@ impl Tunables {
                     }
                 }
                 Err(error) => {
-                    failing += 1;
-                    self.tell(name, &error.to_string());
+                    let error = with_causes(&error);
+                    let field = field_of(settings, name);
+                    self.not_in_force.push(format!(
+                        "sysctl {name} is not {value}: {error}; correct it in {field}"
+                    ));
+                    self.tell(name, &error);
                 }
             }
         }
-        failing
+        self.not_in_force.len()
     }
 
     fn wanted(&self, settings: &NodeSettings, more: &[(String, String)]) -> Vec<(String, String)> {
@@ -111,6 +121,19 @@ impl Tunables {
             tracing::warn!(name, error, "a sysctl is not as asked for");
             self.told.insert(name.to_owned(), error.to_owned());
         }
+    }
+}
+
+/// The field of a policy that asks for it.
+fn field_of(settings: &NodeSettings, name: &str) -> &'static str {
+    if settings.sysctls.iter().any(|sysctl| sysctl.name == name) {
+        "spec.sysctls"
+    } else if name == ROUTE_LOCALNET {
+        "spec.nodePorts.localhost"
+    } else if name.starts_with("net.netfilter.nf_conntrack_") {
+        "spec.conntrack"
+    } else {
+        "spec.ipvs"
     }
 }
 

@@ -2,6 +2,9 @@
 
 use super::NodeSettings;
 
+/// Lets packets with loopback addresses leave `lo`.
+pub const ROUTE_LOCALNET: &str = "net.ipv4.conf.all.route_localnet";
+
 /// Names and values of all sysctls that the settings ask for, on a node with so many CPU cores. What is absent is left alone.
 pub fn wanted_sysctls(settings: &NodeSettings, cores: u32) -> Vec<(String, String)> {
     let conntrack = &settings.conntrack;
@@ -10,7 +13,7 @@ pub fn wanted_sysctls(settings: &NodeSettings, cores: u32) -> Vec<(String, Strin
         .map(|max| max.saturating_mul(cores).min(i32::MAX.cast_unsigned()));
     let managed = [
         (
-            "net.ipv4.conf.all.route_localnet",
+            ROUTE_LOCALNET,
             settings.plan.localhost_node_ports.then_some(1),
         ),
         (

@@ -78,12 +78,15 @@ impl SyncLoop {
         self.tuning.release(settings, self.plane.may_use_ipvs());
     }
 
-    pub(super) fn tune_if_due(&mut self) {
-        if self.tuning.is_due() {
+    /// Returns whether it was due.
+    pub(super) fn tune_if_due(&mut self) -> bool {
+        let is_due = self.tuning.is_due();
+        if is_due {
             let settings = self.desired.settings();
             let failing = self.tuning.apply(settings, self.plane.uses_ipvs());
             self.books.sysctls_failing(failing);
         }
+        is_due
     }
 
     /// Books the end of a sync; true when it went well.
@@ -99,13 +102,13 @@ impl SyncLoop {
         match outcome {
             Ok(report) => {
                 self.schedule.succeeded();
+                self.tune_if_due();
                 self.tell_conditions();
                 let waiting = self.inbox.waiting();
                 self.books.synced(kind, took, &report, waiting);
                 self.books.serves(&self.plane);
                 self.books.wrote(&report, &self.plane);
                 self.follow_switch(kind, end);
-                self.tune_if_due();
                 true
             }
             Err(error) => {
@@ -138,7 +141,7 @@ impl SyncLoop {
         self.books.failed(kind, error);
     }
 
-    fn tell_conditions(&mut self) {
+    pub(super) fn tell_conditions(&mut self) {
         let (settings, node) = (self.desired.settings(), self.desired.node());
         let mut conditions = self.desired.conditions();
         conditions.extend(self.plane.conditions());
