@@ -24,7 +24,7 @@ impl SyncLoop {
         self.books.count_verification();
         self.tuning.set_due();
         let found = self.plane.verify();
-        self.schedule.checked(start, self.clock.now());
+        self.schedule.verified(start, self.clock.now());
         self.follow(found);
     }
 

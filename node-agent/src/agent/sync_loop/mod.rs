@@ -114,12 +114,13 @@ impl SyncLoop {
     }
 
     fn pending(&self) -> Pending {
+        // The legacy variant's rules give no notice: what comes is of other rules.
+        let is_blind = self.plane.variant() == Some(Variant::Legacy);
         Pending {
             is_listed: self.inbox.is_listed(),
             oldest_change: self.inbox.oldest_change(),
-            // The legacy variant's rules give no notice: these are of other rules.
-            is_ruleset_changed: self.inbox.is_ruleset_changed()
-                && self.plane.variant() == Some(Variant::Nft),
+            is_ruleset_changed: self.inbox.is_ruleset_changed() && !is_blind,
+            is_blind,
             is_binding_lost: self.inbox.is_binding_lost() && self.plane.uses_ipvs(),
         }
     }

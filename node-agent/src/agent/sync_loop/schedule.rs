@@ -9,6 +9,10 @@ use crate::settings::NodeSettings;
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// After a comparison that a notice caused, rest so many times as long as it took.
 const NOTICE_REST: u32 = 10;
+/// Where no notice tells of foreign changes, rest so many times as long as a comparison took: a thousandth of a core goes into it.
+const BLIND_REST: u32 = 1000;
+/// But no shorter and no longer than this.
+const BLIND_RESTS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
 /// A wait with nothing to do; news ends it.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -20,7 +24,7 @@ pub(super) enum Work {
     Switch,
     Apply,
     Check,
-    /// Compare everything, because somebody else changed rules.
+    /// Compare everything, because somebody else changed rules, or may have.
     Verify,
     /// The same because it is time, and try again what could not be done.
     Review,
@@ -35,6 +39,8 @@ pub(super) struct Pending {
     pub(super) oldest_change: Option<Instant>,
     /// Somebody else changed rules.
     pub(super) is_ruleset_changed: bool,
+    /// No notice tells of foreign changes of rules.
+    pub(super) is_blind: bool,
     /// Bindings of service addresses may be gone.
     pub(super) is_binding_lost: bool,
 }
@@ -51,6 +57,9 @@ pub(super) struct Schedule {
     fresh: bool,
     next_check: Instant,
     next_review: Instant,
+    /// Where no notice tells of foreign changes.
+    next_blind_verify: Instant,
+    blind_rest: Duration,
     /// Notices of foreign changes are not followed before, lest a busy neighbour keeps us comparing all the time.
     next_notice: Instant,
 }
@@ -66,6 +75,8 @@ impl Schedule {
             fresh: true,
             next_check: now,
             next_review: now,
+            next_blind_verify: now,
+            blind_rest: BLIND_RESTS[0],
             next_notice: now,
         }
     }
@@ -95,6 +106,10 @@ impl Schedule {
             (self.switch_at, Work::Switch),
             (change, Work::Apply),
             (notice(pending.is_ruleset_changed), Work::Verify),
+            (
+                pending.is_blind.then_some(self.next_blind_verify),
+                Work::Verify,
+            ),
             (notice(pending.is_binding_lost), Work::Check),
             (Some(self.next_check), Work::Check),
             (Some(self.next_review), Work::Review),
@@ -142,6 +157,16 @@ impl Schedule {
         self.fresh = false;
         self.next_check = now + CHECK_INTERVAL;
         self.next_review = now + self.full_interval;
+        self.next_blind_verify = now + self.blind_rest;
+    }
+
+    /// Everything was compared.
+    pub(super) fn verified(&mut self, start: Instant, end: Instant) {
+        let [shortest, longest] = BLIND_RESTS;
+        let took = end.saturating_duration_since(start);
+        self.blind_rest = took.saturating_mul(BLIND_REST).clamp(shortest, longest);
+        self.next_blind_verify = end + self.blind_rest;
+        self.checked(start, end);
     }
 
     /// The counts were looked at, or everything was compared.
@@ -168,6 +193,7 @@ mod tests {
         is_listed: true,
         oldest_change: None,
         is_ruleset_changed: false,
+        is_blind: false,
         is_binding_lost: false,
     };
 
@@ -236,5 +262,29 @@ mod tests {
         schedule.follow(&shorter, now);
         let due = now + Duration::from_secs(3);
         assert_eq!(schedule.next(now, LISTED), (due, Work::Review));
+    }
+
+    #[test]
+    fn without_notices_everything_is_compared_as_often_as_a_thousandth_of_a_core_allows() {
+        let blind = Pending {
+            is_blind: true,
+            ..LISTED
+        };
+        let due = |schedule: &mut Schedule, now: Instant| {
+            // Looks at counts lie between.
+            schedule.checked(now, now + Duration::from_secs(3600));
+            schedule.next(now, blind)
+        };
+        let now = Instant::now();
+        let mut schedule = at_rest(now);
+        let after = |seconds| (now + Duration::from_secs(seconds), Work::Verify);
+        assert_eq!(due(&mut schedule, now), after(10));
+        for (milliseconds, rest) in [(1, 10), (30, 30), (400, 60)] {
+            schedule.verified(now - Duration::from_millis(milliseconds), now);
+            assert_eq!(due(&mut schedule, now), after(rest), "{milliseconds}");
+        }
+        schedule.programmed_all(now);
+        assert_eq!(due(&mut schedule, now), after(60));
+        assert_ne!(schedule.next(now, LISTED).1, Work::Verify);
     }
 }
