@@ -9,7 +9,7 @@ use sluice_service_plan::model::NodeFacts;
 
 use super::forwarding;
 use crate::cpus;
-use crate::settings::{NodeSettings, ROUTE_LOCALNET, wanted_sysctls};
+use crate::settings::{NodeSettings, ROUTE_LOCALNET, is_enough, wanted_sysctls};
 
 const FILE: &str = "sysctls.json";
 
@@ -84,6 +84,11 @@ impl Tunables {
             .retain(|name, _| wanted.iter().any(|(wanted, _)| wanted == name));
         self.not_in_force.clear();
         for (name, value) in &wanted {
+            let present = self.sysctls.read(name);
+            if present.is_ok_and(|present| is_enough(settings, name, &present, value)) {
+                self.told.remove(name);
+                continue;
+            }
             match self.ledger.set(self.sysctls.as_mut(), name, value) {
                 Ok(written) => {
                     self.told.remove(name);
@@ -146,7 +151,8 @@ pub fn ledger_path(state_dir: &Path) -> PathBuf {
 mod tests {
     use super::*;
     use crate::settings::NodeNetworks;
-    use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+    use sluice_crds::v1alpha1::{ServiceProxyPolicySpec, Sysctl};
+    use sluice_kernel::sysctl::MemorySysctls;
 
     fn settings(change: impl FnOnce(&mut ServiceProxyPolicySpec)) -> NodeSettings {
         let mut policy = ServiceProxyPolicySpec::default();
@@ -189,5 +195,35 @@ mod tests {
         });
         assert_eq!(tunables.apply(&wanted, &[]), 1);
         assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), "1");
+    }
+
+    #[test]
+    fn buckets_of_connection_tracking_grow_with_its_table_and_never_shrink() {
+        const BUCKETS: &str = "net.netfilter.nf_conntrack_buckets";
+        let dir = tempfile::tempdir().unwrap();
+        let kernel = MemorySysctls::new([
+            (BUCKETS, "65536"),
+            ("net.netfilter.nf_conntrack_max", "65536"),
+        ]);
+        let ledger = ledger_path(dir.path());
+        let mut tunables = Tunables::new(Box::new(kernel.clone()), &ledger).unwrap();
+        let mut value = |min: u32, buckets: Option<&str>| {
+            let wanted = settings(|policy| {
+                policy.conntrack.min = Some(min);
+                policy.sysctls.extend(buckets.map(|value| Sysctl {
+                    name: BUCKETS.into(),
+                    value: value.into(),
+                }));
+            });
+            tunables.release(&wanted, &[]);
+            assert_eq!(tunables.apply(&wanted, &[]), 0);
+            kernel.clone().read(BUCKETS).unwrap()
+        };
+        assert_eq!(value(131_072, None), "65536");
+        assert_eq!(value(1_000_000, None), "253952");
+        assert_eq!(value(131_072, None), "253952");
+        assert_eq!(value(131_072, Some("1024")), "1024", "the owner's word");
+        tunables.release(&settings(|_| ()), &[]);
+        assert_eq!(kernel.clone().read(BUCKETS).unwrap(), "65536");
     }
 }
