@@ -15,6 +15,7 @@ use sluice_service_plan::plan::{PlanChange, ServicePlan};
 use crate::agent::drift_log::DriftLog;
 use crate::agent::failure::{category, refused_restore};
 use crate::agent::inbox::Cause;
+use crate::agent::lost_claims;
 use crate::agent::plane::{Plane, PlaneError};
 use crate::agent::report::Report;
 use crate::attachments::Terms;
@@ -76,6 +77,11 @@ impl Books {
         self.in_work.slices += slices;
     }
 
+    /// Changes may wait so long for the end of the last sync's rest.
+    pub(super) fn syncs_are_spaced_by(&self, interval: Duration) {
+        self.health.set_sync_interval(interval);
+    }
+
     pub(super) fn node_is_being_deleted(&self, being_deleted: bool) {
         self.health.set_node_being_deleted(being_deleted);
     }
@@ -105,6 +111,7 @@ impl Books {
             self.service_ports += ports(&service.after);
             self.service_ports -= ports(&service.before);
         }
+        lost_claims::log(change);
         self.metrics.objects.count_change(change);
         self.metrics.ipvs_services.follow(change, mark_bit);
     }

@@ -38,8 +38,10 @@ impl SyncLoop {
         }
         let being_deleted = self.desired.node().being_deleted;
         self.books.node_is_being_deleted(being_deleted);
+        let settings = self.desired.settings();
+        self.books.syncs_are_spaced_by(settings.min_sync_interval);
         let now = self.clock.now();
-        self.schedule.follow(self.desired.settings(), now);
+        self.schedule.follow(settings, now);
         self.tuning.set_due();
     }
 }

@@ -71,6 +71,25 @@ fn the_policy_changes_the_interval_while_running() {
 }
 
 #[test]
+fn changes_that_wait_because_the_policy_spaces_syncs_are_not_late() {
+    let mut bench = Bench::at_rest();
+    let interval = Duration::from_secs(10);
+    let longer_than_late = bench.stage.now() - Duration::from_secs(35);
+    bench.push(policy(|spec| {
+        spec.sync.min_interval_milliseconds = u32::try_from(interval.as_millis()).unwrap();
+    }));
+    bench.wake();
+    bench.inbox.push(service("b", None), longer_than_late);
+    assert!(bench.health.is_healthy());
+    bench.push(policy(|_| ()));
+    while bench.inbox.oldest_change().is_some() {
+        bench.wake();
+    }
+    bench.inbox.push(service("c", None), longer_than_late);
+    assert!(!bench.health.is_healthy());
+}
+
+#[test]
 fn after_an_error_the_whole_plan_is_reconciled_with_growing_waits_and_health_is_red_meanwhile() {
     let mut bench = Bench::at_rest();
     bench.stage.lock().failures = VecDeque::from(["apply", "reconcile", "reconcile"]);
