@@ -68,6 +68,8 @@ fn words(address: FrontendAddress) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use sluice_service_plan::model::Protocol;
     use sluice_service_plan::plan::ServiceChange;
 
@@ -121,12 +123,12 @@ mod tests {
         );
         assert_eq!(told(&change(&both, &both)), (none(), none()));
         assert_eq!(
-            told(&change(&both, &[node_port.clone()])),
+            told(&change(&both, from_ref(&node_port))),
             (none(), vec![address])
         );
         let of_another = claim(FrontendAddress::NodePort, "other");
         assert_eq!(
-            told(&change(&[node_port.clone()], &[of_another.clone()])),
+            told(&change(from_ref(&node_port), from_ref(&of_another))),
             (vec![of_another], vec![node_port])
         );
     }

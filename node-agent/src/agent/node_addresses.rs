@@ -11,7 +11,7 @@ use crate::family::is_link_local;
 
 /// A sentence for each of these fields of the settings in whose networks the node holds nothing. A family that the node has no address of, or
 /// that no network names, is not complained of.
-pub fn conditions(node: &NodeFacts, settings: &Settings) -> Vec<String> {
+pub(super) fn conditions(node: &NodeFacts, settings: &Settings) -> Vec<String> {
     let mut conditions = of_node_ports(node, settings);
     for family in lacking(&settings.snat_addresses, node) {
         conditions.push(format!(

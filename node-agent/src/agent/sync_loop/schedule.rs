@@ -37,12 +37,22 @@ pub(super) struct Pending {
     pub(super) is_listed: bool,
     /// When the oldest change came in.
     pub(super) oldest_change: Option<Instant>,
-    /// Somebody else changed rules.
-    pub(super) is_ruleset_changed: bool,
-    /// No notice tells of foreign changes of rules.
-    pub(super) is_blind: bool,
+    /// Whether somebody else changed rules.
+    pub(super) foreign_edits: ForeignEdits,
     /// Bindings of service addresses may be gone.
     pub(super) is_binding_lost: bool,
+}
+
+/// What is known of changes of rules that somebody else made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum ForeignEdits {
+    /// There was none.
+    #[default]
+    None,
+    /// A notice told of one.
+    Noticed,
+    /// Nothing: the variant in use gives no notices.
+    Unseen,
 }
 
 /// When each kind of work is due.
@@ -101,16 +111,17 @@ impl Schedule {
             return (now, Work::Reconcile);
         }
         let change = pending.oldest_change.map(|oldest| self.pacer.start(oldest));
-        let notice = |given: bool| given.then_some(self.next_notice);
+        let foreign_edit = match pending.foreign_edits {
+            ForeignEdits::None => None,
+            ForeignEdits::Noticed => Some(self.next_notice),
+            ForeignEdits::Unseen => Some(self.next_blind_verify),
+        };
+        let lost_binding = pending.is_binding_lost.then_some(self.next_notice);
         [
             (self.switch_at, Work::Switch),
             (change, Work::Apply),
-            (notice(pending.is_ruleset_changed), Work::Verify),
-            (
-                pending.is_blind.then_some(self.next_blind_verify),
-                Work::Verify,
-            ),
-            (notice(pending.is_binding_lost), Work::Check),
+            (foreign_edit, Work::Verify),
+            (lost_binding, Work::Check),
             (Some(self.next_check), Work::Check),
             (Some(self.next_review), Work::Review),
         ]
@@ -192,8 +203,7 @@ mod tests {
     const LISTED: Pending = Pending {
         is_listed: true,
         oldest_change: None,
-        is_ruleset_changed: false,
-        is_blind: false,
+        foreign_edits: ForeignEdits::None,
         is_binding_lost: false,
     };
 
@@ -221,7 +231,7 @@ mod tests {
         let mut schedule = at_rest(now);
         let changed = Pending {
             oldest_change: Some(now),
-            is_ruleset_changed: true,
+            foreign_edits: ForeignEdits::Noticed,
             ..LISTED
         };
         schedule.failed(now);
@@ -237,7 +247,7 @@ mod tests {
         let now = Instant::now();
         let mut schedule = at_rest(now);
         let noticed = Pending {
-            is_ruleset_changed: true,
+            foreign_edits: ForeignEdits::Noticed,
             ..LISTED
         };
         assert_eq!(schedule.next(now, noticed), (now, Work::Verify));
@@ -267,7 +277,7 @@ mod tests {
     #[test]
     fn without_notices_everything_is_compared_as_often_as_a_thousandth_of_a_core_allows() {
         let blind = Pending {
-            is_blind: true,
+            foreign_edits: ForeignEdits::Unseen,
             ..LISTED
         };
         let due = |schedule: &mut Schedule, now: Instant| {
@@ -275,12 +285,13 @@ mod tests {
             schedule.checked(now, now + Duration::from_secs(3600));
             schedule.next(now, blind)
         };
-        let now = Instant::now();
+        let start = Instant::now();
+        let now = start + Duration::from_secs(1);
         let mut schedule = at_rest(now);
         let after = |seconds| (now + Duration::from_secs(seconds), Work::Verify);
         assert_eq!(due(&mut schedule, now), after(10));
-        for (milliseconds, rest) in [(1, 10), (30, 30), (400, 60)] {
-            schedule.verified(now - Duration::from_millis(milliseconds), now);
+        for (milliseconds, rest) in [(999, 10), (970, 30), (600, 60)] {
+            schedule.verified(start + Duration::from_millis(milliseconds), now);
             assert_eq!(due(&mut schedule, now), after(rest), "{milliseconds}");
         }
         schedule.programmed_all(now);

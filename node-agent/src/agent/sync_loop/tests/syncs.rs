@@ -74,7 +74,11 @@ fn the_policy_changes_the_interval_while_running() {
 fn changes_that_wait_because_the_policy_spaces_syncs_are_not_late() {
     let mut bench = Bench::at_rest();
     let interval = Duration::from_secs(10);
-    let longer_than_late = bench.stage.now() - Duration::from_secs(35);
+    let longer_than_late = bench
+        .stage
+        .now()
+        .checked_sub(Duration::from_secs(35))
+        .unwrap();
     bench.push(policy(|spec| {
         spec.sync.min_interval_milliseconds = u32::try_from(interval.as_millis()).unwrap();
     }));
