@@ -200,6 +200,35 @@ fn nothing_is_set_that_could_not_be_recorded() {
 }
 
 #[test]
+fn what_is_recorded_already_is_set_though_the_record_cannot_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sysctls.json");
+    let mut door = MemorySysctls::new([(LOCALNET, "0"), (PORTS, "32768 60999")]);
+    let mut ledger = SysctlLedger::open(&file).unwrap();
+    ledger.set(&mut door, LOCALNET, "1").unwrap();
+
+    // A reboot, after which the disk is full.
+    let mut door = MemorySysctls::new([(LOCALNET, "0"), (PORTS, "32768 60999")]);
+    let mut ledger = SysctlLedger::open(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    fs::create_dir_all(file.join("in the way")).unwrap();
+    assert!(ledger.set(&mut door, LOCALNET, "1").unwrap());
+    assert_eq!(door.read(LOCALNET).unwrap(), "1");
+
+    for _ in 0..2 {
+        let not_noted = ledger.set(&mut door, PORTS, "20000 50000");
+        assert!(matches!(not_noted, Err(LedgerError::Io { .. })));
+    }
+    assert_eq!(ledger.names().collect::<Vec<_>>(), [LOCALNET]);
+    assert_eq!(door.read(PORTS).unwrap(), "32768 60999");
+    assert!(matches!(
+        ledger.restore(&mut door, LOCALNET),
+        Err(LedgerError::Io { .. })
+    ));
+    assert_eq!(ledger.names().collect::<Vec<_>>(), [LOCALNET]);
+}
+
+#[test]
 fn a_corrupt_record_is_moved_aside_and_kept() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("sysctls.json");

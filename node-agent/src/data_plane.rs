@@ -130,7 +130,10 @@ impl DataPlaneError {
                     | LinkError::OtherKind { .. }
                     | LinkError::NotPermitted { .. }
             ),
-            Self::Iptables(error) => matches!(error, IptablesError::Refused { .. }),
+            Self::Iptables(error) => matches!(
+                error,
+                IptablesError::Refused { .. } | IptablesError::Unsupported { .. }
+            ),
             _ => false,
         }
     }

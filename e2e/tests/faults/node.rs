@@ -17,7 +17,7 @@ use sluice_kernel::iptables::Variant;
 use sluice_service_plan::model::{Family, Protocol, VipBinding};
 
 /// Time that anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(70);
 /// Between two of the agent's looks at what nothing tells it of.
 const LOOK: Duration = Duration::from_secs(5);
 

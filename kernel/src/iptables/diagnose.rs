@@ -32,6 +32,9 @@ impl Failure<'_> {
     pub(super) fn error(&self) -> IptablesError {
         let program = self.program.to_owned();
         let message = self.message();
+        if self.status.is_none() {
+            return IptablesError::Killed { program };
+        }
         if self.status == Some(RESOURCE_PROBLEM) && self.says(&["holding the xtables lock"]) {
             let waited_seconds = u32::try_from(self.lock_wait.as_secs()).unwrap_or(u32::MAX);
             return IptablesError::LockHeld { waited_seconds };
@@ -44,6 +47,9 @@ impl Failure<'_> {
             ])
         {
             return IptablesError::NotPermitted { program, message };
+        }
+        if self.says(NO_MEMORY) {
+            return IptablesError::NoMemory { program, message };
         }
         let line = refused_line(self.stderr);
         if self.says(UNSUPPORTED) {
@@ -91,7 +97,7 @@ impl Failure<'_> {
         match (said.is_empty(), self.status) {
             (false, _) => said.join("; "),
             (true, Some(status)) => format!("exit status {status}"),
-            (true, None) => "stopped by a signal".to_owned(),
+            (true, None) => "no exit status".to_owned(),
         }
     }
 }
@@ -108,6 +114,9 @@ const UNSUPPORTED: &[&str] = &[
     "Protocol not supported",
     "Address family not supported",
 ];
+
+/// `ENOMEM`, in the words of both variants.
+const NO_MEMORY: &[&str] = &["Memory allocation problem", "Cannot allocate memory"];
 
 /// The first `line N`, `line: N` said.
 fn refused_line(stderr: &str) -> Option<usize> {
@@ -159,13 +168,17 @@ mod tests {
     const INPUT: &str = "*nat\n:A - [0:0]\n-A A -j ACCEPT\n-A A --foo\n-A A -j RETURN\nCOMMIT\n";
 
     fn error(status: i32, stderr: &str) -> IptablesError {
+        ended(Some(status), stderr)
+    }
+
+    fn ended(status: Option<i32>, stderr: &str) -> IptablesError {
         Failure {
             program: "iptables-nft-restore",
             variant: Variant::Nft,
             family: Family::V4,
             table: None,
             input: INPUT,
-            status: Some(status),
+            status,
             stderr,
             lock_wait: Duration::from_secs(7),
             privileged: true,
@@ -257,5 +270,18 @@ mod tests {
             error(2, extension),
             IptablesError::Unsupported { .. }
         ));
+    }
+
+    #[test]
+    fn what_memory_ran_out_for_was_not_refused() {
+        let killed = ended(None, "");
+        assert!(matches!(killed, IptablesError::Killed { .. }), "{killed}");
+        for said in [
+            "iptables-restore v1.8.9 (legacy): iptables-restore: line 6 failed: Memory allocation problem.\n",
+            "iptables-nft-restore v1.8.9 (nf_tables): \nline 6: RULE_APPEND failed (Cannot allocate memory): rule in chain A\n",
+        ] {
+            let error = error(4, said);
+            assert!(matches!(error, IptablesError::NoMemory { .. }), "{error}");
+        }
     }
 }

@@ -62,6 +62,22 @@ pub enum IptablesError {
         /// Table.
         table: Table,
     },
+    /// The kernel had no memory for the table, or not within the cgroup of this process.
+    #[error(
+        "{program} got no memory: {message}; raise the memory limit, or free memory on the node"
+    )]
+    NoMemory {
+        /// Program name.
+        program: String,
+        /// What the program said.
+        message: String,
+    },
+    /// A signal ended the program.
+    #[error("{program} was killed by a signal: perhaps memory ran out, see the kernel's log")]
+    Killed {
+        /// Program name.
+        program: String,
+    },
     /// The program ran longer than it may.
     #[error("{program} did not end within {seconds} s and was stopped")]
     TimedOut {

@@ -92,26 +92,40 @@ impl SysctlLedger {
             return Ok(false);
         }
         let before = self.entries.get(name).cloned();
-        let original = before.as_ref().map_or(present, |e| e.original.clone());
-        self.entries.insert(
-            name.to_owned(),
-            Entry {
-                original,
-                ours: value.to_owned(),
-            },
-        );
-        self.store()?;
+        let entry = Entry {
+            original: before.as_ref().map_or(present, |e| e.original.clone()),
+            ours: value.to_owned(),
+        };
+        self.note(name, Some(entry))?;
         match sysctls.set(name, value) {
             Ok(written) => Ok(written.is_some()),
             Err(error) => {
-                match before {
-                    Some(entry) => self.entries.insert(name.to_owned(), entry),
-                    None => self.entries.remove(name),
-                };
-                self.store()?;
+                self.note(name, before)?;
                 Err(error.into())
             }
         }
+    }
+
+    /// Remembers this of a tunable, or nothing. The file is written only where it says something else: a reboot finds it as it was, perhaps
+    /// on a full disk.
+    fn note(&mut self, name: &str, entry: Option<Entry>) -> Result<(), LedgerError> {
+        let before = self.entries.get(name).cloned();
+        if before == entry {
+            return Ok(());
+        }
+        self.put(name, entry);
+        let stored = self.store();
+        if stored.is_err() {
+            self.put(name, before);
+        }
+        stored
+    }
+
+    fn put(&mut self, name: &str, entry: Option<Entry>) {
+        match entry {
+            Some(entry) => self.entries.insert(name.to_owned(), entry),
+            None => self.entries.remove(name),
+        };
     }
 
     /// Names of the tunables that are set otherwise than they were.
@@ -130,18 +144,15 @@ impl SysctlLedger {
         };
         let outcome = bring_back(sysctls, name, entry);
         if !matches!(outcome, Restored::Failed(_)) {
-            self.entries.remove(name);
-            self.store()?;
+            self.note(name, None)?;
         }
         Ok(Some(outcome))
     }
 
     /// Forgets one tunable, which stays as it is. Returns whether it was set through this record.
     pub fn forget(&mut self, name: &str) -> Result<bool, LedgerError> {
-        let known = self.entries.remove(name).is_some();
-        if known {
-            self.store()?;
-        }
+        let known = self.entries.contains_key(name);
+        self.note(name, None)?;
         Ok(known)
     }
 

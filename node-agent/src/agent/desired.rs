@@ -1,12 +1,12 @@
 //! What this node should do, as far as is known: the catalog, and what it is told of node and policy.
 
-use ipnet::IpNet;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 use sluice_service_plan::catalog::Catalog;
-use sluice_service_plan::model::{NodeFacts, PodAction};
+use sluice_service_plan::model::NodeFacts;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 use super::inbox::Batch;
+use super::node_addresses;
 use super::node_network::NodeNetwork;
 use crate::settings::{NodeNetworks, NodeSettings};
 use crate::source::Revision;
@@ -43,6 +43,14 @@ impl Desired {
             revision: None,
             settings,
         }
+    }
+
+    /// Whether it brings other settings, or a revision of them that is not in force.
+    pub fn is_new_settings(&self, batch: &Batch) -> bool {
+        let policy = batch.policy.as_ref();
+        let revision = batch.revision.as_ref();
+        policy.is_some_and(|policy| *policy != self.policy)
+            || revision.is_some_and(|revision| Some(revision) != self.revision.as_ref())
     }
 
     /// Takes in what changed. Returns whether it touched the node or the settings.
@@ -115,27 +123,7 @@ impl Desired {
         if self.settings.local_detection.needs_attention {
             conditions.push(self.settings.local_detection.reason.clone());
         }
-        let lacking = |networks: &[IpNet]| {
-            let held = |address| networks.iter().any(|network| network.contains(address));
-            !self.node.addresses.iter().any(held)
-        };
-        let snat = &self.settings.plan.snat_addresses;
-        if !snat.is_empty() && lacking(snat) {
-            conditions.push(
-                "the node holds no address in the policy's snat.addressCIDRs: it masquerades by the outgoing interface's address"
-                    .to_owned(),
-            );
-        }
-        for class in &self.settings.plan.pod_classes {
-            if let PodAction::Snat(networks) = &class.action
-                && lacking(networks)
-            {
-                conditions.push(format!(
-                    "the node holds no address in snat.addressCIDRs of the pod class {}: its pods are masqueraded",
-                    class.name
-                ));
-            }
-        }
+        conditions.extend(node_addresses::conditions(&self.node, &self.settings.plan));
         conditions
     }
 }
@@ -143,6 +131,17 @@ impl Desired {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn holding(address: &str) -> Batch {
+        let network = NodeNetwork {
+            addresses: vec![address.parse().unwrap()],
+            ..NodeNetwork::default()
+        };
+        Batch {
+            network: Some(network),
+            ..Batch::default()
+        }
+    }
 
     #[test]
     fn what_a_source_tells_of_the_node_leaves_the_agents_own_port() {
@@ -169,16 +168,10 @@ mod tests {
             policy: Some(policy),
             ..Batch::default()
         });
+        desired.absorb(holding("198.51.100.7"));
         let is_about_snat = |c: &String| c.contains("snat.addressCIDRs");
         assert!(desired.conditions().iter().any(is_about_snat));
-        let network = NodeNetwork {
-            addresses: vec!["192.0.2.7".parse().unwrap()],
-            ..NodeNetwork::default()
-        };
-        desired.absorb(Batch {
-            network: Some(network),
-            ..Batch::default()
-        });
+        desired.absorb(holding("192.0.2.7"));
         assert!(!desired.conditions().iter().any(is_about_snat));
         assert_eq!(desired.node().addresses.len(), 1);
     }
@@ -195,16 +188,10 @@ mod tests {
             policy: Some(policy),
             ..Batch::default()
         });
+        desired.absorb(holding("198.51.100.7"));
         let is_about_it = |c: &String| c.contains("pod class chosen");
         assert!(desired.conditions().iter().any(is_about_it));
-        let network = NodeNetwork {
-            addresses: vec!["192.0.2.7".parse().unwrap()],
-            ..NodeNetwork::default()
-        };
-        desired.absorb(Batch {
-            network: Some(network),
-            ..Batch::default()
-        });
+        desired.absorb(holding("192.0.2.7"));
         assert!(!desired.conditions().iter().any(is_about_it));
     }
 }

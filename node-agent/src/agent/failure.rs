@@ -9,7 +9,7 @@ use crate::data_plane::DataPlaneError;
 /// One of a fixed set of words.
 pub(super) fn category(error: &PlaneError) -> &'static str {
     match error {
-        PlaneError::Ledger(_) => "state_dir",
+        PlaneError::Ledger(_) | PlaneError::SysctlRecord(_) => "state_dir",
         PlaneError::DataPlane(error) => match error {
             DataPlaneError::Iptables(error) => iptables(error),
             DataPlaneError::AddressSet(error) => address_set(error),
@@ -47,7 +47,10 @@ fn address_set(error: &AddressSetError) -> &'static str {
 pub(super) fn refused_restore(error: &PlaneError) -> Option<bool> {
     match error {
         PlaneError::DataPlane(DataPlaneError::Iptables(
-            IptablesError::Refused { program, .. } | IptablesError::TimedOut { program, .. },
+            IptablesError::Refused { program, .. }
+            | IptablesError::NoMemory { program, .. }
+            | IptablesError::Killed { program }
+            | IptablesError::TimedOut { program, .. },
         )) => Some(program.starts_with("ip6tables")),
         _ => None,
     }

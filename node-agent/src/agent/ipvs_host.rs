@@ -3,12 +3,22 @@
 use std::collections::BTreeSet;
 
 use sluice_kernel::modules::{ModprobeModules, ModuleState, Modules};
+use sluice_kernel::sysctl::LedgerError;
 
 use super::tunables::Tunables;
 use crate::settings::{KernelVersion, NodeSettings, ipvs_sysctls};
 
 /// IPVS itself, its match for iptables, the kind of the device that addresses are bound to, connection tracking.
 const MODULES: [&str; 4] = ["ip_vs", "xt_ipvs", "dummy", "nf_conntrack"];
+
+/// Why IPVS cannot be used here.
+#[derive(Debug)]
+pub enum NotReady {
+    /// The node lacks what it takes.
+    Lack(String),
+    /// What a sysctl was before could not be noted, which may pass.
+    NotNoted(LedgerError),
+}
 
 /// Makes this node ready for IPVS, as far as the agent may.
 pub struct IpvsHost {
@@ -39,8 +49,8 @@ impl IpvsHost {
         &mut self,
         settings: &NodeSettings,
         tunables: &mut Tunables,
-    ) -> Result<(), String> {
-        let kernel = self.kernel.clone()?;
+    ) -> Result<(), NotReady> {
+        let kernel = self.kernel.clone().map_err(NotReady::Lack)?;
         let bits = settings.ipvs.module_table_bits(kernel);
         let bits = bits.map(|bits| bits.to_string());
         let plan = &settings.plan;
@@ -58,7 +68,11 @@ impl IpvsHost {
             };
             self.load(&module, &parameters);
         }
-        tunables.set_now(&ipvs_sysctls(settings, kernel))
+        let set = tunables.set_now(&ipvs_sysctls(settings, kernel));
+        set.map_err(|error| match error {
+            LedgerError::Sysctl(error) => NotReady::Lack(error.to_string()),
+            error => NotReady::NotNoted(error),
+        })
     }
 
     /// Sysctls that IPVS needs as long as it has connections.

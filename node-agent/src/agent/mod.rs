@@ -9,6 +9,8 @@ mod health_check_table;
 mod inbox;
 mod intake;
 mod ipvs_host;
+mod lost_claims;
+mod node_addresses;
 mod node_network;
 mod node_planes;
 mod pacing;

@@ -67,9 +67,14 @@ impl Backoff {
 
     /// An attempt failed.
     pub(super) fn failed(&mut self, now: Instant) {
-        let wait = Self::FIRST * 2_u32.saturating_pow(self.failures.min(16));
-        self.failures += 1;
-        self.retry_at = Some(now + wait.min(Self::LONGEST));
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(now + Self::wait(self.failures));
+    }
+
+    /// The wait after so many failures in a row.
+    pub(super) fn wait(failures: u32) -> Duration {
+        let wait = Self::FIRST * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
+        wait.min(Self::LONGEST)
     }
 
     /// An attempt succeeded.

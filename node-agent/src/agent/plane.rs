@@ -1,13 +1,18 @@
 //! The data plane in use, and the changes from one iptables variant to the other and from one mode to the other.
 
+use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant, Mode};
-use sluice_kernel::iptables::{IptablesError, Variant};
+use sluice_kernel::iptables::Variant;
 use sluice_kernel::links::RouteNotice;
+use sluice_kernel::sysctl;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
 use super::plane_ledger::{LedgerError, PlaneLedger};
 use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
 use crate::tally::Tally;
+
+/// A mode that failed so often, while what serves could be written, is one that this node cannot run.
+const MOST_TRIES: u32 = 10;
 
 /// Opens data planes.
 pub trait Planes: Send {
@@ -31,6 +36,9 @@ pub enum PlaneError {
     /// What holds rules of ours could not be noted.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// What a sysctl that IPVS needs was before could not be noted.
+    #[error(transparent)]
+    SysctlRecord(#[from] sysctl::LedgerError),
 }
 
 /// A mode that could not be taken.
@@ -42,6 +50,15 @@ pub struct RefusedMode {
     pub reason: String,
 }
 
+/// A switch that failed for a reason that may pass. What served before serves on.
+#[derive(Debug)]
+pub struct PutOff {
+    /// How often it failed, while what serves could be written.
+    pub tries: u32,
+    /// Why, the last time.
+    pub error: PlaneError,
+}
+
 /// The data plane in use.
 pub struct Plane {
     planes: Box<dyn Planes>,
@@ -50,9 +67,14 @@ pub struct Plane {
     asked_mode: Mode,
     wanted_mode: ActiveMode,
     current: Option<(Variant, Box<dyn DataPlane>)>,
-    /// What could not be taken; not tried again until the settings want something else, or [`try_again`](Self::try_again).
+    /// What could not be taken; not tried again until [`try_again`](Self::try_again).
     refused_variant: Option<Variant>,
     refused_mode: Option<RefusedMode>,
+    /// Not tried again until [`switch_again`](Self::switch_again).
+    put_off: Option<PutOff>,
+    is_switch_due: bool,
+    /// Attempts to start with IPVS that it failed.
+    failed_starts: u32,
 }
 
 impl Plane {
@@ -67,6 +89,9 @@ impl Plane {
             current: None,
             refused_variant: None,
             refused_mode: None,
+            put_off: None,
+            is_switch_due: false,
+            failed_starts: 0,
         }
     }
 
@@ -80,13 +105,27 @@ impl Plane {
             self.asked_mode = asked;
             self.refused_mode = None;
         }
-        self.wanted_mode = mode;
+        if self.wanted_mode != mode {
+            self.wanted_mode = mode;
+            self.put_off = None;
+        }
     }
 
     /// Forgets what could not be taken, so that the next sync tries again.
     pub fn try_again(&mut self) {
         self.refused_variant = None;
         self.refused_mode = None;
+        self.put_off = None;
+    }
+
+    /// The switch that failed and is to be made again.
+    pub fn put_off(&self) -> Option<&PutOff> {
+        self.put_off.as_ref()
+    }
+
+    /// The next sync makes the switch that was put off.
+    pub fn switch_again(&mut self) {
+        self.is_switch_due = true;
     }
 
     /// The mode that new connections are served in, or were when the agent last ran.
@@ -111,6 +150,7 @@ impl Plane {
     /// Says that this node cannot run a mode, and why.
     pub fn refuse(&mut self, mode: ActiveMode, reason: String) {
         tracing::warn!(%mode, reason, "this node cannot run the mode: what serves now goes on");
+        self.put_off = None;
         self.refused_mode = Some(RefusedMode { mode, reason });
     }
 
@@ -161,7 +201,22 @@ impl Plane {
     fn next_mode(&self) -> Option<ActiveMode> {
         let (_, plane) = self.current.as_ref()?;
         let wanted = self.mode_to_be();
-        (wanted != plane.mode()).then_some(wanted)
+        (wanted != plane.mode() && !self.is_switch_resting()).then_some(wanted)
+    }
+
+    fn is_switch_resting(&self) -> bool {
+        self.put_off.is_some() && !self.is_switch_due
+    }
+
+    /// The next sync may be the first in which IPVS balances, or is one of those after it.
+    pub fn will_balance_by_ipvs(&self) -> bool {
+        self.mode_to_be() == ActiveMode::IPVS && !self.is_switch_resting()
+    }
+
+    /// This mode serves, programmed by this run.
+    pub fn serves_in(&self, mode: ActiveMode) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|(_, plane)| plane.mode() == mode)
     }
 
     /// Opens the data plane at first, changes variant and mode where that is wanted, and makes the kernel hold the plan.
@@ -189,7 +244,7 @@ impl Plane {
         self.ledger.add(variant)?;
         let mut report = match plane.reconcile(plan) {
             Ok(report) => report,
-            Err(error) if mode == ActiveMode::IPVS && speaks_against_ipvs(&error) => {
+            Err(error) if mode == ActiveMode::IPVS && self.gives_up_starting(&error) => {
                 self.refuse(mode, error.to_string());
                 return self.start(plan);
             }
@@ -205,6 +260,19 @@ impl Plane {
             report += self.look_after_shared_sets(plan)?;
         }
         Ok(report)
+    }
+
+    /// Nothing serves yet, so rather in the other mode than not at all.
+    fn gives_up_starting(&mut self, error: &DataPlaneError) -> bool {
+        if error.is_lack_of_ipvs() {
+            return true;
+        }
+        let is_of_ipvs = matches!(
+            error,
+            DataPlaneError::Ipvs(_) | DataPlaneError::IpvsRefused(_) | DataPlaneError::Links(_)
+        );
+        self.failed_starts += u32::from(is_of_ipvs);
+        is_of_ipvs && self.failed_starts >= MOST_TRIES
     }
 
     /// Programs the new variant whole beside the old one, and removes the old one only when the kernel holds the new.
@@ -254,22 +322,69 @@ impl Plane {
             return self.start(plan);
         };
         let before = plane.mode();
+        self.is_switch_due = false;
         match plane.switch(next, plan) {
             Ok(report) => {
+                self.put_off = None;
                 tracing::info!(mode = %next, %before, "mode changed: old connections stay where they are");
                 self.ledger.set_mode(next)?;
                 Ok(report)
             }
             // The new mode serves already; the next sync ends the rest.
             Err(error) if plane.mode() == next => {
+                self.put_off = None;
                 self.ledger.set_mode(next)?;
                 Err(error.into())
             }
-            Err(error) => {
+            Err(error) if next == ActiveMode::IPVS && error.is_lack_of_ipvs() => {
                 self.refuse(next, error.to_string());
                 self.reconcile(plan)
             }
+            Err(error) => self.put_off_switch(next, error.into(), plan),
         }
+    }
+
+    /// The old mode is brought to the plan, and the switch made again later.
+    fn put_off_switch(
+        &mut self,
+        mode: ActiveMode,
+        error: PlaneError,
+        plan: &Plan,
+    ) -> Result<SyncReport, PlaneError> {
+        let tries = self.put_off.take().map_or(0, |put_off| put_off.tries);
+        self.put_off = Some(PutOff { tries, error });
+        // Where this fails too, it is not for the new mode.
+        let report = self.reconcile(plan)?;
+        self.count_try(mode);
+        Ok(report)
+    }
+
+    fn count_try(&mut self, mode: ActiveMode) {
+        let Some(put_off) = &mut self.put_off else {
+            return;
+        };
+        put_off.tries += 1;
+        if put_off.tries >= MOST_TRIES {
+            let reason = with_causes(&put_off.error);
+            self.refuse(mode, reason);
+        }
+    }
+
+    /// This node could not be made ready for the mode, for a reason that may pass. An error says that nothing serves until it is.
+    pub fn not_ready(&mut self, mode: ActiveMode, error: PlaneError) -> Result<(), PlaneError> {
+        if self.current.is_some() {
+            let tries = self.put_off.take().map_or(0, |put_off| put_off.tries);
+            self.put_off = Some(PutOff { tries, error });
+            self.is_switch_due = false;
+            self.count_try(mode);
+            return Ok(());
+        }
+        self.failed_starts += 1;
+        if self.failed_starts < MOST_TRIES {
+            return Err(error);
+        }
+        self.refuse(mode, with_causes(&error));
+        Ok(())
     }
 
     /// Removes the rules of a variant that is no longer used.
@@ -366,17 +481,6 @@ impl Plane {
     pub fn may_use_ipvs(&self) -> bool {
         self.current.is_none() || self.uses_ipvs()
     }
-}
-
-/// Nothing serves yet, so rather in the other mode than not at all.
-fn speaks_against_ipvs(error: &DataPlaneError) -> bool {
-    matches!(
-        error,
-        DataPlaneError::Ipvs(_)
-            | DataPlaneError::IpvsRefused(_)
-            | DataPlaneError::Links(_)
-            | DataPlaneError::Iptables(IptablesError::Refused { .. })
-    )
 }
 
 fn log_all(variant: Variant, errors: &[DataPlaneError]) {

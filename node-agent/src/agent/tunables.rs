@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use sluice_api_access::with_causes;
 use sluice_kernel::sysctl::{LedgerError, ProcSysctls, Restored, SysctlLedger, Sysctls};
 use sluice_service_plan::model::NodeFacts;
 
 use super::forwarding;
 use crate::cpus;
-use crate::settings::{NodeSettings, wanted_sysctls};
+use crate::settings::{NodeSettings, ROUTE_LOCALNET, is_enough, wanted_sysctls};
 
 const FILE: &str = "sysctls.json";
 
@@ -18,6 +19,8 @@ pub struct Tunables {
     ledger: SysctlLedger,
     cores: u32,
     told: BTreeMap<String, String>,
+    /// Those that are not in force, in sentences.
+    not_in_force: Vec<String>,
 }
 
 impl Tunables {
@@ -34,21 +37,22 @@ impl Tunables {
             ledger: SysctlLedger::open(ledger)?,
             cores: cpus::online(),
             told: BTreeMap::new(),
+            not_in_force: Vec::new(),
         })
     }
 
-    /// What of the node's sysctls keeps its packets from pods, in sentences.
+    /// What of the node's sysctls keeps its packets from pods, and which are not as asked for, in sentences.
     pub fn conditions(&mut self, node: &NodeFacts) -> Vec<String> {
-        forwarding::conditions(node, self.sysctls.as_mut())
+        let mut conditions = forwarding::conditions(node, self.sysctls.as_mut());
+        conditions.extend(self.not_in_force.iter().cloned());
+        conditions
     }
 
     /// Sets some at once, because what follows counts on them. An error says which is not in force.
-    pub fn set_now(&mut self, sysctls: &[(String, String)]) -> Result<(), String> {
+    pub fn set_now(&mut self, sysctls: &[(String, String)]) -> Result<(), LedgerError> {
         for (name, value) in sysctls {
-            match self.ledger.set(self.sysctls.as_mut(), name, value) {
-                Ok(true) => tracing::info!(name, value, "sysctl set"),
-                Ok(false) => {}
-                Err(error) => return Err(error.to_string()),
+            if self.ledger.set(self.sysctls.as_mut(), name, value)? {
+                tracing::info!(name, value, "sysctl set");
             }
         }
         Ok(())
@@ -78,8 +82,13 @@ impl Tunables {
         let wanted = self.wanted(settings, more);
         self.told
             .retain(|name, _| wanted.iter().any(|(wanted, _)| wanted == name));
-        let mut failing = 0;
+        self.not_in_force.clear();
         for (name, value) in &wanted {
+            let present = self.sysctls.read(name);
+            if present.is_ok_and(|present| is_enough(settings, name, &present, value)) {
+                self.told.remove(name);
+                continue;
+            }
             match self.ledger.set(self.sysctls.as_mut(), name, value) {
                 Ok(written) => {
                     self.told.remove(name);
@@ -88,12 +97,16 @@ impl Tunables {
                     }
                 }
                 Err(error) => {
-                    failing += 1;
-                    self.tell(name, &error.to_string());
+                    let error = with_causes(&error);
+                    let field = field_of(settings, name);
+                    self.not_in_force.push(format!(
+                        "sysctl {name} is not {value}: {error}; correct it in {field}"
+                    ));
+                    self.tell(name, &error);
                 }
             }
         }
-        failing
+        self.not_in_force.len()
     }
 
     fn wanted(&self, settings: &NodeSettings, more: &[(String, String)]) -> Vec<(String, String)> {
@@ -116,6 +129,19 @@ impl Tunables {
     }
 }
 
+/// The field of a policy that asks for it.
+fn field_of(settings: &NodeSettings, name: &str) -> &'static str {
+    if settings.sysctls.iter().any(|sysctl| sysctl.name == name) {
+        "spec.sysctls"
+    } else if name == ROUTE_LOCALNET {
+        "spec.nodePorts.localhost"
+    } else if name.starts_with("net.netfilter.nf_conntrack_") {
+        "spec.conntrack"
+    } else {
+        "spec.ipvs"
+    }
+}
+
 /// Where old values are remembered.
 pub fn ledger_path(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
@@ -125,7 +151,8 @@ pub fn ledger_path(state_dir: &Path) -> PathBuf {
 mod tests {
     use super::*;
     use crate::settings::NodeNetworks;
-    use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+    use sluice_crds::v1alpha1::{ServiceProxyPolicySpec, Sysctl};
+    use sluice_kernel::sysctl::MemorySysctls;
 
     fn settings(change: impl FnOnce(&mut ServiceProxyPolicySpec)) -> NodeSettings {
         let mut policy = ServiceProxyPolicySpec::default();
@@ -168,5 +195,35 @@ mod tests {
         });
         assert_eq!(tunables.apply(&wanted, &[]), 1);
         assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), "1");
+    }
+
+    #[test]
+    fn buckets_of_connection_tracking_grow_with_its_table_and_never_shrink() {
+        const BUCKETS: &str = "net.netfilter.nf_conntrack_buckets";
+        let dir = tempfile::tempdir().unwrap();
+        let kernel = MemorySysctls::new([
+            (BUCKETS, "65536"),
+            ("net.netfilter.nf_conntrack_max", "65536"),
+        ]);
+        let ledger = ledger_path(dir.path());
+        let mut tunables = Tunables::new(Box::new(kernel.clone()), &ledger).unwrap();
+        let mut value = |min: u32, buckets: Option<&str>| {
+            let wanted = settings(|policy| {
+                policy.conntrack.min = Some(min);
+                policy.sysctls.extend(buckets.map(|value| Sysctl {
+                    name: BUCKETS.into(),
+                    value: value.into(),
+                }));
+            });
+            tunables.release(&wanted, &[]);
+            assert_eq!(tunables.apply(&wanted, &[]), 0);
+            kernel.clone().read(BUCKETS).unwrap()
+        };
+        assert_eq!(value(131_072, None), "65536");
+        assert_eq!(value(1_000_000, None), "253952");
+        assert_eq!(value(131_072, None), "253952");
+        assert_eq!(value(131_072, Some("1024")), "1024", "the owner's word");
+        tunables.release(&settings(|_| ()), &[]);
+        assert_eq!(kernel.clone().read(BUCKETS).unwrap(), "65536");
     }
 }

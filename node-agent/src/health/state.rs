@@ -10,7 +10,7 @@ use sluice_crds::v1alpha1::ActiveMode;
 
 use crate::agent::Inbox;
 
-/// Changes that wait longer than this without being in the kernel make the proxy unhealthy.
+/// Changes that wait longer than this, and than settings make them wait, without being in the kernel make the proxy unhealthy.
 const LATE: Duration = Duration::from_secs(30);
 
 /// Why the kernel may not hold what was planned.
@@ -26,6 +26,8 @@ pub enum Trouble {
 struct State {
     last_synced: Option<Timestamp>,
     unapplied_since: Option<Instant>,
+    /// From the end of one sync to the start of the next.
+    sync_interval: Duration,
     trouble: Option<Trouble>,
     node_being_deleted: bool,
     mode: Option<ActiveMode>,
@@ -61,6 +63,11 @@ impl Health {
         state.last_synced = Some(Timestamp::now());
         state.unapplied_since = None;
         state.trouble = None;
+    }
+
+    /// The settings space syncs by so much.
+    pub fn set_sync_interval(&self, interval: Duration) {
+        self.lock().sync_interval = interval;
     }
 
     /// The kernel may not hold what was planned.
@@ -167,7 +174,7 @@ impl Health {
             .flatten()
             .min();
         if let Some(age) = oldest.map(|since| now.saturating_duration_since(since))
-            && age > LATE
+            && age > LATE + state.sync_interval
         {
             reasons.push(format!("changes have waited for {} s", age.as_secs()));
         }
@@ -291,5 +298,9 @@ mod tests {
         assert!(health.proxy_reasons(taken + LATE).is_empty());
         let late = health.proxy_reasons(taken + LATE + Duration::from_secs(1));
         assert_eq!(late, ["changes have waited for 31 s"]);
+        health.set_sync_interval(Duration::from_secs(10));
+        let at = |seconds| health.proxy_reasons(taken + Duration::from_secs(seconds));
+        assert!(at(40).is_empty());
+        assert_eq!(at(41), ["changes have waited for 41 s"]);
     }
 }

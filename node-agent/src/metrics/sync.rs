@@ -172,6 +172,12 @@ impl SyncMetrics {
     pub fn failed(&self, category: &'static str) {
         let label = CategoryLabel { category };
         self.failures.get_or_create(&label).inc();
+        self.set_failing(category);
+    }
+
+    /// What failed before, for this cause, is still to be made.
+    pub fn set_failing(&self, category: &'static str) {
+        let label = CategoryLabel { category };
         self.failing.clear();
         self.failing.get_or_create(&label).set(1);
     }

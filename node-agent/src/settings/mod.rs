@@ -13,4 +13,4 @@ pub use ipvs::{IpvsTunables, ipvs_sysctls};
 pub use kernel_version::{KernelVersion, KernelVersionError};
 pub use resolve::NodeSettings;
 pub use sluice_plan_input::settings::{LocalDetection, NodeNetworks};
-pub use sysctls::wanted_sysctls;
+pub use sysctls::{ROUTE_LOCALNET, is_enough, wanted_sysctls};

@@ -284,6 +284,7 @@ fn sysctls_are_wanted_for_what_the_policy_says_only() {
         wanted,
         [
             "net.ipv4.conf.all.route_localnet=1",
+            "net.netfilter.nf_conntrack_buckets=32768",
             "net.netfilter.nf_conntrack_max=131072",
             "net.netfilter.nf_conntrack_tcp_timeout_established=86400",
             "net.netfilter.nf_conntrack_tcp_timeout_close_wait=3600",
@@ -308,5 +309,42 @@ fn sysctls_are_wanted_for_what_the_policy_says_only() {
         )
         .as_deref(),
         Some("40")
+    );
+}
+
+#[test]
+fn buckets_of_connection_tracking_follow_its_greatest_size_where_the_owner_says_nothing_of_them() {
+    let buckets = |change: fn(&mut ServiceProxyPolicySpec)| -> Vec<String> {
+        let wanted = wanted_sysctls(&resolve(change), 4).into_iter();
+        wanted
+            .filter(|(name, _)| name == "net.netfilter.nf_conntrack_buckets")
+            .map(|(_, value)| value)
+            .collect()
+    };
+    assert_eq!(buckets(|_| ()), [""; 0]);
+    assert_eq!(
+        buckets(|policy| policy.conntrack.max_per_core = Some(32_768)),
+        ["32768"]
+    );
+    // A kernel rounds them up to whole pages.
+    assert_eq!(
+        buckets(|policy| policy.conntrack.max_per_core = Some(100_000)),
+        ["106496"]
+    );
+    assert_eq!(
+        buckets(|policy| {
+            policy.conntrack.max_per_core = Some(i32::MAX.cast_unsigned());
+        }),
+        ["536870912"]
+    );
+    assert_eq!(
+        buckets(|policy| {
+            policy.conntrack.max_per_core = Some(32_768);
+            policy.sysctls = vec![Sysctl {
+                name: "net.netfilter.nf_conntrack_buckets".into(),
+                value: "16384".into(),
+            }];
+        }),
+        ["16384"]
     );
 }

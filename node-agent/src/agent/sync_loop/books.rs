@@ -15,6 +15,7 @@ use sluice_service_plan::plan::{PlanChange, ServicePlan};
 use crate::agent::drift_log::DriftLog;
 use crate::agent::failure::{category, refused_restore};
 use crate::agent::inbox::Cause;
+use crate::agent::lost_claims;
 use crate::agent::plane::{Plane, PlaneError};
 use crate::agent::report::Report;
 use crate::attachments::Terms;
@@ -76,6 +77,11 @@ impl Books {
         self.in_work.slices += slices;
     }
 
+    /// Changes may wait so long for the end of the last sync's rest.
+    pub(super) fn syncs_are_spaced_by(&self, interval: Duration) {
+        self.health.set_sync_interval(interval);
+    }
+
     pub(super) fn node_is_being_deleted(&self, being_deleted: bool) {
         self.health.set_node_being_deleted(being_deleted);
     }
@@ -105,6 +111,7 @@ impl Books {
             self.service_ports += ports(&service.after);
             self.service_ports -= ports(&service.before);
         }
+        lost_claims::log(change);
         self.metrics.objects.count_change(change);
         self.metrics.ipvs_services.follow(change, mark_bit);
     }
@@ -133,13 +140,17 @@ impl Books {
             milliseconds = took.as_secs_f64() * 1e3,
             "synced"
         );
+        self.health.synced();
+        self.metrics.sync.synced(kind, took);
+        self.metrics.sync.set_pending(waiting);
+    }
+
+    /// Nothing fails any more.
+    pub(super) fn recovered(&mut self) {
         if !self.last_error.is_empty() {
             tracing::info!("the kernel holds what is planned again");
         }
         self.last_error.clear();
-        self.health.synced();
-        self.metrics.sync.synced(kind, took);
-        self.metrics.sync.set_pending(waiting);
     }
 
     /// What the plane holds after something was written to it.
@@ -174,13 +185,24 @@ impl Books {
             .set_refused(refused.map(|refused| refused.mode));
         self.tell(|report| {
             report.programmed = true;
-            report.failure = None;
+            report.failure = plane.put_off().map(|put_off| with_causes(&put_off.error));
             report.mode = plane.mode();
             report.refused = refused.cloned();
             report.conditions = conditions;
             report.service_ports = u32::try_from(self.service_ports).unwrap_or(u32::MAX);
             report.terms = Some(Arc::clone(terms));
         });
+    }
+
+    /// The mode that is asked for could not be taken yet: again, or still.
+    pub(super) fn switch_failed(&mut self, kind: SyncKind, error: &PlaneError, is_new: bool) {
+        if is_new {
+            self.failed(kind, error);
+        } else {
+            self.metrics.sync.set_failing(category(error));
+            self.health
+                .troubled(Trouble::SyncFailed(with_causes(error)));
+        }
     }
 
     pub(super) fn failed(&mut self, kind: SyncKind, error: &PlaneError) {

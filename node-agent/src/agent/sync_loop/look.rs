@@ -24,7 +24,7 @@ impl SyncLoop {
         self.books.count_verification();
         self.tuning.set_due();
         let found = self.plane.verify();
-        self.schedule.checked(start, self.clock.now());
+        self.schedule.verified(start, self.clock.now());
         self.follow(found);
     }
 
@@ -38,7 +38,9 @@ impl SyncLoop {
     fn follow(&mut self, found: Result<Vec<Drift>, PlaneError>) {
         match found {
             Ok(drift) if drift.is_empty() => {
-                self.tune_if_due();
+                if self.tune_if_due() {
+                    self.tell_conditions();
+                }
                 if self.plane.is_to_change() {
                     self.program_all();
                 }

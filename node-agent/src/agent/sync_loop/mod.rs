@@ -16,7 +16,7 @@ use sluice_kernel::iptables::Variant;
 use tokio::sync::watch;
 
 use self::books::Books;
-use self::schedule::{Pending, Schedule, Work};
+use self::schedule::{ForeignEdits, Pending, Schedule, Work};
 use self::tuning::Tuning;
 use super::clock::Clock;
 use super::desired::Desired;
@@ -103,6 +103,7 @@ impl SyncLoop {
         }
         match work {
             Work::Reconcile => self.reconcile(),
+            Work::Switch => self.switch_again(),
             Work::Apply => self.apply(),
             Work::Check => self.check(),
             Work::Verify => self.verify(),
@@ -113,12 +114,16 @@ impl SyncLoop {
     }
 
     fn pending(&self) -> Pending {
+        // The legacy variant's rules give no notice: what comes is of other rules.
+        let foreign_edits = match self.plane.variant() {
+            Some(Variant::Legacy) => ForeignEdits::Unseen,
+            Some(Variant::Nft) if self.inbox.is_ruleset_changed() => ForeignEdits::Noticed,
+            _ => ForeignEdits::None,
+        };
         Pending {
             is_listed: self.inbox.is_listed(),
             oldest_change: self.inbox.oldest_change(),
-            // The legacy variant's rules give no notice: these are of other rules.
-            is_ruleset_changed: self.inbox.is_ruleset_changed()
-                && self.plane.variant() == Some(Variant::Nft),
+            foreign_edits,
             is_binding_lost: self.inbox.is_binding_lost() && self.plane.uses_ipvs(),
         }
     }

@@ -6,6 +6,7 @@ use sluice_crds::v1alpha1::ActiveMode;
 
 use super::SyncLoop;
 use crate::agent::health_check_table;
+use crate::agent::ipvs_host::NotReady;
 use crate::agent::plane::PlaneError;
 use crate::data_plane::SyncReport;
 use crate::metrics::SyncKind;
@@ -39,12 +40,12 @@ impl SyncLoop {
     }
 
     pub(super) fn program_all(&mut self) {
-        self.make_ready();
+        let ready = self.make_ready();
         self.release_sysctls();
         self.inbox.forget_ruleset_change();
         let start = self.clock.now();
         let (plane, plan) = (&mut self.plane, self.desired.plan());
-        let outcome = self.notices.during(|| plane.reconcile(plan));
+        let outcome = ready.and_then(|()| self.notices.during(|| plane.reconcile(plan)));
         if self.ended(SyncKind::Full, start, outcome) {
             // Whether IPVS has anything of ours is known by now.
             self.release_sysctls();
@@ -55,13 +56,20 @@ impl SyncLoop {
         }
     }
 
-    fn make_ready(&mut self) {
-        if self.plane.mode_to_be() != ActiveMode::IPVS {
-            return;
+    fn make_ready(&mut self) -> Result<(), PlaneError> {
+        if !self.plane.will_balance_by_ipvs() {
+            return Ok(());
         }
-        let settings = self.desired.settings();
-        if let Err(reason) = self.tuning.make_ready_for_ipvs(settings) {
-            self.plane.refuse(ActiveMode::IPVS, reason);
+        let ready = self.tuning.make_ready_for_ipvs(self.desired.settings());
+        match ready {
+            Ok(()) => Ok(()),
+            // Sysctls are set after the sync too, and those that fail are told then.
+            Err(_) if self.plane.serves_in(ActiveMode::IPVS) => Ok(()),
+            Err(NotReady::Lack(reason)) => {
+                self.plane.refuse(ActiveMode::IPVS, reason);
+                Ok(())
+            }
+            Err(NotReady::NotNoted(error)) => self.plane.not_ready(ActiveMode::IPVS, error.into()),
         }
     }
 
@@ -70,12 +78,15 @@ impl SyncLoop {
         self.tuning.release(settings, self.plane.may_use_ipvs());
     }
 
-    pub(super) fn tune_if_due(&mut self) {
-        if self.tuning.is_due() {
+    /// Returns whether it was due.
+    pub(super) fn tune_if_due(&mut self) -> bool {
+        let is_due = self.tuning.is_due();
+        if is_due {
             let settings = self.desired.settings();
             let failing = self.tuning.apply(settings, self.plane.uses_ipvs());
             self.books.sysctls_failing(failing);
         }
+        is_due
     }
 
     /// Books the end of a sync; true when it went well.
@@ -91,12 +102,13 @@ impl SyncLoop {
         match outcome {
             Ok(report) => {
                 self.schedule.succeeded();
+                self.tune_if_due();
                 self.tell_conditions();
                 let waiting = self.inbox.waiting();
                 self.books.synced(kind, took, &report, waiting);
                 self.books.serves(&self.plane);
                 self.books.wrote(&report, &self.plane);
-                self.tune_if_due();
+                self.follow_switch(kind, end);
                 true
             }
             Err(error) => {
@@ -106,12 +118,30 @@ impl SyncLoop {
         }
     }
 
+    /// What serves can be written; a switch that failed is told and made again later.
+    fn follow_switch(&mut self, kind: SyncKind, now: Instant) {
+        let Some(put_off) = self.plane.put_off() else {
+            self.schedule.switched();
+            self.books.recovered();
+            return;
+        };
+        let is_new = self.schedule.put_off_switch(now, put_off.tries);
+        self.books.switch_failed(kind, &put_off.error, is_new);
+    }
+
+    /// Makes the switch that was put off.
+    pub(super) fn switch_again(&mut self) {
+        self.schedule.switched();
+        self.plane.switch_again();
+        self.reconcile();
+    }
+
     pub(super) fn failed(&mut self, kind: SyncKind, error: &PlaneError) {
         self.schedule.failed(self.clock.now());
         self.books.failed(kind, error);
     }
 
-    fn tell_conditions(&mut self) {
+    pub(super) fn tell_conditions(&mut self) {
         let (settings, node) = (self.desired.settings(), self.desired.node());
         let mut conditions = self.desired.conditions();
         conditions.extend(self.plane.conditions());

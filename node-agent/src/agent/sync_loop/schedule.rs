@@ -9,6 +9,10 @@ use crate::settings::NodeSettings;
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// After a comparison that a notice caused, rest so many times as long as it took.
 const NOTICE_REST: u32 = 10;
+/// Where no notice tells of foreign changes, rest so many times as long as a comparison took: a thousandth of a core goes into it.
+const BLIND_REST: u32 = 1000;
+/// But no shorter and no longer than this.
+const BLIND_RESTS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
 /// A wait with nothing to do; news ends it.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -16,9 +20,11 @@ const IDLE: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     Reconcile,
+    /// Make a switch of modes that failed again.
+    Switch,
     Apply,
     Check,
-    /// Compare everything, because somebody else changed rules.
+    /// Compare everything, because somebody else changed rules, or may have.
     Verify,
     /// The same because it is time, and try again what could not be done.
     Review,
@@ -31,10 +37,22 @@ pub(super) struct Pending {
     pub(super) is_listed: bool,
     /// When the oldest change came in.
     pub(super) oldest_change: Option<Instant>,
-    /// Somebody else changed rules.
-    pub(super) is_ruleset_changed: bool,
+    /// Whether somebody else changed rules.
+    pub(super) foreign_edits: ForeignEdits,
     /// Bindings of service addresses may be gone.
     pub(super) is_binding_lost: bool,
+}
+
+/// What is known of changes of rules that somebody else made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum ForeignEdits {
+    /// There was none.
+    #[default]
+    None,
+    /// A notice told of one.
+    Noticed,
+    /// Nothing: the variant in use gives no notices.
+    Unseen,
 }
 
 /// When each kind of work is due.
@@ -42,11 +60,16 @@ pub(super) struct Pending {
 pub(super) struct Schedule {
     pacer: Pacer,
     backoff: Backoff,
+    /// When a switch that failed is made again.
+    switch_at: Option<Instant>,
     full_interval: Duration,
     /// Nothing was programmed yet.
     fresh: bool,
     next_check: Instant,
     next_review: Instant,
+    /// Where no notice tells of foreign changes.
+    next_blind_verify: Instant,
+    blind_rest: Duration,
     /// Notices of foreign changes are not followed before, lest a busy neighbour keeps us comparing all the time.
     next_notice: Instant,
 }
@@ -57,10 +80,13 @@ impl Schedule {
         Self {
             pacer: Pacer::new(settings.min_sync_interval),
             backoff: Backoff::default(),
+            switch_at: None,
             full_interval: settings.full_sync_interval,
             fresh: true,
             next_check: now,
             next_review: now,
+            next_blind_verify: now,
+            blind_rest: BLIND_RESTS[0],
             next_notice: now,
         }
     }
@@ -85,11 +111,17 @@ impl Schedule {
             return (now, Work::Reconcile);
         }
         let change = pending.oldest_change.map(|oldest| self.pacer.start(oldest));
-        let notice = |given: bool| given.then_some(self.next_notice);
+        let foreign_edit = match pending.foreign_edits {
+            ForeignEdits::None => None,
+            ForeignEdits::Noticed => Some(self.next_notice),
+            ForeignEdits::Unseen => Some(self.next_blind_verify),
+        };
+        let lost_binding = pending.is_binding_lost.then_some(self.next_notice);
         [
+            (self.switch_at, Work::Switch),
             (change, Work::Apply),
-            (notice(pending.is_ruleset_changed), Work::Verify),
-            (notice(pending.is_binding_lost), Work::Check),
+            (foreign_edit, Work::Verify),
+            (lost_binding, Work::Check),
             (Some(self.next_check), Work::Check),
             (Some(self.next_review), Work::Review),
         ]
@@ -114,6 +146,18 @@ impl Schedule {
         self.backoff.failed(now);
     }
 
+    /// A switch failed so often; what serves can be written, so other work goes on. Returns whether this is news.
+    pub(super) fn put_off_switch(&mut self, now: Instant, tries: u32) -> bool {
+        let is_new = self.switch_at.is_none();
+        self.switch_at.get_or_insert(now + Backoff::wait(tries));
+        is_new
+    }
+
+    /// No switch is put off any more.
+    pub(super) fn switched(&mut self) {
+        self.switch_at = None;
+    }
+
     /// The last attempt failed, and is to be made again.
     pub(super) fn is_to_retry(&self) -> bool {
         self.backoff.retry_at().is_some()
@@ -124,6 +168,16 @@ impl Schedule {
         self.fresh = false;
         self.next_check = now + CHECK_INTERVAL;
         self.next_review = now + self.full_interval;
+        self.next_blind_verify = now + self.blind_rest;
+    }
+
+    /// Everything was compared.
+    pub(super) fn verified(&mut self, start: Instant, end: Instant) {
+        let [shortest, longest] = BLIND_RESTS;
+        let took = end.saturating_duration_since(start);
+        self.blind_rest = took.saturating_mul(BLIND_REST).clamp(shortest, longest);
+        self.next_blind_verify = end + self.blind_rest;
+        self.checked(start, end);
     }
 
     /// The counts were looked at, or everything was compared.
@@ -149,7 +203,7 @@ mod tests {
     const LISTED: Pending = Pending {
         is_listed: true,
         oldest_change: None,
-        is_ruleset_changed: false,
+        foreign_edits: ForeignEdits::None,
         is_binding_lost: false,
     };
 
@@ -177,7 +231,7 @@ mod tests {
         let mut schedule = at_rest(now);
         let changed = Pending {
             oldest_change: Some(now),
-            is_ruleset_changed: true,
+            foreign_edits: ForeignEdits::Noticed,
             ..LISTED
         };
         schedule.failed(now);
@@ -193,7 +247,7 @@ mod tests {
         let now = Instant::now();
         let mut schedule = at_rest(now);
         let noticed = Pending {
-            is_ruleset_changed: true,
+            foreign_edits: ForeignEdits::Noticed,
             ..LISTED
         };
         assert_eq!(schedule.next(now, noticed), (now, Work::Verify));
@@ -218,5 +272,30 @@ mod tests {
         schedule.follow(&shorter, now);
         let due = now + Duration::from_secs(3);
         assert_eq!(schedule.next(now, LISTED), (due, Work::Review));
+    }
+
+    #[test]
+    fn without_notices_everything_is_compared_as_often_as_a_thousandth_of_a_core_allows() {
+        let blind = Pending {
+            foreign_edits: ForeignEdits::Unseen,
+            ..LISTED
+        };
+        let due = |schedule: &mut Schedule, now: Instant| {
+            // Looks at counts lie between.
+            schedule.checked(now, now + Duration::from_secs(3600));
+            schedule.next(now, blind)
+        };
+        let start = Instant::now();
+        let now = start + Duration::from_secs(1);
+        let mut schedule = at_rest(now);
+        let after = |seconds| (now + Duration::from_secs(seconds), Work::Verify);
+        assert_eq!(due(&mut schedule, now), after(10));
+        for (milliseconds, rest) in [(999, 10), (970, 30), (600, 60)] {
+            schedule.verified(start + Duration::from_millis(milliseconds), now);
+            assert_eq!(due(&mut schedule, now), after(rest), "{milliseconds}");
+        }
+        schedule.programmed_all(now);
+        assert_eq!(due(&mut schedule, now), after(60));
+        assert_ne!(schedule.next(now, LISTED).1, Work::Verify);
     }
 }

@@ -27,6 +27,10 @@ impl SyncLoop {
         };
         let causes = std::mem::take(&mut batch.causes);
         self.books.took_in(waiting, causes, oldest);
+        if self.desired.is_new_settings(&batch) {
+            // Whoever edits settings may have mended the node.
+            self.plane.try_again();
+        }
         let touched = self.desired.absorb(batch);
         self.books.took_settings(self.desired.revision());
         if !touched {
@@ -34,8 +38,10 @@ impl SyncLoop {
         }
         let being_deleted = self.desired.node().being_deleted;
         self.books.node_is_being_deleted(being_deleted);
+        let settings = self.desired.settings();
+        self.books.syncs_are_spaced_by(settings.min_sync_interval);
         let now = self.clock.now();
-        self.schedule.follow(self.desired.settings(), now);
+        self.schedule.follow(settings, now);
         self.tuning.set_due();
     }
 }

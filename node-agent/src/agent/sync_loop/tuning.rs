@@ -2,7 +2,7 @@
 
 use sluice_service_plan::model::NodeFacts;
 
-use crate::agent::ipvs_host::IpvsHost;
+use crate::agent::ipvs_host::{IpvsHost, NotReady};
 use crate::agent::tunables::Tunables;
 use crate::settings::NodeSettings;
 
@@ -32,7 +32,7 @@ impl Tuning {
     }
 
     /// IPVS needs modules and sysctls before its first connection. An error says why it cannot be used here.
-    pub(super) fn make_ready_for_ipvs(&mut self, settings: &NodeSettings) -> Result<(), String> {
+    pub(super) fn make_ready_for_ipvs(&mut self, settings: &NodeSettings) -> Result<(), NotReady> {
         self.ipvs_host.make_ready(settings, &mut self.tunables)
     }
 

@@ -34,6 +34,8 @@ struct Script {
     now: Instant,
     calls: Vec<String>,
     failures: VecDeque<&'static str>,
+    /// What calls that fail say, if not that a set is full.
+    error: Option<fn() -> DataPlaneError>,
     drift: Vec<Drift>,
     sync_takes: Duration,
     start_of_last_sync: Option<Instant>,
@@ -57,6 +59,9 @@ impl Stage {
         script.calls.push(format!("{variant} {name}{detail}"));
         if script.failures.front().is_some_and(|next| *next == name) {
             script.failures.pop_front();
+            if let Some(error) = script.error {
+                return Err(error());
+            }
             let full = AddressSetError::Full {
                 name: "S".into(),
                 entry: None,
@@ -226,6 +231,7 @@ impl Bench {
             now: Instant::now(),
             calls: Vec::new(),
             failures: VecDeque::new(),
+            error: None,
             drift: Vec::new(),
             sync_takes: Duration::ZERO,
             start_of_last_sync: None,

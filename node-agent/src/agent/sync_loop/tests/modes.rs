@@ -1,8 +1,30 @@
 //! From one mode to the other.
 
 use sluice_crds::v1alpha1::Mode;
+use sluice_kernel::iptables::IptablesError;
+use sluice_kernel::ipvs::IpvsError;
 
 use super::*;
+
+impl Bench {
+    /// The next switch finds that the kernel has no IPVS.
+    fn lacks_ipvs(&mut self) {
+        let mut script = self.stage.lock();
+        script.failures = VecDeque::from(["switch"]);
+        script.error = Some(|| IpvsError::Absent.into());
+    }
+
+    /// So many calls of this name find the lock held.
+    fn finds_the_lock_held(&mut self, call: &'static str, times: usize) {
+        let mut script = self.stage.lock();
+        script.failures = VecDeque::from(vec![call; times]);
+        script.error = Some(|| IptablesError::LockHeld { waited_seconds: 10 }.into());
+    }
+
+    fn report(&self) -> Report {
+        self.sync_loop.books.report.borrow().clone()
+    }
+}
 
 fn wants(mode: Mode) -> Batch {
     policy(|spec| {
@@ -39,7 +61,7 @@ fn another_mode_is_switched_to_and_told() {
 #[test]
 fn a_mode_that_cannot_be_taken_is_a_condition_and_tried_again_at_the_full_interval() {
     let mut bench = Bench::at_rest();
-    bench.stage.lock().failures = VecDeque::from(["switch"]);
+    bench.lacks_ipvs();
     bench.push(wants(Mode::IPVS));
     bench.wake();
     assert_eq!(
@@ -66,7 +88,7 @@ fn a_mode_that_cannot_be_taken_is_a_condition_and_tried_again_at_the_full_interv
 #[test]
 fn a_mode_that_could_not_be_taken_is_tried_at_once_when_the_settings_ask_for_it_anew() {
     let mut bench = Bench::at_rest();
-    bench.stage.lock().failures = VecDeque::from(["switch"]);
+    bench.lacks_ipvs();
     bench.push(wants(Mode::IPVS));
     bench.wake();
     bench.push(wants(Mode::IPTables));
@@ -79,9 +101,178 @@ fn a_mode_that_could_not_be_taken_is_tried_at_once_when_the_settings_ask_for_it_
 }
 
 #[test]
+fn a_mode_that_could_not_be_taken_is_tried_at_once_with_other_settings_of_the_same_mode() {
+    let mut bench = Bench::at_rest();
+    bench.lacks_ipvs();
+    bench.push(wants(Mode::IPVS));
+    bench.wake();
+    bench.stage.calls();
+    bench.push(service("b", None));
+    bench.push(wants(Mode::IPVS));
+    bench.wake();
+    assert_eq!(bench.stage.calls(), ["nft apply 1"], "they are the same");
+    bench.push(policy(|spec| {
+        spec.mode = Mode::IPVS;
+        spec.sync.full_interval_seconds = 61;
+    }));
+    bench.wake();
+    assert_eq!(bench.stage.calls(), ["nft switch IPVS"]);
+    assert!(!bench.is_told("cannot run mode IPVS"));
+}
+
+#[test]
+fn a_switch_that_failed_for_what_passes_is_made_again_within_seconds_and_the_old_mode_serves() {
+    let mut bench = Bench::at_rest();
+    bench.finds_the_lock_held("switch", 3);
+    bench.push(wants(Mode::IPVS));
+    bench.wake();
+    assert_eq!(bench.stage.calls(), ["nft switch IPVS", "nft reconcile 1"]);
+    let failed_at = bench.stage.now();
+    let is_told_as_failing = |bench: &Bench| {
+        let report = bench.report();
+        assert_eq!(report.refused, None);
+        assert_eq!(report.mode, Some(ActiveMode::IPTables));
+        assert!(!bench.is_told("cannot run mode IPVS"));
+        report.failure.unwrap().contains("xtables lock") && !bench.health.is_healthy()
+    };
+    assert!(is_told_as_failing(&bench));
+    bench.push(service("b", None));
+    bench.wake();
+    assert_eq!(bench.stage.calls(), ["nft apply 1"], "nothing waits for it");
+    assert!(is_told_as_failing(&bench));
+    while !bench.health.is_healthy() {
+        assert!(is_told_as_failing(&bench));
+        bench.wake();
+    }
+    assert!(bench.stage.now() < failed_at + Duration::from_secs(3));
+    assert_eq!(
+        bench.stage.calls(),
+        [
+            "nft switch IPVS",
+            "nft reconcile 2",
+            "nft switch IPVS",
+            "nft reconcile 2",
+            "nft switch IPVS"
+        ]
+    );
+    let report = bench.report();
+    assert_eq!(
+        (report.mode, report.failure),
+        (Some(ActiveMode::IPVS), None)
+    );
+    let failures = "sluice_sync_failures_total{category=\"iptables_lock_held\"}";
+    assert_eq!(bench.metric(failures), "3");
+    assert_eq!(bench.metric("sluice_sync_failing"), "");
+}
+
+#[test]
+fn a_switch_that_does_not_come_about_in_a_minute_is_given_up() {
+    let mut bench = Bench::at_rest();
+    bench.finds_the_lock_held("switch", 100);
+    bench.push(wants(Mode::IPVS));
+    bench.wake();
+    let failed_at = bench.stage.now();
+    while bench.report().refused.is_none() {
+        bench.wake();
+        assert!(bench.stage.now() < failed_at + Duration::from_secs(60));
+    }
+    assert!(bench.stage.now() > failed_at + Duration::from_secs(40));
+    assert!(bench.is_told("another process held the xtables lock"));
+    assert!(bench.health.is_healthy());
+    assert_eq!(bench.report().failure, None);
+}
+
+#[test]
+fn a_switch_that_is_no_longer_asked_for_is_not_made_again() {
+    let mut bench = Bench::at_rest();
+    bench.finds_the_lock_held("switch", 1);
+    bench.push(wants(Mode::IPVS));
+    bench.wake();
+    bench.push(wants(Mode::IPTables));
+    bench.wake();
+    assert!(bench.health.is_healthy());
+    bench.stage.calls();
+    for _ in 0..3 {
+        bench.wake();
+    }
+    assert!(!bench.stage.calls().contains(&"nft switch IPVS".to_owned()));
+}
+
+#[test]
+fn where_the_old_mode_cannot_be_written_either_nothing_speaks_against_the_new_one() {
+    let mut bench = Bench::at_rest();
+    bench.finds_the_lock_held("switch", 1);
+    bench.stage.lock().failures.extend(["reconcile"; 20]);
+    bench.push(wants(Mode::IPVS));
+    while bench.report().mode != Some(ActiveMode::IPVS) {
+        bench.wake();
+        assert_eq!(bench.report().refused, None);
+    }
+    assert!(bench.health.is_healthy());
+}
+
+#[test]
+fn at_start_the_mode_is_tried_again_and_the_other_one_serves_only_where_ipvs_is_lacking() {
+    for (error, first) in [
+        (
+            (|| IptablesError::LockHeld { waited_seconds: 10 }.into()) as fn() -> DataPlaneError,
+            None,
+        ),
+        (|| IpvsError::Absent.into(), Some(ActiveMode::IPTables)),
+        (
+            || {
+                IpvsError::Kernel {
+                    operation: "list",
+                    code: 11,
+                }
+                .into()
+            },
+            None,
+        ),
+    ] {
+        let mut bench = Bench::new();
+        bench.stage.lock().failures = VecDeque::from(["reconcile"]);
+        bench.stage.lock().error = Some(error);
+        bench.push(wants(Mode::IPVS));
+        bench.inbox.set_listed();
+        bench.settle();
+        assert_eq!(bench.report().mode, first);
+        assert_eq!(bench.report().refused.is_some(), first.is_some());
+        bench.wake();
+        let mode = first.unwrap_or(ActiveMode::IPVS);
+        assert_eq!(bench.report().mode, Some(mode));
+    }
+}
+
+#[test]
+fn a_record_of_sysctls_that_cannot_be_written_does_not_speak_against_ipvs() {
+    let mut bench = Bench::at_rest();
+    // A folder cannot be written over.
+    let record = bench.state_dir.path().join("sysctls.json");
+    std::fs::create_dir_all(record.join("in the way")).unwrap();
+    bench.push(wants(Mode::IPVS));
+    bench.wake();
+    let report = bench.report();
+    assert_eq!(
+        (report.mode, report.refused),
+        (Some(ActiveMode::IPTables), None)
+    );
+    assert!(
+        report
+            .failure
+            .unwrap()
+            .contains("record of old sysctl values")
+    );
+    std::fs::remove_dir_all(&record).unwrap();
+    bench.wake();
+    assert_eq!(bench.report().mode, Some(ActiveMode::IPVS));
+    assert!(bench.health.is_healthy());
+}
+
+#[test]
 fn foreign_changes_of_rules_neither_cause_nor_put_off_that_a_mode_is_tried_again() {
     let mut bench = Bench::at_rest();
-    bench.stage.lock().failures = VecDeque::from(["switch"]);
+    bench.lacks_ipvs();
     bench.push(wants(Mode::IPVS));
     bench.wake();
     bench.stage.calls();

@@ -1,5 +1,7 @@
 //! When and how changes are programmed.
 
+use sluice_crds::v1alpha1::Sysctl;
+
 use super::*;
 
 #[test]
@@ -66,6 +68,29 @@ fn the_policy_changes_the_interval_while_running() {
     bench.wake();
     let interval = bench.stage.lock().start_of_last_sync.unwrap() - end;
     assert_eq!(interval, Duration::from_secs(2));
+}
+
+#[test]
+fn changes_that_wait_because_the_policy_spaces_syncs_are_not_late() {
+    let mut bench = Bench::at_rest();
+    let interval = Duration::from_secs(10);
+    let longer_than_late = bench
+        .stage
+        .now()
+        .checked_sub(Duration::from_secs(35))
+        .unwrap();
+    bench.push(policy(|spec| {
+        spec.sync.min_interval_milliseconds = u32::try_from(interval.as_millis()).unwrap();
+    }));
+    bench.wake();
+    bench.inbox.push(service("b", None), longer_than_late);
+    assert!(bench.health.is_healthy());
+    bench.push(policy(|_| ()));
+    while bench.inbox.oldest_change().is_some() {
+        bench.wake();
+    }
+    bench.inbox.push(service("c", None), longer_than_late);
+    assert!(!bench.health.is_healthy());
 }
 
 #[test]
@@ -159,6 +184,37 @@ fn a_node_that_forwards_nothing_is_told_of_until_it_does() {
     bench.push(service("b", None));
     bench.wake();
     assert!(!bench.is_told("does not forward"));
+}
+
+#[test]
+fn a_sysctl_that_the_node_does_not_take_is_told_of_until_it_does() {
+    let mut bench = Bench::at_rest();
+    bench.push(policy(|spec| {
+        spec.conntrack.max_per_core = Some(1000);
+        spec.sysctls = vec![Sysctl {
+            name: "net.core.somaxconn".into(),
+            value: "1024".into(),
+        }];
+        spec.sync.full_interval_seconds = 60;
+    }));
+    bench.wake();
+    let name = "net.core.somaxconn";
+    let words = format!(
+        "sysctl {name} is not 1024: this kernel has no sysctl {name}; correct it in spec.sysctls"
+    );
+    assert!(bench.is_told(&words));
+    assert!(bench.is_told("nf_conntrack_max; correct it in spec.conntrack"));
+    assert!(bench.sync_loop.books.report.borrow().programmed && bench.health.is_healthy());
+
+    let file = bench.state_dir.path().join("sys/net/core/somaxconn");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "128\n").unwrap();
+    let until = bench.stage.now() + Duration::from_secs(61);
+    while bench.stage.now() < until {
+        bench.wake();
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), "1024");
+    assert!(!bench.is_told(name) && bench.is_told("nf_conntrack_max"));
 }
 
 #[test]

@@ -51,3 +51,20 @@ fn a_variant_that_cannot_be_programmed_leaves_the_old_one_in_use() {
         "nor for what others change"
     );
 }
+
+#[test]
+fn rules_that_give_no_notice_are_compared_every_few_seconds() {
+    let mut bench = Bench::at_rest();
+    bench.push(policy(|spec| {
+        spec.iptables.variant = IptablesVariant::Legacy;
+    }));
+    bench.wake();
+    bench.stage.calls();
+    let start = bench.stage.now();
+    while bench.stage.now() < start + Duration::from_secs(30) {
+        bench.wake();
+    }
+    let calls = bench.stage.calls();
+    let verifications = calls.iter().filter(|call| *call == "legacy verify");
+    assert_eq!(verifications.count(), 3, "{calls:?}");
+}
