@@ -48,10 +48,6 @@ pub(super) fn chains(inputs: &Inputs<'_>) -> Vec<Chain> {
 fn input(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(INPUT);
     guard_localhost(inputs, &mut chain);
-    let health = inputs.set(Role::HealthPort);
-    chain.rule(format_args!(
-        "-p tcp -m set --match-set {health} dst -j ACCEPT"
-    ));
     if inputs.ipvs != IpvsPart::None {
         accept_old_connections(inputs, &mut chain);
     }
@@ -71,9 +67,14 @@ fn input(inputs: &Inputs<'_>) -> Chain {
         chain.rule(format_args!("{} -j DROP", refused(Role::NodePortDrop)));
         chain.lead(&refused(Role::NodePortReject), "-g", REJECT);
     }
+    // Load balancers ask on their own address for a service's health, and for the node's. After what is refused: a service may list such a
+    // port there, and has a cluster IP.
+    let health = inputs.set(Role::HealthPort);
+    chain.rule(format_args!(
+        "-p tcp -m set --match-set {health} dst -j ACCEPT"
+    ));
     let external = inputs.set(Role::ExternalIp);
     if let Some(port) = inputs.node.health_port {
-        // Load balancers ask on their own address for the node's health. After what is refused: a service may list this port there.
         chain.rule(format_args!(
             "-p tcp -m tcp --dport {port} -m set --match-set {external} dst -j ACCEPT"
         ));

@@ -83,6 +83,9 @@ fn ipvs(inputs: &Inputs<'_>) -> Chain {
     for set in [inputs.virtual_servers(), inputs.inside_marks()] {
         chain.lead(&format!("-m set --match-set {set} dst,dst"), "-g", IPVS_OWN);
     }
+    for matches in inputs.refused_matches() {
+        chain.rule(format_args!("{matches} -j ACCEPT"));
+    }
     chain
 }
 
