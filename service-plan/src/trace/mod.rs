@@ -251,7 +251,7 @@ impl<'a> Decision<'a> {
             .count();
         let class = self.class.as_ref().map(|class| &class.action);
         let masquerade = masquerade || class.is_some_and(|action| *action != PodAction::Preserve);
-        if masquerade && excluded > 0 {
+        if masquerade && excluded > 0 && !source.is_loopback() {
             self.steps.push(Step::KeepsSource {
                 endpoints: excluded,
             });

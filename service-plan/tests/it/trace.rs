@@ -285,9 +285,10 @@ fn an_external_ip_that_is_the_nodes_own_closes_none_of_the_nodes_ports() {
 }
 
 #[test]
-fn hairpin_is_masqueraded_always_and_exclusions_keep_the_source_otherwise() {
+fn hairpin_and_localhost_are_masqueraded_always_and_exclusions_keep_the_source_otherwise() {
     let settings = Settings {
         exclude_destinations: nets(&["10.1.0.0/24"]),
+        localhost_node_ports: true,
         ..settings()
     };
     let slices = [slice(
@@ -300,6 +301,7 @@ fn hairpin_is_masqueraded_always_and_exclusions_keep_the_source_otherwise() {
         (CLIENT, "10.96.0.1:80", [false, false, true]),
         (POD, "10.96.0.1:80", [false, true, false]),
         (POD, "203.0.113.1:80", [false, true, true]),
+        ("127.0.0.1", "127.0.0.1:30080", [true, true, true]),
     ];
     for (source, destination, want) in rows {
         let trace = traced(&plan, &packet(source, destination));

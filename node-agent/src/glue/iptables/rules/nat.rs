@@ -210,7 +210,15 @@ fn marked(inputs: &Inputs<'_>) -> Chain {
     let bit = 1u32 << inputs.settings.mark_bit;
     chain.rule(format_args!("-j MARK --set-xmark 0x0/{bit:#x}"));
     let keep = inputs.set(Role::KeepSource);
-    chain.rule(format_args!("-m set --match-set {keep} dst -j RETURN"));
+    // With a loopback source it would get nowhere.
+    let leaves = if inputs.serves_localhost() {
+        "! -s 127.0.0.0/8 "
+    } else {
+        ""
+    };
+    chain.rule(format_args!(
+        "{leaves}-m set --match-set {keep} dst -j RETURN"
+    ));
     pod_classes::marked(inputs, &mut chain);
     chain.lead("", "-j", SOURCE_NAT);
     chain
