@@ -59,6 +59,13 @@ fn input(inputs: &Inputs<'_>) -> Chain {
             inputs.inside_marks()
         ));
     }
+    // Load balancers ask for a service's health, on addresses of the node or on their own. After what is refused: a service may list this port
+    // there, and has a cluster IP. Before what is others': addresses of the node may be.
+    let health = inputs.set(Role::HealthPort);
+    chain.rule(format_args!(
+        "-p tcp -m set --match-set {health} dst -j ACCEPT"
+    ));
+    inputs.leave_excluded(&mut chain);
     for node_port in inputs.node_port_matches("-i lo") {
         let refused = |role| {
             let set = inputs.set(role);
@@ -67,14 +74,9 @@ fn input(inputs: &Inputs<'_>) -> Chain {
         chain.rule(format_args!("{} -j DROP", refused(Role::NodePortDrop)));
         chain.lead(&refused(Role::NodePortReject), "-g", REJECT);
     }
-    // Load balancers ask on their own address for a service's health, and for the node's. After what is refused: a service may list such a
-    // port there, and has a cluster IP.
-    let health = inputs.set(Role::HealthPort);
-    chain.rule(format_args!(
-        "-p tcp -m set --match-set {health} dst -j ACCEPT"
-    ));
     let external = inputs.set(Role::ExternalIp);
     if let Some(port) = inputs.node.health_port {
+        // Load balancers ask on their own address for the node's health. After what is refused: a service may list this port there.
         chain.rule(format_args!(
             "-p tcp -m tcp --dport {port} -m set --match-set {external} dst -j ACCEPT"
         ));
@@ -164,6 +166,7 @@ fn output(inputs: &Inputs<'_>) -> Chain {
 /// New connections that are still addressed to a frontend: nobody translated them, or IPVS is about to.
 fn refuse(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(REFUSE);
+    inputs.leave_excluded(&mut chain);
     let guarded = inputs.set(Role::Guarded);
     let allowed = inputs.set(Role::Allowed);
     let drop = inputs.set(Role::Drop);

@@ -136,6 +136,14 @@ impl Inputs<'_> {
         matches
     }
 
+    /// Leaves destinations that are others' alone where IPVS balances; iptables rules serve them.
+    fn leave_excluded(&self, chain: &mut Chain) {
+        if self.ipvs == IpvsPart::New {
+            let excluded = self.set(Role::Excluded);
+            chain.rule(format_args!("-m set --match-set {excluded} dst -j RETURN"));
+        }
+    }
+
     /// Matches frontends that the filter table refuses: neither a node port nor another program's rule for the node's own addresses
     /// (a host port's) may translate what comes to them.
     pub(crate) fn refused_matches(&self) -> [String; 2] {

@@ -73,6 +73,7 @@ pub(super) fn chains(inputs: &Inputs<'_>) -> Vec<Chain> {
 /// translates them.
 fn ipvs(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(IPVS);
+    inputs.leave_excluded(&mut chain);
     chain.lead("-m addrtype --src-type LOCAL", "-j", IPVS_REFUSE);
     let own = inputs.set(Role::OwnIp);
     for role in [Role::ClusterIp, Role::ExternalIp] {

@@ -28,16 +28,42 @@ fn position(rules: &[String], text: &str) -> usize {
 fn ports_of_health_are_open_only_after_frontends_have_refused() {
     for part in [IpvsPart::None, IpvsPart::Old, IpvsPart::New] {
         let input = rules(part, Table::Filter, INPUT);
-        let health = ["SLUICE-4-HEALTH-PORT dst -j ACCEPT", "--dport 10256"];
-        for health in health.map(|text| position(&input, text)) {
-            for refusal in ["-j SLUICE-REFUSE", "NODEPORT-DROP", "NODEPORT-REJECT"] {
-                assert!(position(&input, refusal) < health, "{part:?}: {input:#?}");
-            }
-            let closed = position(
-                &input,
-                "EXTERNAL-IP dst -m set ! --match-set SLUICE-4-OWN-IP",
-            );
-            assert!(health < closed, "{part:?}: {input:#?}");
+        let place = |text| position(&input, text);
+        let refused = place("-j SLUICE-REFUSE");
+        let closed = place("EXTERNAL-IP dst -m set ! --match-set SLUICE-4-OWN-IP");
+        for health in ["SLUICE-4-HEALTH-PORT dst -j ACCEPT", "--dport 10256"].map(place) {
+            assert!(refused < health && health < closed, "{part:?}: {input:#?}");
+        }
+    }
+}
+
+#[test]
+fn excluded_destinations_are_left_alone_where_ipvs_takes_new_connections() {
+    const LEFT: &str = "-m set --match-set SLUICE-4-EXCLUDED dst -j RETURN";
+    let chains = [
+        (Table::Nat, IPVS),
+        (Table::Filter, REFUSE),
+        (Table::Mangle, INSIDE_NODE),
+    ];
+    for (table, chain) in chains {
+        let chain = rules(IpvsPart::New, table, chain);
+        assert_eq!(position(&chain, LEFT), 0, "{chain:#?}");
+    }
+    let input = rules(IpvsPart::New, Table::Filter, INPUT);
+    let left = position(&input, LEFT);
+    assert!(position(&input, "HEALTH-PORT") < left, "{input:#?}");
+    for refusal in [
+        "NODEPORT-DROP",
+        "NODEPORT-REJECT",
+        "V-ADDRESSES dst -g",
+        "EXTERNAL-IP",
+    ] {
+        assert!(left < position(&input, refusal), "{input:#?}");
+    }
+    for part in [IpvsPart::None, IpvsPart::Old] {
+        for chain in [INPUT, REFUSE] {
+            let chain = rules(part, Table::Filter, chain);
+            assert!(chain.iter().all(|rule| !rule.contains(LEFT)), "{chain:#?}");
         }
     }
 }
