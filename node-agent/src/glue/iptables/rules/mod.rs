@@ -126,8 +126,14 @@ impl Inputs<'_> {
         if self.settings.node_port_addresses != NodePortAddresses::All {
             selected = format!(" -m set --match-set {} dst", self.set(Role::NodePortIp));
         }
+        // IPVS serves none on link-local addresses.
+        let served = if self.family == Family::V6 && self.ipvs == IpvsPart::New {
+            "! -d fe80::/10 "
+        } else {
+            ""
+        };
         let mut matches = vec![format!(
-            "-m set --match-set {} dst{selected}",
+            "{served}-m set --match-set {} dst{selected}",
             self.set(Role::OwnIp)
         )];
         if self.serves_localhost() {

@@ -2,14 +2,18 @@
 
 use super::*;
 
-/// The rules of a chain of a node where IPVS has this part.
+/// The IPv4 rules of a chain of a node where IPVS has this part.
 fn rules(ipvs: IpvsPart, table: Table, chain: &str) -> Vec<String> {
+    rules_of(Family::V4, ipvs, table, chain)
+}
+
+fn rules_of(family: Family, ipvs: IpvsPart, table: Table, chain: &str) -> Vec<String> {
     let node = NodeFacts {
         health_port: Some(10256),
         ..NodeFacts::default()
     };
     let inputs = Inputs {
-        family: Family::V4,
+        family,
         node: &node,
         settings: &Settings::default(),
         ipvs,
@@ -75,5 +79,30 @@ fn around_ipvs_no_later_rule_translates_what_a_frontend_refuses() {
     for set in ["REJECT", "DROP"] {
         let rule = position(&chain, &format!("SLUICE-4-{set} dst,dst -j ACCEPT"));
         assert!(last_to_ipvs < rule, "{chain:#?}");
+    }
+}
+
+#[test]
+fn around_ipvs_node_ports_of_link_local_addresses_are_nobodys() {
+    let chains = [
+        (Table::Filter, INPUT),
+        (Table::Mangle, INSIDE_NODE),
+        (Table::Nat, IPVS_REFUSE),
+    ];
+    for (table, chain) in chains {
+        for (family, part) in [
+            (Family::V6, IpvsPart::New),
+            (Family::V6, IpvsPart::Old),
+            (Family::V4, IpvsPart::New),
+        ] {
+            if table == Table::Mangle && part == IpvsPart::Old {
+                continue;
+            }
+            let rules = rules_of(family, part, table, chain);
+            let refusal = &rules[position(&rules, "-NODEPORT-")];
+            let spares = refusal.contains("! -d fe80::/10 -m set --match-set SLUICE-6-OWN-IP dst");
+            let is_served_by_rules = part == IpvsPart::Old || family == Family::V4;
+            assert_eq!(spares, !is_served_by_rules, "{refusal}");
+        }
     }
 }
