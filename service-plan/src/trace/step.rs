@@ -18,6 +18,11 @@ pub enum Step {
         /// Where it wants to go.
         destination: IpAddr,
     },
+    /// IPVS balances, and the settings leave the address to others.
+    Excluded {
+        /// Where it wants to go.
+        destination: IpAddr,
+    },
     /// A frontend is addressed.
     Frontend {
         /// The service port it leads to.
@@ -110,6 +115,10 @@ impl fmt::Display for Step {
             Self::ForeignLoopback { destination } => write!(
                 f,
                 "{destination} is loopback, and the packet comes from another host: dropped"
+            ),
+            Self::Excluded { destination } => write!(
+                f,
+                "ipvs.excludeCIDRs leave {destination} to others: it passes untouched"
             ),
             Self::Frontend {
                 key,
