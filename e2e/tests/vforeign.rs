@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use sluice_e2e::changes::ServedNode;
 use sluice_e2e::lab::places::{A1, A2, A3, B1, CLIENT, NODE};
 use sluice_e2e::lab::{Lab, Outcome, Probe};
-use sluice_e2e::packets::build::{NODE_PORT, PORT, all_ready, cluster_ip, outside_ip, service};
+use sluice_e2e::packets::build::{
+    NODE_PORT, PORT, all_ready, cluster_ip, only, outside_ip, service,
+};
 use sluice_e2e::packets::planes::{self, PlaneUnderTest};
 use sluice_service_plan::model::{Family, Protocol, Settings};
 
@@ -157,5 +159,52 @@ fn what_others_made_is_untouched_by_programming_changes_and_removal() {
         assert_eq!(left.lines().count(), 5, "{left}");
         let theirs = answers(node.lab(), SocketAddr::new(NODE.ip(Family::V4), THEIRS));
         assert_eq!(theirs.endpoint(), Some(A3.name), "{theirs}");
+    }
+}
+
+#[test]
+fn an_excluded_address_is_others_whatever_the_service_there_has() {
+    for plane in planes::here().filter(|plane| plane.ipvs.is_some()) {
+        let theirs = [outside_ip(Family::V4, 50), NODE.ip(Family::V4)];
+        let lab_first = |lab: &Lab| {
+            let (node, [routed, own]) = (lab.node(), theirs);
+            node.ip(&format!(
+                "link add theirs0 type dummy
+                link set theirs0 up
+                addr add {routed}/32 dev theirs0"
+            ))
+            .unwrap();
+            let servers = format!(
+                "-A -t {routed}:{PORT} -s rr
+-a -t {routed}:{PORT} -r {pod}:8080 -m
+-A -t {own}:{NODE_PORT} -s rr
+-a -t {own}:{NODE_PORT} -r {pod}:8080 -m
+",
+                pod = A3.v4
+            );
+            node.program("ipvsadm", &["--restore"], &servers).unwrap();
+        };
+        let mut settings = plane.settings(Settings::default());
+        settings.ipvs.excluded = theirs.map(only).into();
+        let mut node = ServedNode::start_after(lab_first, plane.open, settings).unwrap();
+        let vip = cluster_ip(Family::V4, 10);
+        let web = service("web")
+            .cluster_ip(vip)
+            .port("tcp", Protocol::Tcp, PORT)
+            .node_port(NODE_PORT)
+            .load_balancer(theirs[0])
+            // The client is outside of these.
+            .source_ranges(&[only(NODE.ip(Family::V4))]);
+        for pods in [vec![A1], vec![], vec![A2]] {
+            let endpoints: Vec<_> = pods.iter().flat_map(|pod| all_ready([*pod])).collect();
+            node.serve(&web, &endpoints).unwrap();
+            for (ip, port) in theirs.into_iter().zip([PORT, NODE_PORT]) {
+                let outcome = answers(node.lab(), SocketAddr::new(ip, port));
+                let on = format!("{ip} on {} with {pods:?}: {outcome}", plane.name);
+                assert_eq!(outcome.endpoint(), Some(A3.name), "{on}");
+            }
+            let ours = answers(node.lab(), SocketAddr::new(vip, PORT));
+            assert_eq!(ours.endpoint(), pods.first().map(|pod| pod.name), "{ours}");
+        }
     }
 }

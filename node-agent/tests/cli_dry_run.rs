@@ -208,6 +208,32 @@ fn explain_knows_that_link_local_addresses_serve_node_ports_by_rules_only() {
 }
 
 #[test]
+fn explain_knows_that_ipvs_leaves_excluded_addresses_to_others() {
+    let node = Node::new();
+    node.write("web.yaml", &web("10.1.0.5"));
+    let explain = |mode: &str| {
+        let exclude = ["--ipvs-exclude-cidr", "10.96.0.0/16"];
+        let args = ["--iptables-variant", "nft", "--mode", mode];
+        let packet = ["--from", "192.168.0.77", "--to", "10.96.0.10:80"];
+        text(
+            &node
+                .agent("explain", &[&args[..], &exclude, &packet].concat())
+                .stdout,
+        )
+    };
+    let by_ipvs = explain("ipvs");
+    for part in [
+        "ipvs.excludeCIDRs leave 10.96.0.10 to others",
+        "nat SLUICE-IPVS: -m set --match-set SLUICE-4-EXCLUDED dst -j RETURN",
+        "verdict: not a service's",
+    ] {
+        assert!(by_ipvs.contains(part), "{by_ipvs}");
+    }
+    let by_rules = explain("iptables");
+    assert!(by_rules.contains("goes to one of 1"), "{by_rules}");
+}
+
+#[test]
 fn check_tells_which_mode_the_policy_means_and_why() {
     let node = Node::new();
     let own = web("10.1.0.5").replace("10.96.0.10", "192.168.0.10");

@@ -132,6 +132,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// Sets `healthCheckNodePort`, which counts with type `LoadBalancer` and external policy Local.
+    pub fn health_check_port(mut self, port: u16) -> Self {
+        self.0.health_check_port = Some(port);
+        self
+    }
+
     /// `sessionAffinity: ClientIP`.
     pub fn affinity(mut self, seconds: u32) -> Self {
         self.0.affinity_seconds = Some(seconds);

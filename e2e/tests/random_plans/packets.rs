@@ -121,7 +121,7 @@ impl Judgement {
                     .iter()
                     .find(|port| port.key == *key)?;
                 let sticks = port.affinity_seconds.is_some();
-                return Self::balanced(from, &trace, endpoints, sticks, plan);
+                return Self::balanced(&trace, endpoints, sticks, plan);
             }
         };
         Some(Self {
@@ -130,21 +130,11 @@ impl Judgement {
         })
     }
 
-    fn balanced(
-        from: &Place,
-        trace: &Trace,
-        endpoints: &[Endpoint],
-        sticks: bool,
-        plan: &Plan,
-    ) -> Option<Self> {
+    fn balanced(trace: &Trace, endpoints: &[Endpoint], sticks: bool, plan: &Plan) -> Option<Self> {
         let mut sources: Vec<(Target, Source)> = Vec::new();
         for endpoint in endpoints {
             let place = endpoint_place(endpoint)?;
             let source = source(trace, endpoint, &place, plan);
-            // Excluded from masquerading, it leaves the node with a loopback source, which every host drops.
-            if *from == NODE_LOOPBACK && source == Source::Kept {
-                return None;
-            }
             sources.push(((place.name, endpoint.address.port()), source));
         }
         let targets: Vec<Target> = sources.iter().map(|(target, _)| *target).collect();

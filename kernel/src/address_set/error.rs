@@ -32,6 +32,20 @@ pub enum AddressSetError {
         /// The entry that did not fit.
         entry: Option<Entry>,
     },
+    /// As many sets as the kernel takes in one network namespace, some 65,000 (`IPSET_ERR_MAX_SETS`).
+    #[error(
+        "address set {name} cannot be made: the kernel takes no more sets in this network namespace; delete some"
+    )]
+    TooMany {
+        /// The set.
+        name: String,
+    },
+    /// The kernel has no memory for the set, or for what shall come into it (`ENOMEM`).
+    #[error("the kernel has no memory for address set {name}")]
+    NoMemory {
+        /// The set.
+        name: String,
+    },
     /// The kernel has no such set type, or not in a revision that we speak (`IPSET_ERR_FIND_TYPE`).
     #[error(
         "the kernel has no set type {kind}: load the module ip_set_{module} or use a kernel that has it"

@@ -11,7 +11,7 @@ use sluice_service_plan::destination::Destination;
 use sluice_service_plan::model::NodeFacts;
 use sluice_service_plan::packet::{Origin, Packet};
 use sluice_service_plan::plan::Plan;
-use sluice_service_plan::trace::trace;
+use sluice_service_plan::trace::{trace, trace_by_ipvs};
 
 use super::listening::HealthArgs;
 use super::node::{mode_of, variant_of};
@@ -63,7 +63,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<Outcome, CliError> {
     let mode = mode_of(&desired);
     let trace = match mode {
         ActiveMode::IPTables => trace(&packet, plan),
-        ActiveMode::IPVS => trace(&packet, &without_link_local(plan)),
+        ActiveMode::IPVS => trace_by_ipvs(&packet, &without_link_local(plan)),
     };
     let programmed = Snapshot::of_plan(plan, variant_of(&desired), mode, &[family])?;
 

@@ -39,6 +39,7 @@ pub(super) fn objects_of(
     };
     match step {
         Step::ForeignLoopback { .. } => look.rules_with(&["127.0.0.0/8", "DROP"]),
+        Step::Excluded { .. } => look.rules_with(&[&look.set(Role::Excluded)]),
         Step::Frontend { kind, .. } => {
             let roles: &[Role] = match kind {
                 FrontendKind::ClusterIp => &[Role::ClusterIp],

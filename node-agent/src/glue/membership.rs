@@ -36,6 +36,7 @@ pub fn of_node(node: &NodeFacts, settings: &Settings) -> Vec<Member> {
         Role::KeepSource,
         &settings.exclude_destinations,
     );
+    add_nets(&mut members, Role::Excluded, &settings.ipvs.excluded);
     match &settings.node_port_addresses {
         NodePortAddresses::All => {}
         NodePortAddresses::Cidrs(nets) => add_nets(&mut members, Role::NodePortIp, nets),

@@ -14,6 +14,8 @@ pub enum Role {
     Pods,
     /// Destinations towards which the source is kept.
     KeepSource,
+    /// Destinations that are others' where IPVS balances. Before all that is refused.
+    Excluded,
     /// Addresses that serve node ports, where the policy names some.
     NodePortIp,
     /// Clients allowed to use a guarded frontend.
@@ -56,10 +58,11 @@ pub enum Role {
 
 impl Role {
     /// All that are there whatever the settings, in order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::OwnIp,
         Self::Pods,
         Self::KeepSource,
+        Self::Excluded,
         Self::NodePortIp,
         Self::Allowed,
         Self::Guarded,
@@ -85,6 +88,7 @@ impl Role {
             Self::OwnIp => "OWN-IP",
             Self::Pods => "PODS",
             Self::KeepSource => "KEEP-SOURCE",
+            Self::Excluded => "EXCLUDED",
             Self::NodePortIp => "NODEPORT-IP",
             Self::Allowed => "ALLOWED",
             Self::Guarded => "GUARDED",
@@ -107,7 +111,8 @@ impl Role {
         }
     }
 
-    /// The kind of its sets.
+    /// The kind of its sets. Another kind is another name: rules go by a set while an agent of another version comes, and one that rules use can
+    /// neither be made anew nor be swapped with one of another kind.
     pub const fn kind(self) -> SetKind {
         match self {
             Self::OwnIp
@@ -116,7 +121,7 @@ impl Role {
             | Self::PodClass(_)
             | Self::ClusterIp
             | Self::ExternalIp => SetKind::HashIp,
-            Self::Pods | Self::KeepSource | Self::NodePortIp => SetKind::HashNet,
+            Self::Pods | Self::KeepSource | Self::Excluded | Self::NodePortIp => SetKind::HashNet,
             Self::Allowed => SetKind::HashIpPortNet,
             Self::Hairpin => SetKind::HashIpPortIp,
             Self::HealthPort => SetKind::BitmapPort,
@@ -175,5 +180,66 @@ pub const fn prefix(family: Family) -> &'static str {
     match family {
         Family::V4 => "SLUICE-4-",
         Family::V6 => "SLUICE-6-",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_service_plan::model::{PodAction, PodClass, Settings};
+
+    use super::*;
+    use crate::glue::pod_classes::ruled;
+
+    #[test]
+    fn another_kind_is_another_name() {
+        let stored = Role::ALL.map(|role| {
+            let set = SetId {
+                role,
+                family: Family::V4,
+            };
+            (set.name(), role.kind().to_string())
+        });
+        let pinned = [
+            ("OWN-IP", "hash:ip"),
+            ("PODS", "hash:net"),
+            ("KEEP-SOURCE", "hash:net"),
+            ("EXCLUDED", "hash:net"),
+            ("NODEPORT-IP", "hash:net"),
+            ("ALLOWED", "hash:ip,port,net"),
+            ("GUARDED", "hash:ip,port"),
+            ("POD-PRESERVE", "hash:ip"),
+            ("POD-MASQ", "hash:ip"),
+            ("MASQ", "hash:ip,port"),
+            ("MASQ-OUTSIDE", "hash:ip,port"),
+            ("MASQ-NODE", "hash:ip,port"),
+            ("NODEPORT-MASQ", "hash:net,port"),
+            ("NODEPORT-MASQ-NODE", "hash:net,port"),
+            ("HAIRPIN", "hash:ip,port,ip"),
+            ("DROP", "hash:ip,port"),
+            ("REJECT", "hash:ip,port"),
+            ("NODEPORT-DROP", "hash:net,port"),
+            ("NODEPORT-REJECT", "hash:net,port"),
+            ("HEALTH-PORT", "bitmap:port"),
+            ("CLUSTER-IP", "hash:ip"),
+            ("EXTERNAL-IP", "hash:ip"),
+        ];
+        let pinned = pinned.map(|(name, kind)| (format!("SLUICE-4-{name}"), kind.to_owned()));
+        assert_eq!(
+            stored, pinned,
+            "a set of another kind needs another name: an upgrade meets the old one while rules use it"
+        );
+        let class = PodClass {
+            name: "hide".into(),
+            action: PodAction::Masquerade,
+            egress: true,
+            out_interface: None,
+        };
+        let settings = Settings {
+            pod_classes: vec![class],
+            ..Settings::default()
+        };
+        for key in ruled(&settings).into_keys() {
+            assert_eq!(Role::PodClass(key).kind(), SetKind::HashIp);
+        }
     }
 }

@@ -346,9 +346,9 @@ impl DataPlane for NodePlane {
     }
 
     fn conditions(&self) -> Vec<String> {
-        self.ipvs
-            .as_ref()
-            .map_or_else(Vec::new, |ipvs| ipvs.conditions())
+        let mut conditions = self.iptables.conditions();
+        conditions.extend(self.ipvs.iter().flat_map(|ipvs| ipvs.conditions()));
+        conditions
     }
 
     fn uses_ipvs(&self) -> bool {

@@ -11,6 +11,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 pub use self::lookup::FrontendIndex;
 use self::lookup::{Door, Found, Lookup};
 pub use self::step::Step;
@@ -73,6 +75,15 @@ pub fn trace(packet: &Packet, plan: &Plan) -> Trace {
     Decision::new(packet, plan).run(&plan)
 }
 
+/// Judges one packet where IPVS balances: [excluded](crate::model::IpvsSettings::excluded) addresses are others'.
+pub fn trace_by_ipvs(packet: &Packet, plan: &Plan) -> Trace {
+    let decision = Decision {
+        excluded: &plan.settings.ipvs.excluded,
+        ..Decision::new(packet, plan)
+    };
+    decision.run(&plan)
+}
+
 impl FrontendIndex<'_> {
     /// Judges one packet, as [`trace`] does.
     pub fn trace(&self, packet: &Packet) -> Trace {
@@ -83,6 +94,8 @@ impl FrontendIndex<'_> {
 struct Decision<'a> {
     packet: &'a Packet,
     plan: &'a Plan,
+    /// Destinations that are others'.
+    excluded: &'a [IpNet],
     steps: Vec<Step>,
     class: Option<PodClass>,
 }
@@ -92,6 +105,7 @@ impl<'a> Decision<'a> {
         Self {
             packet,
             plan,
+            excluded: &[],
             steps: Vec::new(),
             class: None,
         }
@@ -115,6 +129,11 @@ impl<'a> Decision<'a> {
                 destination: self.packet.destination.ip(),
             });
             return Verdict::Drop;
+        }
+        let destination = self.packet.destination.ip();
+        if self.excluded.iter().any(|net| net.contains(&destination)) {
+            self.steps.push(Step::Excluded { destination });
+            return self.pass(lookup);
         }
         match self.find(lookup) {
             Some(found) => self.at_frontend(found),
@@ -251,7 +270,7 @@ impl<'a> Decision<'a> {
             .count();
         let class = self.class.as_ref().map(|class| &class.action);
         let masquerade = masquerade || class.is_some_and(|action| *action != PodAction::Preserve);
-        if masquerade && excluded > 0 {
+        if masquerade && excluded > 0 && !source.is_loopback() {
             self.steps.push(Step::KeepsSource {
                 endpoints: excluded,
             });
@@ -290,10 +309,15 @@ impl<'a> Decision<'a> {
                     destination,
                     protocol: self.packet.protocol,
                 });
-                let is_beyond = self.is_beyond_cluster(destination.ip(), lookup);
-                self.classify(|class| class.egress && is_beyond);
-                Verdict::NotOurs
+                self.pass(lookup)
             }
         }
+    }
+
+    /// It is no service's; the class of its pod may count where it leaves the cluster.
+    fn pass(&mut self, lookup: &impl Lookup<'a>) -> Verdict {
+        let is_beyond = self.is_beyond_cluster(self.packet.destination.ip(), lookup);
+        self.classify(|class| class.egress && is_beyond);
+        Verdict::NotOurs
     }
 }

@@ -8,8 +8,8 @@ use crate::source::Source;
 
 impl Trace {
     /// As which source the packet comes to this endpoint when it leaves by this interface, as far as that is known. Hairpin traffic is always
-    /// masqueraded; towards [`Settings::exclude_destinations`] the source stays; then the pod's class counts, then the frontend's rule.
-    /// Kept where the verdict is not [`Verdict::Balance`].
+    /// masqueraded; towards [`Settings::exclude_destinations`] the source stays, unless it is loopback; then the pod's class counts, then
+    /// the frontend's rule. Kept where the verdict is not [`Verdict::Balance`].
     pub fn source(&self, endpoint: &Endpoint, leaves_by: Option<&str>) -> Source {
         let Verdict::Balance { masquerade, .. } = &self.verdict else {
             return Source::Kept;
@@ -20,7 +20,7 @@ impl Trace {
         if destination == self.source {
             return masqueraded();
         }
-        if keeps_source(destination, &self.settings) {
+        if keeps_source(destination, &self.settings) && !self.source.is_loopback() {
             return Source::Kept;
         }
         match &self.class {

@@ -18,6 +18,11 @@ pub enum Step {
         /// Where it wants to go.
         destination: IpAddr,
     },
+    /// IPVS balances, and the settings leave the address to others.
+    Excluded {
+        /// Where it wants to go.
+        destination: IpAddr,
+    },
     /// A frontend is addressed.
     Frontend {
         /// The service port it leads to.
@@ -111,23 +116,15 @@ impl fmt::Display for Step {
                 f,
                 "{destination} is loopback, and the packet comes from another host: dropped"
             ),
+            Self::Excluded { destination } => write!(
+                f,
+                "ipvs.excludeCIDRs leave {destination} to others: it passes untouched"
+            ),
             Self::Frontend {
                 key,
                 destination,
                 kind,
-            } => {
-                let kind = kind_words(*kind);
-                write!(
-                    f,
-                    "{destination}/{} is {kind} of service {}",
-                    key.protocol, key.service
-                )?;
-                if key.port.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, ", port {}", key.port)
-                }
-            }
+            } => f.write_str(&frontend_words(key, *destination, *kind)),
             Self::SourceRanges { source, admission } => {
                 let verdict = if *admission == Admission::Refused {
                     ": dropped"
@@ -206,6 +203,22 @@ impl fmt::Display for Step {
             }
         }
     }
+}
+
+fn frontend_words(key: &PortKey, destination: SocketAddr, kind: FrontendKind) -> String {
+    let PortKey {
+        service,
+        port,
+        protocol,
+        ..
+    } = key;
+    let kind = kind_words(kind);
+    let port = if port.is_empty() {
+        String::new()
+    } else {
+        format!(", port {port}")
+    };
+    format!("{destination}/{protocol} is {kind} of service {service}{port}")
 }
 
 fn kind_words(kind: FrontendKind) -> &'static str {

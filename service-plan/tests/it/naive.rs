@@ -172,11 +172,8 @@ fn at_port(
         _ => !local || packet.origin == Origin::Node,
     };
     let excluded = |ip: IpAddr| {
-        world
-            .settings
-            .exclude_destinations
-            .iter()
-            .any(|net| net.contains(&ip))
+        let mut nets = world.settings.exclude_destinations.iter();
+        !packet.source.is_loopback() && nets.any(|net| net.contains(&ip))
     };
     let class = world
         .settings

@@ -7,7 +7,7 @@ use sluice_service_plan::model::{
 };
 use sluice_service_plan::packet::{Origin, Packet, Side};
 use sluice_service_plan::plan::{Plan, Refusal};
-use sluice_service_plan::trace::{FrontendIndex, Step, Trace, Verdict, trace};
+use sluice_service_plan::trace::{FrontendIndex, Step, Trace, Verdict, trace, trace_by_ipvs};
 
 use crate::objects::*;
 
@@ -285,9 +285,10 @@ fn an_external_ip_that_is_the_nodes_own_closes_none_of_the_nodes_ports() {
 }
 
 #[test]
-fn hairpin_is_masqueraded_always_and_exclusions_keep_the_source_otherwise() {
+fn hairpin_and_localhost_are_masqueraded_always_and_exclusions_keep_the_source_otherwise() {
     let settings = Settings {
         exclude_destinations: nets(&["10.1.0.0/24"]),
+        localhost_node_ports: true,
         ..settings()
     };
     let slices = [slice(
@@ -300,6 +301,7 @@ fn hairpin_is_masqueraded_always_and_exclusions_keep_the_source_otherwise() {
         (CLIENT, "10.96.0.1:80", [false, false, true]),
         (POD, "10.96.0.1:80", [false, true, false]),
         (POD, "203.0.113.1:80", [false, true, true]),
+        ("127.0.0.1", "127.0.0.1:30080", [true, true, true]),
     ];
     for (source, destination, want) in rows {
         let trace = traced(&plan, &packet(source, destination));
@@ -389,4 +391,29 @@ fn steps_are_typed() {
         ),
         "{pool:?}"
     );
+}
+
+#[test]
+fn addresses_that_ipvs_leaves_to_others_are_services_by_rules_only() {
+    let mut settings = settings();
+    settings.ipvs.excluded = nets(&["203.0.113.0/24", "192.0.2.1/32"]);
+    let slices = [slice("s", "web", vec![remote("10.1.1.1")])];
+    let plan = plan_with(settings, &[balancer(TrafficPolicy::Cluster)], &slices);
+    for (destination, is_excluded) in [
+        ("203.0.113.1:80", true),
+        ("192.0.2.1:30080", true),
+        ("10.96.0.1:80", false),
+    ] {
+        let packet = packet(CLIENT, destination);
+        let by_rules = trace(&packet, &plan);
+        assert!(matches!(by_rules.verdict, Verdict::Balance { .. }));
+        let by_ipvs = trace_by_ipvs(&packet, &plan);
+        if is_excluded {
+            let destination = packet.destination.ip();
+            assert_eq!(by_ipvs.verdict, Verdict::NotOurs);
+            assert_eq!(by_ipvs.steps, [Step::Excluded { destination }]);
+        } else {
+            assert_eq!(by_ipvs.verdict, by_rules.verdict);
+        }
+    }
 }

@@ -4,16 +4,19 @@ use std::net::IpAddr;
 
 use sluice_service_plan::model::{Family, Protocol};
 
-use crate::lab::places::{A1, A2, B1, CLIENT, NODE};
+use crate::lab::places::{A1, A2, B1, CLIENT, NEIGHBOUR, NODE, NODE_SECOND};
 use crate::packets::Row;
 use crate::packets::build::{
-    NODE_PORT, PORT, ServiceBuilder, cluster_ip, outside_ip, ready, service,
+    EndpointBuilder, NODE_PORT, PORT, ServiceBuilder, cluster_ip, only, outside_ip, ready, service,
 };
 use crate::packets::row::Source::{Kept, Masqueraded};
-use crate::packets::row::{Scene, packet, reaches};
+use crate::packets::row::{Expect, Scene, packet, reaches};
 
 pub(super) fn rows() -> Vec<Row> {
-    Family::ALL.into_iter().flat_map(of_family).collect()
+    Family::ALL
+        .into_iter()
+        .flat_map(|family| [of_family(family), on_the_node(family)].concat())
+        .collect()
 }
 
 fn of_family(family: Family) -> Vec<Row> {
@@ -76,6 +79,76 @@ fn of_family(family: Family) -> Vec<Row> {
         other_protocol.row(
             "two services share one external IP and port by protocol",
             to(shared, PORT),
+            reaches([A1], Masqueraded),
+        ),
+    ]
+}
+
+/// A load balancer whose address is the node's own, at a port that is another's node port.
+fn on_the_node(family: Family) -> Vec<Row> {
+    let protocol = Protocol::Tcp;
+    let balancer = service("balancer")
+        .cluster_ip(cluster_ip(family, 11))
+        .port("", protocol, NODE_PORT)
+        .load_balancer(NODE.ip(family));
+    let other = service("other")
+        .cluster_ip(cluster_ip(family, 12))
+        .port("", protocol, PORT)
+        .node_port(NODE_PORT);
+    let scene = |balancer: ServiceBuilder, endpoints: &[EndpointBuilder]| {
+        Scene::empty()
+            .with(balancer, endpoints)
+            .with(other.clone(), &[ready(A2)])
+    };
+    let without = scene(balancer.clone(), &[]);
+    let elsewhere = scene(balancer.clone().external_local(), &[ready(B1)]);
+    let ranges = [only(CLIENT.ip(family))];
+    let guarded = scene(balancer.source_ranges(&ranges), &[ready(A1)]);
+    let row = |scene: &Scene, sentence: &str, from, to, expect| {
+        scene.row(sentence, packet(from, protocol, to, NODE_PORT), expect)
+    };
+    let node = NODE.ip(family);
+    vec![
+        row(
+            &without,
+            "a load balancer IP without endpoints is not another's node port",
+            CLIENT,
+            node,
+            Expect::Rejected,
+        ),
+        row(
+            &without,
+            "a load balancer IP without endpoints is not another's node port for the node itself",
+            NODE,
+            node,
+            Expect::Rejected,
+        ),
+        row(
+            &without,
+            "beside a load balancer IP without endpoints the node port is on the other addresses",
+            CLIENT,
+            NODE_SECOND.ip(family),
+            reaches([A2], Masqueraded),
+        ),
+        row(
+            &elsewhere,
+            "a load balancer IP without local endpoints is not another's node port",
+            CLIENT,
+            node,
+            Expect::Dropped,
+        ),
+        row(
+            &guarded,
+            "a client outside the source ranges finds no other's node port",
+            NEIGHBOUR,
+            node,
+            Expect::Dropped,
+        ),
+        row(
+            &guarded,
+            "a client inside the source ranges finds the load balancer before another's node port",
+            CLIENT,
+            node,
             reaches([A1], Masqueraded),
         ),
     ]

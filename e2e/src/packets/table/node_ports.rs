@@ -104,6 +104,16 @@ fn localhost() -> Vec<Row> {
             itself.clone(),
             served.clone(),
         ));
+        let excluded = Family::ALL.map(|family| network(A1.ip(family), 8));
+        rows.push(
+            on.clone()
+                .set(|settings| settings.exclude_destinations = excluded.into())
+                .row(
+                    "localhost has the node port also where endpoints are excluded from masquerading",
+                    itself.clone(),
+                    served.clone(),
+                ),
+        );
         rows.push(on.row(
             "a neighbour's packet for the node's loopback is dropped",
             neighbour.clone(),

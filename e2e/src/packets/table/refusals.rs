@@ -2,11 +2,13 @@
 
 use sluice_service_plan::model::{Family, Protocol};
 
-use crate::lab::places::{A1, A2, B2, CLIENT, DAEMON_NAME, DAEMON_PORT, NODE, NODE_SECOND, Place};
+use crate::lab::places::{
+    A1, A2, B2, CLIENT, DAEMON_NAME, DAEMON_PORT, NEIGHBOUR, NODE, NODE_SECOND, Place,
+};
 use crate::packets::Row;
 use crate::packets::build::{
-    EndpointBuilder, NODE_PORT, PORT, ServiceBuilder, all_ready, cluster_ip, outside_ip, service,
-    unready, web,
+    EndpointBuilder, NODE_PORT, PORT, ServiceBuilder, all_ready, cluster_ip, only, outside_ip,
+    service, unready, web,
 };
 use crate::packets::row::Source::Masqueraded;
 use crate::packets::row::{Expect, Scene, Untouched, each, packet, reaches};
@@ -24,6 +26,7 @@ pub(super) fn rows() -> Vec<Row> {
     for family in Family::ALL {
         rows.extend(own_addresses(family));
         rows.extend(health_port(family));
+        rows.extend(health_check_port(family));
     }
     rows
 }
@@ -236,6 +239,69 @@ fn health_port(family: Family) -> Vec<Row> {
             "a service without endpoints has the port of the node's health on its load balancer IP",
             routed,
             Expect::Rejected,
+        ),
+    ]
+}
+
+/// The port of a service's health checks is the node's, not that of any service address.
+fn health_check_port(family: Family) -> Vec<Row> {
+    let protocol = Protocol::Tcp;
+    let checked = service("checked")
+        .cluster_ip(cluster_ip(family, 20))
+        .port("", protocol, PORT)
+        .load_balancer(outside_ip(family, BALANCER))
+        .external_local()
+        .health_check_port(DAEMON_PORT);
+    // A load balancer at an address that leads to the node.
+    let beside = |port, endpoints: &[EndpointBuilder]| {
+        let web = service("web")
+            .cluster_ip(cluster_ip(family, 10))
+            .port("", protocol, port)
+            .load_balancer(routed_ip(family))
+            .source_ranges(&[only(CLIENT.ip(family))]);
+        Scene::of(web, endpoints)
+            .with(checked.clone(), &all_ready([A2]))
+            .beside(Surrounding::BalancerRoute)
+    };
+    let its_own = beside(DAEMON_PORT, &all_ready([A1]));
+    let row = |scene: &Scene, sentence: &str, from, to, expect| {
+        scene.row(sentence, packet(from, protocol, to, DAEMON_PORT), expect)
+    };
+    vec![
+        row(
+            &its_own,
+            "a port of health checks is not open on the cluster IP of its service",
+            CLIENT,
+            cluster_ip(family, 20),
+            Expect::Rejected,
+        ),
+        row(
+            &its_own,
+            "a service whose port is another's port of health checks keeps its source ranges",
+            NEIGHBOUR,
+            routed_ip(family),
+            Expect::Dropped,
+        ),
+        row(
+            &its_own,
+            "a service whose port is another's port of health checks serves",
+            CLIENT,
+            routed_ip(family),
+            reaches([A1], Masqueraded),
+        ),
+        row(
+            &beside(DAEMON_PORT, &[]),
+            "a service without endpoints refuses on another's port of health checks",
+            CLIENT,
+            routed_ip(family),
+            Expect::Rejected,
+        ),
+        row(
+            &beside(PORT, &all_ready([A1])),
+            "a port of health checks is open on a load balancer IP that leads to the node",
+            CLIENT,
+            routed_ip(family),
+            Expect::NotOurs(Untouched::Has(DAEMON_NAME)),
         ),
     ]
 }

@@ -2,12 +2,16 @@
 
 use sluice_service_plan::model::{Family, LocalDetector, Protocol};
 
-use crate::lab::places::{A1, A2, A3, B1, CLIENT, DAEMON_PORT, NODE, POD_BRIDGE, SERVED_PORTS};
+use crate::lab::places::{
+    A1, A2, A3, B1, CLIENT, DAEMON_PORT, NEIGHBOUR, NODE, NODE_SECOND, POD_BRIDGE, SERVED_PORTS,
+};
 use crate::packets::Row;
-use crate::packets::build::{NODE_PORT, PORT, all_ready, cluster_ip, outside_ip, web};
+use crate::packets::build::{
+    EndpointBuilder, NODE_PORT, PORT, all_ready, cluster_ip, only, outside_ip, service, web,
+};
 use crate::packets::row::Source::{Kept, Masqueraded};
 use crate::packets::row::{Expect, Scene, Untouched, each, packet, reaches};
-use crate::packets::surroundings::{HOST_PORT, Surrounding};
+use crate::packets::surroundings::{HOST_PORT, Surrounding, routed_ip};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -18,6 +22,7 @@ pub(super) fn rows() -> Vec<Row> {
     }
     for family in Family::ALL {
         rows.extend(host_port(family));
+        rows.extend(host_port_on_balancer(family));
     }
     rows
 }
@@ -127,6 +132,64 @@ fn host_port(family: Family) -> Vec<Row> {
             "beside another program's host port a cluster IP works",
             packet(A2, protocol, cluster_ip(family, 10), PORT),
             reaches([A1], Kept),
+        ),
+    ]
+}
+
+/// The node is where the address leads, so another program's rule for its own addresses would take what the service does not.
+fn host_port_on_balancer(family: Family) -> Vec<Row> {
+    let protocol = Protocol::Tcp;
+    let scene = |address, port, endpoints: &[EndpointBuilder]| {
+        let web = service("web")
+            .cluster_ip(cluster_ip(family, 10))
+            .port("", protocol, port)
+            .load_balancer(address)
+            .source_ranges(&[only(CLIENT.ip(family))]);
+        Scene::of(web, endpoints)
+            .beside(Surrounding::HostPort)
+            .beside(Surrounding::BalancerRoute)
+    };
+    let routed = routed_ip(family);
+    let own = NODE_SECOND.ip(family);
+    let row = |scene: &Scene, sentence: &str, from, to, expect| {
+        let sentence = format!("another program's host port {sentence}");
+        scene.row(&sentence, packet(from, protocol, to, HOST_PORT), expect)
+    };
+    vec![
+        row(
+            &scene(routed, PORT, &all_ready([A1])),
+            "is not on a load balancer IP that leads to the node",
+            CLIENT,
+            routed,
+            Expect::NotOurs(Untouched::Refused),
+        ),
+        row(
+            &scene(routed, HOST_PORT, &[]),
+            "does not serve a load balancer IP without endpoints",
+            CLIENT,
+            routed,
+            Expect::Rejected,
+        ),
+        row(
+            &scene(routed, HOST_PORT, &all_ready([A1])),
+            "does not serve clients outside the source ranges",
+            NEIGHBOUR,
+            routed,
+            Expect::Dropped,
+        ),
+        row(
+            &scene(own, HOST_PORT, &[]),
+            "does not serve a load balancer IP without endpoints that is the node's own",
+            CLIENT,
+            own,
+            Expect::Rejected,
+        ),
+        row(
+            &scene(own, PORT, &all_ready([A1])),
+            "keeps working where a load balancer IP is the node's own",
+            CLIENT,
+            own,
+            Expect::NotOurs(Untouched::Has(A3.name)),
         ),
     ]
 }

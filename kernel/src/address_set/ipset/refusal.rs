@@ -5,12 +5,14 @@ use super::kind;
 
 const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
+const ENOMEM: i32 = 12;
 const EBUSY: i32 = 16;
 const EEXIST: i32 = 17;
 
 // `enum ipset_errno`, linux/netfilter/ipset/ip_set.h
 const PROTOCOL: i32 = 4097;
 const FIND_TYPE: i32 = 4098;
+const MAX_SETS: i32 = 4099;
 const BUSY: i32 = 4100;
 const SECOND_SET: i32 = 4101;
 const TYPE_MISMATCH: i32 = 4102;
@@ -59,6 +61,8 @@ impl From<Refusal<'_>> for AddressSetError {
                 name: refusal.second_set.unwrap_or_default().to_owned(),
             },
             EEXIST => Self::Exists { name },
+            ENOMEM => Self::NoMemory { name },
+            MAX_SETS => Self::TooMany { name },
             EBUSY | BUSY | REFERENCED => Self::InUse { name },
             FIND_TYPE => Self::NoSuchKind {
                 kind: refusal
@@ -90,6 +94,30 @@ impl From<Refusal<'_>> for AddressSetError {
                 code,
                 entry: refusal.entry,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_room_for_a_set_is_told_in_words() {
+        for (code, words) in [(4099, "no more sets"), (12, "no memory")] {
+            let refusal = Refusal {
+                operation: "create",
+                set: "SLUICE-4-A-X",
+                second_set: None,
+                kind: Some(SetKind::HashIp),
+                entry: None,
+                code,
+            };
+            let told = AddressSetError::from(refusal).to_string();
+            assert!(
+                told.contains("SLUICE-4-A-X") && told.contains(words),
+                "{told}"
+            );
         }
     }
 }

@@ -151,6 +151,11 @@ impl FamilyTrees {
                 self.addresses.tree.root_name(),
             );
         }
+        // What is left at these is the filter table's: it refuses what no service lists there too.
+        for matches in inputs.refused_matches() {
+            chain.rule(format_args!("{matches} -j ACCEPT"));
+        }
+        chain.rule(format_args!("{} -j ACCEPT", inputs.delivered_match()));
         for matches in inputs.node_port_matches("-o lo") {
             chain.lead(&matches, "-j", self.node_ports.tree.root_name());
         }
@@ -244,7 +249,7 @@ impl Lookup {
         }
         let (guarded, allowed) = (inputs.set(Role::Guarded), inputs.set(Role::Allowed));
         chain.rule(format_args!(
-            "-m set --match-set {guarded} dst,dst -m set ! --match-set {allowed} dst,dst,src -j RETURN"
+            "-m set --match-set {guarded} dst,dst -m set ! --match-set {allowed} dst,dst,src -j ACCEPT"
         ));
         chain.rule(format_args!("-j {}", glue::MARK));
     }

@@ -89,10 +89,11 @@ impl IptablesBalancer {
             };
             trees.clear();
             table.begin_all();
-            let services = plan.services.values();
-            services.clone().for_each(|service| trees.insert(service));
-            services
-                .for_each(|service| trees.put_pools(table, &inputs(trees.family(), plan), service));
+            for service in plan.services.values() {
+                let service = self.affinity.remembered(service);
+                trees.insert(&service);
+                trees.put_pools(table, &inputs(trees.family(), plan), &service);
+            }
             trees.put_roots(table, &inputs(trees.family(), plan));
             trees.put_everything(table, &inputs(trees.family(), plan));
             table.finish_all(&|chain| !glue::owns(chain));
@@ -118,8 +119,9 @@ impl IptablesBalancer {
             // All claims are given up before any is taken: two services may exchange one.
             before.for_each(|service| trees.remove(service));
             for service in after {
-                trees.insert(service);
-                trees.put_pools(table, &inputs, service);
+                let service = self.affinity.remembered(service);
+                trees.insert(&service);
+                trees.put_pools(table, &inputs, &service);
             }
             trees.put_roots(table, &inputs);
             trees.put_dirty(table, &inputs);
@@ -185,6 +187,10 @@ impl Balancer for IptablesBalancer {
     /// The chains are compared by the glue, which shares the rule set.
     fn verify(&mut self) -> Result<Vec<Drift>, DataPlaneError> {
         Ok(self.affinity.check()?)
+    }
+
+    fn conditions(&self) -> Vec<String> {
+        self.affinity.conditions()
     }
 
     fn remove(&mut self) -> Vec<DataPlaneError> {

@@ -48,10 +48,6 @@ pub(super) fn chains(inputs: &Inputs<'_>) -> Vec<Chain> {
 fn input(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(INPUT);
     guard_localhost(inputs, &mut chain);
-    let health = inputs.set(Role::HealthPort);
-    chain.rule(format_args!(
-        "-p tcp -m set --match-set {health} dst -j ACCEPT"
-    ));
     if inputs.ipvs != IpvsPart::None {
         accept_old_connections(inputs, &mut chain);
     }
@@ -63,6 +59,13 @@ fn input(inputs: &Inputs<'_>) -> Chain {
             inputs.inside_marks()
         ));
     }
+    // Load balancers ask for a service's health, on addresses of the node or on their own. After what is refused: a service may list this port
+    // there, and has a cluster IP. Before what is others': addresses of the node may be.
+    let health = inputs.set(Role::HealthPort);
+    chain.rule(format_args!(
+        "-p tcp -m set --match-set {health} dst -j ACCEPT"
+    ));
+    inputs.leave_excluded(&mut chain);
     for node_port in inputs.node_port_matches("-i lo") {
         let refused = |role| {
             let set = inputs.set(role);
@@ -163,6 +166,7 @@ fn output(inputs: &Inputs<'_>) -> Chain {
 /// New connections that are still addressed to a frontend: nobody translated them, or IPVS is about to.
 fn refuse(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(REFUSE);
+    inputs.leave_excluded(&mut chain);
     let guarded = inputs.set(Role::Guarded);
     let allowed = inputs.set(Role::Allowed);
     let drop = inputs.set(Role::Drop);

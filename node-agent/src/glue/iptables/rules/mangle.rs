@@ -57,6 +57,7 @@ fn inside(inputs: &Inputs<'_>) -> Chain {
 /// Here too what must be dropped is dropped before IPVS, which sees the node's own packets before the filter table does.
 fn inside_node(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(INSIDE_NODE);
+    inputs.leave_excluded(&mut chain);
     let new = "-m conntrack --ctstate NEW";
     let (guarded, allowed) = (inputs.set(Role::Guarded), inputs.set(Role::Allowed));
     chain.rule(format_args!(

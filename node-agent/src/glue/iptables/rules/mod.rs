@@ -16,6 +16,8 @@ mod mangle;
 mod nat;
 mod pod_classes;
 mod source_nat;
+#[cfg(test)]
+mod tests;
 
 /// Marks what goes to a service address. The balancer leads there before it translates.
 pub(crate) const MARK: &str = "SLUICE-MARK";
@@ -124,14 +126,43 @@ impl Inputs<'_> {
         if self.settings.node_port_addresses != NodePortAddresses::All {
             selected = format!(" -m set --match-set {} dst", self.set(Role::NodePortIp));
         }
+        // IPVS serves none on link-local addresses.
+        let served = if self.family == Family::V6 && self.ipvs == IpvsPart::New {
+            "! -d fe80::/10 "
+        } else {
+            ""
+        };
         let mut matches = vec![format!(
-            "-m set --match-set {} dst{selected}",
+            "{served}-m set --match-set {} dst{selected}",
             self.set(Role::OwnIp)
         )];
         if self.serves_localhost() {
             matches.push(format!("-d 127.0.0.0/8 {loopback}{selected}"));
         }
         matches
+    }
+
+    /// Leaves destinations that are others' alone where IPVS balances; iptables rules serve them.
+    fn leave_excluded(&self, chain: &mut Chain) {
+        if self.ipvs == IpvsPart::New {
+            let excluded = self.set(Role::Excluded);
+            chain.rule(format_args!("-m set --match-set {excluded} dst -j RETURN"));
+        }
+    }
+
+    /// Matches frontends that the filter table refuses: neither a node port nor another program's rule for the node's own addresses
+    /// (a host port's) may translate what comes to them.
+    pub(crate) fn refused_matches(&self) -> [String; 2] {
+        [Role::Reject, Role::Drop]
+            .map(|role| format!("-m set --match-set {} dst,dst", self.set(role)))
+    }
+
+    /// Matches what is delivered to the node at an external address that is not its own; at ports of services too.
+    pub(crate) fn delivered_match(&self) -> String {
+        let [external, own] = [Role::ExternalIp, Role::OwnIp].map(|role| self.set(role));
+        format!(
+            "-m set --match-set {external} dst -m set ! --match-set {own} dst -m addrtype --dst-type LOCAL"
+        )
     }
 
     /// Matches what comes from this node's pods; absent without a detector.

@@ -73,6 +73,7 @@ pub(super) fn chains(inputs: &Inputs<'_>) -> Vec<Chain> {
 /// translates them.
 fn ipvs(inputs: &Inputs<'_>) -> Chain {
     let mut chain = Chain::new(IPVS);
+    inputs.leave_excluded(&mut chain);
     chain.lead("-m addrtype --src-type LOCAL", "-j", IPVS_REFUSE);
     let own = inputs.set(Role::OwnIp);
     for role in [Role::ClusterIp, Role::ExternalIp] {
@@ -82,6 +83,9 @@ fn ipvs(inputs: &Inputs<'_>) -> Chain {
     }
     for set in [inputs.virtual_servers(), inputs.inside_marks()] {
         chain.lead(&format!("-m set --match-set {set} dst,dst"), "-g", IPVS_OWN);
+    }
+    for matches in inputs.refused_matches() {
+        chain.rule(format_args!("{matches} -j ACCEPT"));
     }
     chain
 }
@@ -207,7 +211,15 @@ fn marked(inputs: &Inputs<'_>) -> Chain {
     let bit = 1u32 << inputs.settings.mark_bit;
     chain.rule(format_args!("-j MARK --set-xmark 0x0/{bit:#x}"));
     let keep = inputs.set(Role::KeepSource);
-    chain.rule(format_args!("-m set --match-set {keep} dst -j RETURN"));
+    // With a loopback source it would get nowhere.
+    let leaves = if inputs.serves_localhost() {
+        "! -s 127.0.0.0/8 "
+    } else {
+        ""
+    };
+    chain.rule(format_args!(
+        "{leaves}-m set --match-set {keep} dst -j RETURN"
+    ));
     pod_classes::marked(inputs, &mut chain);
     chain.lead("", "-j", SOURCE_NAT);
     chain
