@@ -23,6 +23,7 @@ use crate::tally::{CountedConntrack, FlowLooks, Tally};
 mod balanced_flows;
 mod doors;
 mod first_services;
+mod removable;
 mod switch;
 
 pub use doors::{Doors, IpvsDoor, MemoryIpvsDoor};
@@ -51,6 +52,8 @@ pub struct NodePlane {
     look_again: BTreeSet<ObjectName>,
     /// What a kernel that holds nothing of ours is given before the rest.
     first_services: FirstServices,
+    /// Why a family that the node has is not served.
+    lack: Option<String>,
 }
 
 /// What the kernel was found to hold.
@@ -83,7 +86,13 @@ impl NodePlane {
             plan: Plan::default(),
             look_again: BTreeSet::new(),
             first_services: FirstServices::default(),
+            lack: None,
         }
+    }
+
+    /// Says why a family that the node has is not served.
+    fn with_lack(self, lack: Option<String>) -> Self {
+        Self { lack, ..self }
     }
 
     /// Says which services a kernel that holds nothing of ours is given first.
@@ -346,9 +355,9 @@ impl DataPlane for NodePlane {
     }
 
     fn conditions(&self) -> Vec<String> {
-        self.ipvs
-            .as_ref()
-            .map_or_else(Vec::new, |ipvs| ipvs.conditions())
+        let of_ipvs = self.ipvs.as_ref().map(|ipvs| ipvs.conditions());
+        let lack = self.lack.iter().cloned();
+        lack.chain(of_ipvs.into_iter().flatten()).collect()
     }
 
     fn uses_ipvs(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Tries what data planes need, in a network namespace made for it, so that nothing is left on the node.
 
+mod ipv6;
 mod ipvs;
 mod trial;
 
@@ -16,6 +17,7 @@ use sluice_kernel::sysctl::{ProcSysctls, Sysctls};
 
 use crate::family::family_words;
 
+pub(crate) use ipv6::served_families;
 pub(crate) use ipvs::{IpvsTrials, ipvs};
 pub(crate) use trial::{IptablesTrial, SysctlTrial, Trial};
 

@@ -93,7 +93,7 @@ fn look(desired: &Desired, proc_sys: &Path) -> Result<NodeReport, CliError> {
         ipvs,
         sysctls: sysctls(desired, proc_sys),
         conditions,
-        conflicts: conflicts::notes(desired.plan()),
+        conflicts: conflicts::notes(desired.plan(), variant),
         node_ports,
         can_run: false,
         problems: Vec::new(),
