@@ -13,5 +13,6 @@ pub mod modules;
 mod multicast;
 mod netlink;
 pub mod ports;
+mod process;
 pub mod ruleset_events;
 pub mod sysctl;
