@@ -27,6 +27,9 @@ use crate::metrics::Metrics;
 
 /// Between two words on what is still waited for.
 const STILL_WAITING: Duration = Duration::from_secs(30);
+/// Where all else was listed, settings are waited for no longer than this: whatever keeps them away, services are served without, and settings
+/// may come later.
+const SETTINGS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks at what is still waited for.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -100,6 +103,22 @@ impl Mailbox {
     }
 }
 
+/// Since when nothing but settings has been missing.
+#[derive(Debug, Default)]
+struct SettingsLate(Option<Instant>);
+
+impl SettingsLate {
+    /// Settings are to be done without from now on.
+    fn is_too_late(&mut self, missing: &[Kind], now: Instant) -> bool {
+        if missing != [Kind::NodeServiceProxy] {
+            self.0 = None;
+            return false;
+        }
+        let since = *self.0.get_or_insert(now);
+        now.saturating_duration_since(since) >= SETTINGS_WITHIN
+    }
+}
+
 /// Tells when the thread that watches ends, also by a panic.
 struct Alarm(Arc<Mailbox>);
 
@@ -134,6 +153,7 @@ pub struct ClusterSource {
     state: Option<AgentState>,
     health: Option<Arc<Health>>,
     is_complete: bool,
+    settings_late: SettingsLate,
 }
 
 impl ClusterSource {
@@ -163,6 +183,7 @@ impl ClusterSource {
             state: None,
             health: None,
             is_complete: false,
+            settings_late: SettingsLate::default(),
         })
     }
 
@@ -253,6 +274,14 @@ impl ClusterSource {
                 return Some(update);
             }
             let missing = self.mailbox.missing();
+            if self.settings_late.is_too_late(&missing, Instant::now()) {
+                tracing::warn!(
+                    "the node's NodeServiceProxy cannot be listed: the last settings are in force until it can"
+                );
+                let settings = Kind::NodeServiceProxy;
+                self.mailbox.change(|view| view.do_without(settings));
+                continue;
+            }
             let missing: Vec<&'static str> = missing.into_iter().map(Kind::as_str).collect();
             if said.elapsed() >= STILL_WAITING {
                 said = Instant::now();
@@ -294,5 +323,28 @@ impl Source for ClusterSource {
         // Nobody listens twice.
         let _ = self.mailbox.pods.set(state.pods.clone());
         self.state = Some(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OTHERS: [Kind; 3] = [Kind::Service, Kind::EndpointSlice, Kind::Node];
+
+    #[test]
+    fn settings_alone_are_waited_for_ten_seconds_and_with_others_for_good() {
+        let mut late = SettingsLate::default();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let alone = [Kind::NodeServiceProxy];
+        let with_node = [Kind::Node, Kind::NodeServiceProxy];
+        assert!(!late.is_too_late(&with_node, start));
+        assert!(!late.is_too_late(&with_node, after(60)));
+        assert!(!late.is_too_late(&alone, after(61)));
+        assert!(!late.is_too_late(&alone, after(70)));
+        assert!(late.is_too_late(&alone, after(71)));
+        assert!(!late.is_too_late(&OTHERS, after(72)));
+        assert!(!late.is_too_late(&alone, after(73)));
     }
 }
