@@ -23,7 +23,7 @@ fn lack_of_ipv6(variant: Variant) -> Option<String> {
         tracing::debug!(%error, "whether IPv6 can be served is not known: it counts as served");
         return None;
     }
-    tracing::debug!(%error, "IPv6 cannot be served");
+    tracing::info!(%error, "IPv6 cannot be served");
     Some(words(variant))
 }
 
