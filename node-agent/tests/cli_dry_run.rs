@@ -305,6 +305,15 @@ fn check_names_a_firewall_that_would_drop_what_ipvs_serves() {
     assert!(names_it(&report), "{report:#}");
     assert_eq!(report["ipvs"]["suitsAuto"], false, "{report:#}");
     assert_eq!(report["canRun"], true, "{report:#}");
+
+    let of_firewalld = "flush table inet firewall
+        delete chain inet firewall in
+        table inet firewall {
+        chain in { type filter hook input priority 10; policy accept; ct state established accept; reject; }
+    }";
+    std::fs::write(node.path("firewall"), of_firewalld).unwrap();
+    run("nft", &["-f", &node.path("firewall")]);
+    assert!(names_it(&check()), "{of_firewalld}");
 }
 
 #[test]

@@ -9,11 +9,14 @@ use crate::netlink::{NFPROTO_UNSPEC, NetlinkError, NetlinkSocket, Request, settl
 use crate::ruleset_events::TableFamily;
 
 mod message;
+mod rule;
 
 /// `NFNL_SUBSYS_NFTABLES` of `nfnetlink.h`.
 const SUBSYSTEM: u8 = 10;
 /// `NFT_MSG_GETCHAIN` of `nf_tables.h`.
 const GET_CHAIN: u8 = 4;
+/// `NFT_MSG_GETRULE`
+const GET_RULE: u8 = 7;
 const EPERM: i32 = 1;
 /// What a kernel without `nf_tables` says.
 const EINVAL: i32 = 22;
@@ -88,4 +91,25 @@ pub fn base_chains() -> Result<Vec<BaseChain>, BaseChainsError> {
         Err(NetlinkError::Refused { code: EINVAL, .. }) => Ok(Vec::new()),
         listed => Ok(listed?),
     }
+}
+
+/// What no earlier rule of the chain decides, its last one drops or rejects.
+pub fn ends_refusing(chain: &BaseChain) -> Result<bool, BaseChainsError> {
+    let mut socket = NetlinkSocket::open(NETLINK_NETFILTER).map_err(BaseChainsError::Socket)?;
+    let mut request = Request::netfilter(SUBSYSTEM, GET_RULE, NLM_F_DUMP, chain.family.0);
+    request.text(rule::TABLE, &chain.table);
+    request.text(rule::CHAIN, &chain.name);
+    let mut request = request.into_bytes();
+    Ok(settled(|| {
+        let mut last_refuses = false;
+        socket.ask(&mut request, &mut |_, payload| {
+            let rule = rule::rule(payload)?;
+            // An old kernel lists more than it was asked for.
+            if rule.table == chain.table && rule.chain == chain.name {
+                last_refuses = rule.refuses_all;
+            }
+            Ok(())
+        })?;
+        Ok(last_refuses)
+    })?)
 }
