@@ -114,7 +114,7 @@ impl Holder {
     /// Its id means the same to who reads it.
     fn is_near(&self, reader: &Self) -> bool {
         match (self.namespace, reader.namespace) {
-            (None, _) | (_, None) | (Some(HOST_NAMESPACE), _) => true,
+            (None | Some(HOST_NAMESPACE), _) | (_, None) => true,
             (own, of_reader) => own == of_reader,
         }
     }

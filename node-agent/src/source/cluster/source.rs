@@ -103,19 +103,27 @@ impl Mailbox {
     }
 }
 
-/// Since when nothing but settings has been missing.
-#[derive(Debug, Default)]
-struct SettingsLate(Option<Instant>);
+/// Since when nothing but settings has been missing, and for how long it may be so.
+#[derive(Debug)]
+struct SettingsLate {
+    within: Duration,
+    since: Option<Instant>,
+}
 
 impl SettingsLate {
+    fn after(within: Duration) -> Self {
+        let since = None;
+        Self { within, since }
+    }
+
     /// Settings are to be done without from now on.
     fn is_too_late(&mut self, missing: &[Kind], now: Instant) -> bool {
         if missing != [Kind::NodeServiceProxy] {
-            self.0 = None;
+            self.since = None;
             return false;
         }
-        let since = *self.0.get_or_insert(now);
-        now.saturating_duration_since(since) >= SETTINGS_WITHIN
+        let since = *self.since.get_or_insert(now);
+        now.saturating_duration_since(since) >= self.within
     }
 }
 
@@ -183,7 +191,7 @@ impl ClusterSource {
             state: None,
             health: None,
             is_complete: false,
-            settings_late: SettingsLate::default(),
+            settings_late: SettingsLate::after(SETTINGS_WITHIN),
         })
     }
 
@@ -330,11 +338,18 @@ impl Source for ClusterSource {
 mod tests {
     use super::*;
 
+    const KUBECONFIG: &str = "
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+users: [{name: u, user: {}}]
+current-context: c";
     const OTHERS: [Kind; 3] = [Kind::Service, Kind::EndpointSlice, Kind::Node];
 
     #[test]
     fn settings_alone_are_waited_for_ten_seconds_and_with_others_for_good() {
-        let mut late = SettingsLate::default();
+        let mut late = SettingsLate::after(SETTINGS_WITHIN);
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let alone = [Kind::NodeServiceProxy];
@@ -346,5 +361,33 @@ mod tests {
         assert!(late.is_too_late(&alone, after(71)));
         assert!(!late.is_too_late(&OTHERS, after(72)));
         assert!(!late.is_too_late(&alone, after(73)));
+    }
+
+    #[test]
+    fn services_are_told_without_settings_when_these_alone_stay_away() {
+        let kubeconfig = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(kubeconfig.path(), KUBECONFIG).unwrap();
+        let access = Access {
+            kubeconfig: Some(kubeconfig.path().to_owned()),
+            server: None,
+        };
+        let policy = ServiceProxyPolicySpec::default();
+        let mut source = ClusterSource::open(&access, "n", policy.clone(), None).unwrap();
+        // Nobody watches: what is listed is said here.
+        source.runtime = None;
+        source.settings_late = SettingsLate::after(Duration::from_millis(700));
+        let wait = Duration::from_secs(2);
+        assert_eq!(source.next_update(wait).unwrap(), None);
+        source.mailbox.change(|view| {
+            let node = serde_json::from_str(r#"{"metadata": {"name": "n"}, "spec": {}}"#);
+            view.node(Ok(node.unwrap()));
+            for kind in OTHERS {
+                view.end_list(kind, false);
+            }
+        });
+        let at_once = source.next_update(Duration::from_millis(100)).unwrap();
+        assert_eq!(at_once, None);
+        let first = source.next_update(wait * 5).unwrap().unwrap();
+        assert_eq!(first.policy, Some(policy));
     }
 }
