@@ -67,7 +67,7 @@ fn a_chain_that_ends_with_a_rule_against_everything_is_known() {
             nft 'add chain inet firewall in { type filter hook input priority 10; policy accept; }'");
         let chains = base_chains().unwrap();
         let chain = &chains[0];
-        let mut rule_makes_it = |rule: &str, refusing: bool| {
+        let rule_makes_it = |rule: &str, refusing: bool| {
             sh(&format!("nft add rule inet firewall in {rule}"));
             assert_eq!(ends_refusing(chain).unwrap(), refusing, "{rule}");
         };
