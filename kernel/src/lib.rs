@@ -4,6 +4,7 @@
 //! All doors block, and act on the network namespace of the thread that opened them.
 
 pub mod address_set;
+pub mod base_chains;
 pub mod conntrack;
 mod fault;
 pub mod iptables;
@@ -13,5 +14,6 @@ pub mod modules;
 mod multicast;
 mod netlink;
 pub mod ports;
+mod process;
 pub mod ruleset_events;
 pub mod sysctl;

@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use sluice_kernel::modules::{MemoryModules, ModprobeModules, ModuleState, Modules, ModulesError};
 use tempfile::TempDir;
@@ -49,6 +50,20 @@ fn modprobe(root: &Path, then: &str) -> ModprobeModules {
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     ModprobeModules::with(root, program)
+}
+
+#[test]
+fn a_modprobe_that_hangs_is_stopped() {
+    let node = node();
+    let begin = Instant::now();
+    let mut modules =
+        modprobe(node.path(), "exec sleep 30").with_timeout(Duration::from_millis(200));
+    let error = modules.load("ip_vs_sh", &[]).unwrap_err();
+    assert!(
+        matches!(&error, ModulesError::TimedOut { name, .. } if name == "ip_vs_sh"),
+        "{error}"
+    );
+    assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod cli;
 mod cpus;
 pub mod data_plane;
 mod family;
+mod firewalls;
 pub mod glue;
 pub mod health;
 pub mod http;

@@ -3,8 +3,9 @@
 mod node;
 
 use std::net::TcpListener;
+use std::process::Command;
 
-use node::{Node, text, web};
+use node::{Node, run, text, web};
 
 const NFT: [&str; 2] = ["--iptables-variant", "nft"];
 
@@ -274,6 +275,71 @@ fn check_tells_which_mode_the_policy_means_and_why() {
         auto["mode"]["why"].as_str().unwrap().contains("1 services"),
         "{auto:#}"
     );
+}
+
+#[test]
+fn check_says_whether_it_goes_by_a_policy_or_by_flags_alone() {
+    let node = Node::new();
+    node.write("web.yaml", &web("10.1.0.5"));
+    let variant = ["--node-name", "n1", "--iptables-variant", "nft"];
+    let manifests = node.path("manifests");
+    let by_flags = text(&node.agent("check", &variant).stdout);
+    assert!(by_flags.contains("note: by flags alone"), "{by_flags}");
+    assert!(
+        by_flags.contains("ok  iptables nft match set"),
+        "{by_flags}"
+    );
+    let given = [&variant[..], &["--manifests", &manifests]].concat();
+    let given = text(&node.agent("check", &given).stdout);
+    assert!(!given.contains("by flags alone"), "{given}");
+    let nobody = ["--kubeconfig", "/nowhere"];
+    let failed = node.agent("check", &[&variant[..], &nobody].concat());
+    assert_eq!(failed.status.code(), Some(2));
+    let said = text(&failed.stderr);
+    assert!(said.contains("/nowhere"), "{said}");
+}
+
+#[test]
+fn check_names_a_firewall_that_would_drop_what_ipvs_serves() {
+    let node = Node::new();
+    if Command::new("nft").arg("-v").output().is_err() {
+        return;
+    }
+    let check = || {
+        let args = [
+            "--node-name",
+            "n1",
+            "--iptables-variant",
+            "nft",
+            "--output",
+            "json",
+        ];
+        let checked = node.agent("check", &args);
+        serde_json::from_slice::<serde_json::Value>(&checked.stdout).unwrap()
+    };
+    let names_it = |report: &serde_json::Value| {
+        let notes = report["ipvs"]["notes"].to_string();
+        notes.contains("chain in of the nftables table inet firewall")
+    };
+    assert!(!names_it(&check()));
+    let rules = "table inet firewall {
+        chain in { type filter hook input priority 0; policy drop; }
+    }";
+    std::fs::write(node.path("firewall"), rules).unwrap();
+    run("nft", &["-f", &node.path("firewall")]);
+    let report = check();
+    assert!(names_it(&report), "{report:#}");
+    assert_eq!(report["ipvs"]["suitsAuto"], false, "{report:#}");
+    assert_eq!(report["canRun"], true, "{report:#}");
+
+    let of_firewalld = "flush table inet firewall
+        delete chain inet firewall in
+        table inet firewall {
+        chain in { type filter hook input priority 10; policy accept; ct state established accept; reject; }
+    }";
+    std::fs::write(node.path("firewall"), of_firewalld).unwrap();
+    run("nft", &["-f", &node.path("firewall")]);
+    assert!(names_it(&check()), "{of_firewalld}");
 }
 
 #[test]

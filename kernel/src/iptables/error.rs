@@ -107,6 +107,13 @@ pub enum IptablesError {
     },
 }
 
+impl IptablesError {
+    /// This node has no such table, family or program, so it holds nothing there.
+    pub fn is_lack(&self) -> bool {
+        matches!(self, Self::NotInstalled { .. } | Self::Unsupported { .. })
+    }
+}
+
 fn place(line: Option<usize>) -> String {
     line.map_or_else(|| "the input".to_owned(), |n| format!("line {n}"))
 }

@@ -8,7 +8,6 @@ mod diagnose;
 mod error;
 mod memory;
 mod parse;
-mod process;
 mod program;
 mod programs;
 mod saved;

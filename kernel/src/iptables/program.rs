@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::process::run;
 use super::{Family, IptablesError, Variant};
+use crate::process::run;
 
 /// A version is told at once, or something is wrong.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::diagnose::{Failure, is_privileged};
 use super::parse::{ListingError, ListingParser};
-use super::process::{Ended, RunError, run};
 use super::program::{Action, Program, search_path};
 use super::{Family, Iptables, IptablesError, Listed, Stamp, Table, Variant};
+use crate::process::{Ended, RunError, run};
 
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(120);

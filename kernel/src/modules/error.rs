@@ -33,6 +33,16 @@ pub enum ModulesError {
         /// The module.
         name: String,
     },
+    /// The program ran longer than it may.
+    #[error(
+        "cannot load the kernel module {name}: modprobe did not end within {seconds} s and was stopped: see the kernel's log"
+    )]
+    TimedOut {
+        /// The module.
+        name: String,
+        /// The bound.
+        seconds: u64,
+    },
     /// Anything else that modprobe tells: a parameter, a dependency, a blacklist.
     #[error("cannot load the kernel module {name}: {reason}")]
     Refused {

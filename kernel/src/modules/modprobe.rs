@@ -3,16 +3,22 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use super::tree::ModuleTree;
 use super::{ModuleState, Modules, ModulesError};
+use crate::process::{Ended, RunError, run};
+
+/// Who waits for a module serves nothing meanwhile.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// [`Modules`] of the running kernel. A program is started only for a module that is not there.
 #[derive(Debug)]
 pub struct ModprobeModules {
     tree: ModuleTree,
     program: OsString,
+    timeout: Duration,
 }
 
 impl Default for ModprobeModules {
@@ -32,7 +38,40 @@ impl ModprobeModules {
         Self {
             tree: ModuleTree::below(root),
             program: program.into(),
+            timeout: TIMEOUT,
         }
+    }
+
+    /// How long the program may take (10 s).
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    fn run(&self, name: &str, parameters: &[(&str, &str)]) -> Result<Ended, ModulesError> {
+        let parameters = parameters
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"));
+        let mut command = Command::new(&self.program);
+        command
+            .args(["-q", "--", name])
+            .args(parameters)
+            .env("LC_ALL", "C");
+        let name = name.to_owned();
+        run(&mut command, b"", self.timeout, &mut |_| {}).map_err(|error| match error {
+            RunError::TimedOut => ModulesError::TimedOut {
+                name,
+                seconds: self.timeout.as_secs(),
+            },
+            RunError::Io(_, error) if error.kind() == io::ErrorKind::NotFound => {
+                ModulesError::NoModprobe { name }
+            }
+            RunError::Io(operation, source) => ModulesError::Io {
+                operation,
+                path: self.program.clone().into(),
+                source,
+            },
+        })
     }
 }
 
@@ -51,43 +90,19 @@ impl Modules for ModprobeModules {
             ModuleState::Missing => return Err(not_found(self.tree.directory()?)),
             ModuleState::Loadable => {}
         }
-        let output = Command::new(&self.program)
-            .args(["-q", "--", name])
-            .args(
-                parameters
-                    .iter()
-                    .map(|(key, value)| format!("{key}={value}")),
-            )
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .output();
-        let output = match output {
-            Ok(output) => output,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let name = name.to_owned();
-                return Err(ModulesError::NoModprobe { name });
-            }
-            Err(source) => {
-                return Err(ModulesError::Io {
-                    operation: "start",
-                    path: self.program.clone().into(),
-                    source,
-                });
-            }
-        };
+        let ended = self.run(name, parameters)?;
         // A configuration may make modprobe succeed without loading.
-        if output.status.success() && self.state(name)?.is_present() {
+        if ended.status.success() && self.state(name)?.is_present() {
             return Ok(());
         }
-        let told = String::from_utf8_lossy(&output.stderr);
-        let (name, told) = (name.to_owned(), told.trim());
+        let (name, told) = (name.to_owned(), ended.stderr.trim());
         if told.contains("Operation not permitted") {
             return Err(ModulesError::NotPermitted { name });
         }
         let reason = if told.is_empty() {
             format!(
                 "modprobe ended without a word ({}) and it is not there: see the kernel's log and modprobe.d",
-                output.status
+                ended.status
             )
         } else {
             told.to_owned()

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use sluice_crds::v1alpha1::Mode;
 use sluice_kernel::modules::{ModprobeModules, ModuleState, Modules};
 use sluice_kernel::sysctl::LedgerError;
 
 use super::tunables::Tunables;
+use crate::firewalls;
 use crate::settings::{KernelVersion, NodeSettings, ipvs_sysctls};
 
 /// IPVS itself, its match for iptables, the kind of the device that addresses are bound to, connection tracking.
@@ -51,6 +53,11 @@ impl IpvsHost {
         tunables: &mut Tunables,
     ) -> Result<(), NotReady> {
         let kernel = self.kernel.clone().map_err(NotReady::Lack)?;
+        if settings.mode.mode == Mode::Auto
+            && let Some(firewall) = firewalls::in_the_way_of_ipvs().into_iter().next()
+        {
+            return Err(NotReady::Lack(firewall));
+        }
         let bits = settings.ipvs.module_table_bits(kernel);
         let bits = bits.map(|bits| bits.to_string());
         let plan = &settings.plan;
@@ -83,14 +90,11 @@ impl IpvsHost {
 
     /// What this kernel cannot do as the settings ask, in sentences.
     pub fn conditions(&self, settings: &NodeSettings) -> Vec<String> {
+        let mut conditions = firewalls::in_the_way_of_ipvs();
         let Ok(kernel) = &self.kernel else {
-            return Vec::new();
+            return conditions;
         };
-        let mut conditions: Vec<String> = settings
-            .ipvs
-            .connection_reuse_warning(*kernel)
-            .into_iter()
-            .collect();
+        conditions.extend(settings.ipvs.connection_reuse_warning(*kernel));
         if let Some(wanted) = settings.ipvs.module_table_bits(*kernel)
             && let Some(present) = table_bits_in_force()
             && present != wanted

@@ -6,7 +6,6 @@ use std::path::Path;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::{AddressSets, IpsetNetlink};
 use sluice_kernel::iptables::{IptablesError, Variant};
 use sluice_kernel::sysctl::{ProcSysctls, Restored, SysctlLedger};
@@ -103,7 +102,7 @@ fn remove_ours(args: &CleanupArgs) -> Result<Outcome, CliError> {
             ));
             continue;
         }
-        let mut plane = match NodePlane::open(variant, ActiveMode::IPTables) {
+        let mut plane = match NodePlane::open_to_remove(variant) {
             Ok(plane) => plane,
             Err(DataPlaneError::Iptables(IptablesError::NotInstalled { program })) => {
                 outcome.line(format_args!(

@@ -12,7 +12,7 @@ use super::snapshot_diff::difference;
 use super::source::SourceArgs;
 use super::{CliError, Outcome, exit_code};
 use crate::balancer::ipvs::readback::Readback;
-use crate::family::node_families;
+use crate::trials::served_families;
 
 /// What to render.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub(super) fn render(args: &RenderArgs) -> Result<Outcome, CliError> {
     let families = match args.family {
         Some(FamilyFlag::Ipv4) => vec![Family::V4],
         Some(FamilyFlag::Ipv6) => vec![Family::V6],
-        None => node_families(),
+        None => served_families(variant).0,
     };
     let mode = mode_of(&desired);
     let wanted = Snapshot::of_plan(desired.plan(), variant, mode, &families)?;

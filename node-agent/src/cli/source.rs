@@ -59,9 +59,20 @@ impl SourceArgs {
         desired_of(update, health_port)
     }
 
+    /// The same, or where nothing says where Services come from, what the flags alone would mean; tells whether it is that.
+    pub(super) fn desired_or_by_flags(&self) -> Result<(Desired, bool), CliError> {
+        if self.manifests.is_some() || self.kubeconfig.is_some() || self.is_in_cluster() {
+            return Ok((self.desired(None)?, false));
+        }
+        Ok((desired_of(self.node.update()?, None)?, true))
+    }
+
+    fn is_in_cluster(&self) -> bool {
+        self.in_cluster || std::env::var_os(IN_CLUSTER).is_some()
+    }
+
     fn cluster(&self, file: Option<SettingsFile>) -> Result<ClusterSource, CliError> {
-        let is_in_cluster = self.in_cluster || std::env::var_os(IN_CLUSTER).is_some();
-        if self.kubeconfig.is_none() && !is_in_cluster {
+        if self.kubeconfig.is_none() && !self.is_in_cluster() {
             return Err(CliError::NoSource);
         }
         let access = Access {

@@ -8,10 +8,12 @@ use sluice_kernel::ipvs::{IpvsNetlink, MemoryIpvs};
 use sluice_kernel::links::{MemoryLinks, NetlinkLinks};
 
 use super::NodePlane;
+use super::removable::Removable;
 use crate::balancer::Balancer;
 use crate::balancer::ipvs::{self, IpvsBalancer, names};
 use crate::data_plane::DataPlaneError;
 use crate::family::{node_families, plan_family};
+use crate::trials::served_families;
 
 /// The kernel doors of a data plane.
 pub struct Doors {
@@ -73,11 +75,21 @@ impl Doors {
 }
 
 impl NodePlane {
-    /// A data plane on this node's kernel, in the network namespace of the calling thread. Families that the kernel lacks are left out.
+    /// A data plane on this node's kernel, in the network namespace of the calling thread. Families that the kernel lacks are left out,
+    /// and IPv6 where this variant cannot serve it.
     pub fn open(variant: Variant, mode: ActiveMode) -> Result<Self, DataPlaneError> {
+        let iptables = Box::new(IptablesPrograms::open(variant)?);
+        let (families, lack) = served_families(variant);
+        let plane = Self::new(Doors::with(iptables, &families)?, &families, mode);
+        Ok(plane.with_lack(lack))
+    }
+
+    /// One that is only to remove what is there, of all families.
+    pub(crate) fn open_to_remove(variant: Variant) -> Result<Self, DataPlaneError> {
         let families = node_families();
-        let doors = Doors::with(Box::new(IptablesPrograms::open(variant)?), &families)?;
-        Ok(Self::new(doors, &families, mode))
+        let iptables = Box::new(Removable(IptablesPrograms::open(variant)?));
+        let doors = Doors::with(iptables, &families)?;
+        Ok(Self::new(doors, &families, ActiveMode::IPTables))
     }
 }
 

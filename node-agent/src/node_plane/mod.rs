@@ -23,6 +23,7 @@ use crate::tally::{CountedConntrack, FlowLooks, Tally};
 mod balanced_flows;
 mod doors;
 mod first_services;
+mod removable;
 mod switch;
 
 pub use doors::{Doors, IpvsDoor, MemoryIpvsDoor};
@@ -51,6 +52,8 @@ pub struct NodePlane {
     look_again: BTreeSet<ObjectName>,
     /// What a kernel that holds nothing of ours is given before the rest.
     first_services: FirstServices,
+    /// Why a family that the node has is not served.
+    lack: Option<String>,
 }
 
 /// What the kernel was found to hold.
@@ -83,7 +86,13 @@ impl NodePlane {
             plan: Plan::default(),
             look_again: BTreeSet::new(),
             first_services: FirstServices::default(),
+            lack: None,
         }
+    }
+
+    /// Says why a family that the node has is not served.
+    fn with_lack(self, lack: Option<String>) -> Self {
+        Self { lack, ..self }
     }
 
     /// Says which services a kernel that holds nothing of ours is given first.
@@ -346,7 +355,8 @@ impl DataPlane for NodePlane {
     }
 
     fn conditions(&self) -> Vec<String> {
-        let mut conditions = self.iptables.conditions();
+        let mut conditions: Vec<String> = self.lack.iter().cloned().collect();
+        conditions.extend(self.iptables.conditions());
         conditions.extend(self.ipvs.iter().flat_map(|ipvs| ipvs.conditions()));
         conditions
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
-use sluice_kernel::address_set::{AddressSets, IpsetNetlink, SetKind, SetSpec};
-use sluice_kernel::iptables::{Family, Iptables, IptablesPrograms, Variant, try_variant};
+use sluice_kernel::address_set::{SetKind, SetSpec};
+use sluice_kernel::iptables::{Family, Variant, try_variant};
 use sluice_kernel::ipvs::{
     Change, IpProtocol, Ipvs, IpvsNetlink, Refused, SCHEDULERS, Service, VirtualServer,
 };
@@ -13,8 +13,9 @@ use sluice_kernel::links::{Links, NetlinkLinks};
 use sluice_kernel::modules::{ModprobeModules, ModuleState, Modules};
 
 use super::trial::Trial;
-use super::{in_trial_namespace, trial};
+use super::{TRIAL_SET, in_trial_namespace, rules_by_set, trial};
 use crate::agent::IpvsHost;
+use crate::firewalls;
 use crate::settings::NodeSettings;
 
 /// Tells what IPVS was given from what it was not.
@@ -26,6 +27,8 @@ const MARKS: &str = "*mangle\n-A OUTPUT -j SET --map-set SLUICE-TRIAL dst,dst --
 #[serde(rename_all = "camelCase")]
 pub(crate) struct IpvsTrials {
     pub(crate) can_run: bool,
+    /// `Auto` may choose it: it can run, and no firewall would drop what it serves.
+    pub(crate) suits_auto: bool,
     /// What IPVS cannot do without.
     pub(crate) parts: Vec<Trial>,
     /// Those that the policy names, and what stands in for them.
@@ -55,6 +58,7 @@ pub(crate) fn ipvs(settings: &NodeSettings, variant: Variant) -> IpvsTrials {
         trial("marks from address sets".to_owned(), marks(variant)),
     ];
     report.can_run = report.parts.iter().all(|part| part.works);
+    report.suits_auto = report.can_run && firewalls::in_the_way_of_ipvs().is_empty();
     let wanted = schedulers(settings);
     for name in &wanted {
         let scheduler = scheduler(name, state(&format!("ip_vs_{name}")), there);
@@ -155,7 +159,7 @@ fn dummy() -> Result<(), String> {
 /// A set whose entries carry marks, and the rule that gives them to packets.
 fn marks(variant: Variant) -> Result<(), String> {
     let spec = SetSpec {
-        name: "SLUICE-TRIAL".to_owned(),
+        name: TRIAL_SET.to_owned(),
         kind: SetKind::HashIpPort,
         family: Family::V4,
         max_entries: 16,
@@ -163,14 +167,7 @@ fn marks(variant: Variant) -> Result<(), String> {
         timeout_seconds: None,
         marks: true,
     };
-    let tried = in_trial_namespace(|| {
-        let made = IpsetNetlink::open().and_then(|mut sets| sets.create(&spec));
-        made.map_err(|error| error.to_string())?;
-        let ruled = IptablesPrograms::open(variant)
-            .and_then(|mut programs| programs.restore(Family::V4, MARKS));
-        ruled.map_err(|error| error.to_string())
-    });
-    tried.unwrap_or_else(|error| Err(error.to_string()))
+    rules_by_set(variant, &spec, MARKS)
 }
 
 impl fmt::Display for IpvsTrials {

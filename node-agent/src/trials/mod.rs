@@ -1,5 +1,6 @@
 //! Tries what data planes need, in a network namespace made for it, so that nothing is left on the node.
 
+mod ipv6;
 mod ipvs;
 mod trial;
 
@@ -11,11 +12,12 @@ use nix::sched::{CloneFlags, unshare};
 
 use sluice_kernel::address_set::{AddressSets, IpsetNetlink, SetKind, SetSpec};
 use sluice_kernel::conntrack::ConntrackNetlink;
-use sluice_kernel::iptables::{Family, Variant, try_variant};
+use sluice_kernel::iptables::{Family, Iptables, IptablesPrograms, Variant, try_variant};
 use sluice_kernel::sysctl::{ProcSysctls, Sysctls};
 
 use crate::family::family_words;
 
+pub(crate) use ipv6::served_families;
 pub(crate) use ipvs::{IpvsTrials, ipvs};
 pub(crate) use trial::{IptablesTrial, SysctlTrial, Trial};
 
@@ -31,6 +33,10 @@ COMMIT
 -A FORWARD -j REJECT
 COMMIT
 ";
+
+const TRIAL_SET: &str = "SLUICE-TRIAL";
+const SET_MATCH: &str =
+    "*filter\n-A FORWARD -m set --match-set SLUICE-TRIAL dst -j ACCEPT\nCOMMIT\n";
 
 /// Both variants for both families.
 pub(crate) fn iptables() -> Vec<IptablesTrial> {
@@ -55,7 +61,7 @@ pub(crate) fn address_sets() -> Vec<Trial> {
         let mut sets = IpsetNetlink::open()?;
         Ok(SetKind::ALL.map(|kind| {
             let spec = SetSpec {
-                name: "SLUICE-TRIAL".to_owned(),
+                name: TRIAL_SET.to_owned(),
                 kind,
                 family: Family::V4,
                 max_entries: 16,
@@ -78,6 +84,33 @@ pub(crate) fn address_sets() -> Vec<Trial> {
             Err(error),
         )],
     }
+}
+
+/// The match by which rules of every mode ask address sets.
+pub(crate) fn set_match(variant: Variant) -> Trial {
+    let spec = SetSpec {
+        name: TRIAL_SET.to_owned(),
+        kind: SetKind::HashIp,
+        family: Family::V4,
+        max_entries: 16,
+        expected_entries: 16,
+        timeout_seconds: None,
+        marks: false,
+    };
+    let name = format!("iptables {variant} match set");
+    trial(name, rules_by_set(variant, &spec, SET_MATCH))
+}
+
+/// A set, and rules that name it.
+fn rules_by_set(variant: Variant, spec: &SetSpec, rules: &str) -> Result<(), String> {
+    let tried = in_trial_namespace(|| {
+        let made = IpsetNetlink::open().and_then(|mut sets| sets.create(spec));
+        made.map_err(|error| error.to_string())?;
+        let ruled = IptablesPrograms::open(variant)
+            .and_then(|mut programs| programs.restore(Family::V4, rules));
+        ruled.map_err(|error| error.to_string())
+    });
+    tried.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// Connection tracking.

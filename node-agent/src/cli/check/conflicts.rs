@@ -1,17 +1,18 @@
 //! What of a plan, and of what the kernel holds already, does not fit this node.
 
 use sluice_kernel::address_set::{AddressSets, IpsetNetlink};
-use sluice_kernel::iptables::Family;
+use sluice_kernel::iptables::{Family, Variant};
 use sluice_service_plan::plan::{FrontendAddress, FrontendKind, Plan};
 
 use crate::cli::show::full_note;
 use crate::cli::snapshot::OURS;
-use crate::family::node_families;
+use crate::trials::served_families;
 
 /// In sentences.
-pub(super) fn notes(plan: &Plan) -> Vec<String> {
-    let mut notes = Vec::new();
-    if !node_families().contains(&Family::V6) {
+pub(super) fn notes(plan: &Plan, variant: Variant) -> Vec<String> {
+    let (families, lack) = served_families(variant);
+    let mut notes: Vec<String> = lack.into_iter().collect();
+    if notes.is_empty() && !families.contains(&Family::V6) {
         notes.push("IPv6 is off on this node: IPv4 is served".to_owned());
     }
     notes.extend(own_cluster_ips(plan));

@@ -5,32 +5,34 @@ mod mode;
 mod node_ports;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
+use sluice_crds::v1alpha1::Mode;
 use sluice_kernel::iptables::detect_variant;
 use sluice_kernel::sysctl::ProcSysctls;
 
 use self::report::NodeReport;
-use super::node::{NodeArgs, desired_of, variant_of};
+use super::node::variant_of;
 use super::output::{Output, json};
 use super::proc_sys::ProcSysArgs;
 use super::show::mode_in_force;
+use super::source::SourceArgs;
 use super::{CliError, Outcome, exit_code};
 use crate::agent::{Desired, forwarding_conditions};
 use crate::cpus;
 use crate::settings::wanted_sysctls;
 use crate::trials::{self, SysctlTrial};
 
+const BY_FLAGS: &str = "by flags alone, not by a policy: say where the node's settings come from, by --kubeconfig FILE, --in-cluster or --manifests DIR";
+
 /// What to check.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Directory of manifests: their node ports are compared with the node's sockets
-    #[arg(long, value_name = "DIR")]
-    manifests: Option<PathBuf>,
+    /// Without any, by flags alone
     #[command(flatten)]
-    node: NodeArgs,
+    source: SourceArgs,
     #[command(flatten)]
     sysctls: ProcSysArgs,
     /// Form of the report
@@ -39,12 +41,11 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<Outcome, CliError> {
-    let update = match &args.manifests {
-        Some(directory) => args.node.source(directory)?.load()?,
-        None => args.node.update()?,
-    };
-    let desired = desired_of(update, None)?;
-    let report = look(&desired, &args.sysctls.proc_sys)?;
+    let (desired, is_by_flags) = args.source.desired_or_by_flags()?;
+    let mut report = look(&desired, &args.sysctls.proc_sys)?;
+    if is_by_flags {
+        report.conditions.insert(0, BY_FLAGS.to_owned());
+    }
     let text = match args.output {
         Output::Text => report.to_string(),
         Output::Json => json(&report)?,
@@ -77,7 +78,10 @@ fn look(desired: &Desired, proc_sys: &Path) -> Result<NodeReport, CliError> {
         &desired.settings().mode,
         desired.plan().services.len(),
         mode_in_force()?,
-        ipvs.can_run,
+        match desired.settings().mode.mode {
+            Mode::Auto => ipvs.suits_auto,
+            Mode::IPTables | Mode::IPVS => ipvs.can_run,
+        },
     );
     let mut conditions = desired.conditions();
     let mut of_node = ProcSysctls::below(proc_sys);
@@ -88,12 +92,13 @@ fn look(desired: &Desired, proc_sys: &Path) -> Result<NodeReport, CliError> {
         variant_reason: detected.map(|(_, reason)| reason.to_string()),
         iptables: trials::iptables(),
         address_sets: trials::address_sets(),
+        set_match: trials::set_match(variant),
         conntrack: trials::conntrack(),
         mode,
         ipvs,
         sysctls: sysctls(desired, proc_sys),
         conditions,
-        conflicts: conflicts::notes(desired.plan()),
+        conflicts: conflicts::notes(desired.plan(), variant),
         node_ports,
         can_run: false,
         problems: Vec::new(),

@@ -31,6 +31,8 @@ pub(super) fn mode(
     let wanted = unhindered.mode_for(services, in_force, true);
     let why = if wanted != means && rule.rules_out_ipvs {
         "the policy's nodePorts.localhost needs iptables rules".to_owned()
+    } else if wanted != means && rule.mode == Mode::Auto {
+        "this node cannot run IPVS, or a firewall would drop what it serves".to_owned()
     } else if wanted != means {
         "this node cannot run IPVS".to_owned()
     } else if rule.mode == Mode::Auto {
@@ -98,6 +100,7 @@ mod tests {
         );
         says(why(Mode::Auto, 5000, true, true), IPTables, "localhost");
         says(why(Mode::Auto, 5000, false, true), IPVS, "5000 services");
+        says(why(Mode::Auto, 5000, false, false), IPTables, "a firewall");
         says(why(Mode::Auto, 5, false, false), IPTables, "5 services");
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct NodeReport {
     pub(super) variant_reason: Option<String>,
     pub(super) iptables: Vec<IptablesTrial>,
     pub(super) address_sets: Vec<Trial>,
+    /// Rules of the variant in use that ask address sets.
+    pub(super) set_match: Trial,
     pub(super) conntrack: Trial,
     /// Which mode the policy means here.
     pub(super) mode: ModeReport,
@@ -43,7 +45,8 @@ impl NodeReport {
             .iter()
             .filter(|one| one.variant == self.variant_in_use && one.family == "IPv4")
             .map(|one| &one.trial);
-        let needed = iptables.chain(&self.address_sets).chain([&self.conntrack]);
+        let others = [&self.set_match, &self.conntrack];
+        let needed = iptables.chain(&self.address_sets).chain(others);
         self.problems = needed
             .filter(|trial| !trial.works)
             .map(|trial| {
@@ -71,7 +74,8 @@ impl fmt::Display for NodeReport {
         for one in &self.iptables {
             writeln!(f, "{}", one.trial)?;
         }
-        for trial in self.address_sets.iter().chain([&self.conntrack]) {
+        let others = [&self.set_match, &self.conntrack];
+        for trial in self.address_sets.iter().chain(others) {
             writeln!(f, "{trial}")?;
         }
         write!(f, "{}{}", self.ipvs, self.mode)?;

@@ -35,11 +35,15 @@ pub(super) fn read() -> Result<Vec<Rules>, IptablesError> {
             Err(error) => return Err(error),
         };
         for family in node_families() {
+            let mut ours = |table| match ours(&mut door, family, table) {
+                Err(error) if error.is_lack() => Ok(SavedTable::default()),
+                read => read,
+            };
             let rules = Rules {
                 variant,
                 family,
-                nat: ours(&mut door, family, Table::Nat)?,
-                filter: ours(&mut door, family, Table::Filter)?,
+                nat: ours(Table::Nat)?,
+                filter: ours(Table::Filter)?,
             };
             if !(rules.nat.chains.is_empty() && rules.filter.chains.is_empty()) {
                 found.push(rules);

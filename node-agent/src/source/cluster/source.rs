@@ -27,6 +27,9 @@ use crate::metrics::Metrics;
 
 /// Between two words on what is still waited for.
 const STILL_WAITING: Duration = Duration::from_secs(30);
+/// Where all else was listed, settings are waited for no longer than this: whatever keeps them away, services are served without, and settings
+/// may come later.
+const SETTINGS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks at what is still waited for.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -100,6 +103,30 @@ impl Mailbox {
     }
 }
 
+/// Since when nothing but settings has been missing, and for how long it may be so.
+#[derive(Debug)]
+struct SettingsLate {
+    within: Duration,
+    since: Option<Instant>,
+}
+
+impl SettingsLate {
+    fn after(within: Duration) -> Self {
+        let since = None;
+        Self { within, since }
+    }
+
+    /// Settings are to be done without from now on.
+    fn is_too_late(&mut self, missing: &[Kind], now: Instant) -> bool {
+        if missing != [Kind::NodeServiceProxy] {
+            self.since = None;
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        now.saturating_duration_since(since) >= self.within
+    }
+}
+
 /// Tells when the thread that watches ends, also by a panic.
 struct Alarm(Arc<Mailbox>);
 
@@ -134,6 +161,7 @@ pub struct ClusterSource {
     state: Option<AgentState>,
     health: Option<Arc<Health>>,
     is_complete: bool,
+    settings_late: SettingsLate,
 }
 
 impl ClusterSource {
@@ -163,6 +191,7 @@ impl ClusterSource {
             state: None,
             health: None,
             is_complete: false,
+            settings_late: SettingsLate::after(SETTINGS_WITHIN),
         })
     }
 
@@ -253,6 +282,14 @@ impl ClusterSource {
                 return Some(update);
             }
             let missing = self.mailbox.missing();
+            if self.settings_late.is_too_late(&missing, Instant::now()) {
+                tracing::warn!(
+                    "the node's NodeServiceProxy cannot be listed: the last settings are in force until it can"
+                );
+                let settings = Kind::NodeServiceProxy;
+                self.mailbox.change(|view| view.do_without(settings));
+                continue;
+            }
             let missing: Vec<&'static str> = missing.into_iter().map(Kind::as_str).collect();
             if said.elapsed() >= STILL_WAITING {
                 said = Instant::now();
@@ -294,5 +331,63 @@ impl Source for ClusterSource {
         // Nobody listens twice.
         let _ = self.mailbox.pods.set(state.pods.clone());
         self.state = Some(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KUBECONFIG: &str = "
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+users: [{name: u, user: {}}]
+current-context: c";
+    const OTHERS: [Kind; 3] = [Kind::Service, Kind::EndpointSlice, Kind::Node];
+
+    #[test]
+    fn settings_alone_are_waited_for_ten_seconds_and_with_others_for_good() {
+        let mut late = SettingsLate::after(SETTINGS_WITHIN);
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let alone = [Kind::NodeServiceProxy];
+        let with_node = [Kind::Node, Kind::NodeServiceProxy];
+        assert!(!late.is_too_late(&with_node, start));
+        assert!(!late.is_too_late(&with_node, after(60)));
+        assert!(!late.is_too_late(&alone, after(61)));
+        assert!(!late.is_too_late(&alone, after(70)));
+        assert!(late.is_too_late(&alone, after(71)));
+        assert!(!late.is_too_late(&OTHERS, after(72)));
+        assert!(!late.is_too_late(&alone, after(73)));
+    }
+
+    #[test]
+    fn services_are_told_without_settings_when_these_alone_stay_away() {
+        let kubeconfig = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(kubeconfig.path(), KUBECONFIG).unwrap();
+        let access = Access {
+            kubeconfig: Some(kubeconfig.path().to_owned()),
+            server: None,
+        };
+        let policy = ServiceProxyPolicySpec::default();
+        let mut source = ClusterSource::open(&access, "n", policy.clone(), None).unwrap();
+        // Nobody watches: what is listed is said here.
+        source.runtime = None;
+        source.settings_late = SettingsLate::after(Duration::from_millis(700));
+        let wait = Duration::from_secs(2);
+        assert_eq!(source.next_update(wait).unwrap(), None);
+        source.mailbox.change(|view| {
+            let node = serde_json::from_str(r#"{"metadata": {"name": "n"}, "spec": {}}"#);
+            view.node(Ok(node.unwrap()));
+            for kind in OTHERS {
+                view.end_list(kind, false);
+            }
+        });
+        let at_once = source.next_update(Duration::from_millis(100)).unwrap();
+        assert_eq!(at_once, None);
+        let first = source.next_update(wait * 5).unwrap().unwrap();
+        assert_eq!(first.policy, Some(policy));
     }
 }

@@ -22,7 +22,7 @@ use super::rest::Failures;
 use super::trouble::UNAUTHORIZED;
 use super::view::Own;
 use crate::agent::Report;
-use crate::capabilities::capabilities;
+use crate::capabilities::{Known, try_out};
 use crate::settings::{NodeNetworks, NodeSettings};
 
 const FIELD_MANAGER: &str = "sluice-agent";
@@ -32,6 +32,8 @@ const REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// What does not last this long is not told: a sync that fails once, a new revision that is programmed soon.
 const SETTLED: Duration = Duration::from_secs(2);
+/// What the node can run is tried again after so long: somebody may have installed or loaded what was missing.
+const TRY_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// An API server takes conditions with messages of at most so many bytes.
 const LONGEST_MESSAGE: usize = 32_768;
 
@@ -232,7 +234,9 @@ pub(super) struct StatusWriter {
     node_name: Arc<str>,
     own: watch::Receiver<Option<Own>>,
     state: AgentState,
-    capabilities: Capabilities,
+    known: Known,
+    /// When the node is tried again.
+    next_trial: Instant,
     /// What was refused last, so that it is said once.
     refused: Option<String>,
     failures: Failures,
@@ -250,7 +254,8 @@ impl StatusWriter {
             node_name: Arc::clone(node_name),
             own,
             state,
-            capabilities: Capabilities::default(),
+            known: Known::default(),
+            next_trial: Instant::now(),
             refused: None,
             failures: Failures::default(),
         }
@@ -258,11 +263,11 @@ impl StatusWriter {
 
     /// Goes on as long as the process does.
     pub(super) async fn run(mut self) {
-        self.try_capabilities().await;
         let mut written = Written::default();
         let mut passing_since = None;
         let mut rest = Duration::ZERO;
         loop {
+            self.try_node_if_due().await;
             self.wait(std::mem::take(&mut rest)).await;
             let Some(mut own) = self.own.borrow_and_update().clone() else {
                 written = Written::default();
@@ -305,29 +310,28 @@ impl StatusWriter {
     }
 
     /// Trials take a moment, in which nothing else of this thread should wait.
-    async fn try_capabilities(&mut self) {
+    async fn try_node_if_due(&mut self) {
+        if Instant::now() < self.next_trial {
+            return;
+        }
+        self.next_trial = Instant::now() + TRY_AGAIN;
         let tried = tokio::task::spawn_blocking(|| {
             let policy = sluice_crds::v1alpha1::ServiceProxyPolicySpec::default();
-            capabilities(&NodeSettings::resolve(&policy, NodeNetworks::default()))
+            try_out(&NodeSettings::resolve(&policy, NodeNetworks::default()))
         });
         match tried.await {
-            Ok(capabilities) => self.capabilities = capabilities,
+            Ok(tried) => self.known.tried(tried),
             Err(error) => tracing::warn!(%error, "what the node can run could not be tried"),
         }
     }
 
     fn status(&mut self, own: &Own) -> NodeServiceProxyStatus {
         let report = self.state.report.borrow_and_update().clone();
-        let refused = report.refused.as_ref().map(|refused| refused.mode);
-        if refused == Some(ActiveMode::IPVS) {
-            // It was tried for real. For the life of this agent the operator need not try again.
-            self.capabilities.ipvs = false;
-        }
         let facts = Facts {
             own,
             report: &report,
             reasons: &self.state.health.reasons(),
-            capabilities: &self.capabilities,
+            capabilities: &self.known.by(&report),
         };
         facts.status(Timestamp::now())
     }

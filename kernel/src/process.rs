@@ -15,14 +15,14 @@ const CHUNK: usize = 64 * 1024;
 
 /// How a program ended.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) status: ExitStatus,
-    pub(super) stderr: String,
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stderr: String,
 }
 
 /// Why it did not come to an end of its own.
 #[derive(Debug)]
-pub(super) enum RunError {
+pub(crate) enum RunError {
     TimedOut,
     Io(&'static str, io::Error),
 }
@@ -30,7 +30,7 @@ pub(super) enum RunError {
 /// Runs `command` to its end. `stdout` is called with each piece of output as it comes.
 ///
 /// Input and output move in one poll loop: a program that writes before it has read everything cannot block us, nor we it.
-pub(super) fn run(
+pub(crate) fn run(
     command: &mut Command,
     input: &[u8],
     timeout: Duration,
