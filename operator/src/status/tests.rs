@@ -1,6 +1,7 @@
 //! What people are told when a status changes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sluice_crds::v1alpha1::conditions::{READY, STALLED};
 
 use super::*;
 
