@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use crate::objects::Policy;
 use crate::plan::{Plan, plan};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Counts, Snapshot};
 
 pub(crate) use access::Access;
 use contest::another_writer;
@@ -153,14 +153,9 @@ impl Cluster {
         look(&self.lock().snapshot.policies);
     }
 
-    /// Policies, nodes and services.
-    pub(crate) fn counts(&self) -> [usize; 3] {
-        let snapshot = &self.lock().snapshot;
-        [
-            snapshot.policies.len(),
-            snapshot.nodes.len(),
-            snapshot.services,
-        ]
+    /// How many there are of what.
+    pub(crate) fn counts(&self) -> Counts {
+        self.lock().snapshot.counts()
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
