@@ -5,6 +5,7 @@ mod contest;
 mod events;
 mod failures;
 mod kept_revision;
+mod patience;
 mod requests;
 mod stored;
 mod watch;
