@@ -18,6 +18,8 @@ pub use events::{Event, events};
 
 /// So many nodes are named; of the rest only how many.
 const NAMED: usize = 3;
+/// `Auto` gives nodes another data plane.
+const MODE_BY_AUTO: &str = "ModeByAuto";
 
 /// What a condition says.
 struct Said {
@@ -194,27 +196,41 @@ impl Texts<'_> {
         }
     }
 
-    fn reconciling(&self) -> Said {
-        let going = |behind: usize| {
-            let mut words = String::new();
-            let on_their_way = &self.outcome.on_their_way;
-            let named: Vec<&str> = on_their_way
-                .iter()
-                .take(NAMED)
-                .map(|name| &**name)
-                .collect();
-            if !named.is_empty() {
-                let _ = write!(words, "on their way: {}", named.join(", "));
-                if on_their_way.len() > NAMED {
-                    let _ = write!(words, " and {} more", on_their_way.len() - NAMED);
-                }
-                words.push_str("; ");
-            }
-            let _ = write!(words, "{behind} still to be told {}", self.outcome.update);
-            words
+    /// What moves, and why where no edit of the policy says that.
+    fn moving(&self, behind: usize) -> Said {
+        let changes = &self.outcome.mode_changes;
+        let change_mode: usize = changes.iter().map(|change| change.nodes).sum();
+        let to_be_told = behind.saturating_sub(change_mode);
+        let is_by_auto = change_mode > 0 && to_be_told == 0;
+        let mut words: Vec<String> = self.on_their_way().into_iter().collect();
+        if !is_by_auto {
+            words.push(format!(
+                "{to_be_told} still to be told {}",
+                self.outcome.update
+            ));
+        }
+        words.extend(changes.iter().map(ToString::to_string));
+        let reason = if is_by_auto {
+            MODE_BY_AUTO
+        } else {
+            "MovingNodes"
         };
+        said(RECONCILING, true, reason, words.join("; "))
+    }
+
+    fn on_their_way(&self) -> Option<String> {
+        let names = &self.outcome.on_their_way;
+        let named: Vec<&str> = names.iter().take(NAMED).map(|name| &**name).collect();
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (!named.is_empty()).then(|| format!("on their way: {}{more}", named.join(", ")))
+    }
+
+    fn reconciling(&self) -> Said {
         match self.outcome.state {
-            State::Moving { behind } => said(RECONCILING, true, "MovingNodes", going(behind)),
+            State::Moving { behind } => self.moving(behind),
             State::RolledBack { is_under_way: true } => said(
                 RECONCILING,
                 true,

@@ -2,7 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use sluice_crds::v1alpha1::ServiceProxyPolicyStatus;
-use sluice_crds::v1alpha1::conditions::{ACCEPTED, READY, STALLED};
+use sluice_crds::v1alpha1::conditions::{ACCEPTED, READY, RECONCILING, STALLED};
+
+use super::MODE_BY_AUTO;
 
 /// Something that a person would ask about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,12 @@ pub struct Event {
 /// What of the change a person is told.
 pub fn events(old: &ServiceProxyPolicyStatus, new: &ServiceProxyPolicyStatus) -> Vec<Event> {
     let change = Change { old, new };
-    let told = [change.acceptance(), change.rollout(), change.end()];
+    let told = [
+        change.acceptance(),
+        change.rollout(),
+        change.mode(),
+        change.end(),
+    ];
     told.into_iter().flatten().collect()
 }
 
@@ -97,6 +104,14 @@ impl Change<'_> {
 
     fn was_stalled(&self) -> bool {
         condition(self.old, STALLED).is_some_and(is_so)
+    }
+
+    fn mode(&self) -> Option<Event> {
+        let by_auto = |status| {
+            condition(status, RECONCILING).filter(|condition| condition.reason == MODE_BY_AUTO)
+        };
+        let begins = by_auto(self.new).filter(|_| by_auto(self.old).is_none())?;
+        Some(news(MODE_BY_AUTO, begins.message.clone()))
     }
 
     fn end(&self) -> Option<Event> {

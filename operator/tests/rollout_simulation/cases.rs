@@ -571,8 +571,19 @@ fn nodes_whose_mode_changes_with_the_cluster_go_no_further_than_the_first_that_f
         world.agent(&format!("n{n:02}")).ipvs_takes = 100_000;
     }
     world.most_unavailable = 0;
+    world.events.clear();
     world.held.services = 5000;
+    let mut reconciling = || {
+        world.run(1);
+        world.condition("Reconciling")
+    };
+    let why = "nodes change to IPVS: there are more than 1000 services (auto.ipvsAboveServices)";
+    let by_auto = |message: String| ("True".to_owned(), "ModeByAuto".to_owned(), message);
+    assert_eq!(reconciling(), by_auto(format!("6 {why}")));
+    let going = by_auto(format!("on their way: n00; 5 {why}"));
+    assert_eq!(reconciling(), going);
     world.run(1000);
+    assert_eq!(world.events, ["ModeByAuto", "RolloutStalled"]);
     let has_ipvs = |told: &Told| told.mode == ActiveMode::IPVS;
     let told = world.held.proxies.values();
     let told = told.filter_map(|proxy| proxy.told.as_ref());
