@@ -190,7 +190,7 @@ impl Plan {
             services: snapshot.services,
             newest: &newest,
             current,
-            rejected: written.rejected_revision.as_deref(),
+            rejected: rejected(policy),
             rollout: &spec.rollout,
         };
         let outcome = step(&pool, now);
@@ -270,6 +270,13 @@ impl Plan {
             });
         }
     }
+}
+
+/// The revision that failed, as long as nobody has edited the policy: whatever an edit changes, also of the rollout alone, asks for another try.
+fn rejected(policy: &Policy) -> Option<&str> {
+    let written = &policy.status;
+    let is_edited = written.observed_generation != Some(policy.generation);
+    written.rejected_revision.as_deref().filter(|_| !is_edited)
 }
 
 fn revision<'a>(snapshot: &'a Snapshot, newest: &'a Revision, name: &str) -> Option<&'a Revision> {

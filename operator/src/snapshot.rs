@@ -37,7 +37,31 @@ pub(crate) fn first_seen(written: Timestamp, now: Timestamp) -> Timestamp {
         .map_or(now, |latest| latest.min(now))
 }
 
+/// How many there are of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) policies: usize,
+    pub(crate) nodes: usize,
+    /// Nodes that can be reached and whose agent has reported at least once.
+    pub(crate) nodes_with_agent: usize,
+    pub(crate) services: usize,
+}
+
 impl Snapshot {
+    pub(crate) fn counts(&self) -> Counts {
+        let with_agent = self.nodes.values().filter(|node| {
+            let proxy = self.proxies.get(&node.name);
+            let proxy = proxy.filter(|proxy| proxy.owner.as_deref() == Some(node.uid.as_str()));
+            node.is_reachable && proxy.is_some_and(|proxy| !proxy.is_silent())
+        });
+        Counts {
+            policies: self.policies.len(),
+            nodes: self.nodes.len(),
+            nodes_with_agent: with_agent.count(),
+            services: self.services,
+        }
+    }
+
     /// Puts an object of a node in place, and remembers since when it has been on its way, ready, or not ready any more.
     pub fn set_proxy(&mut self, name: &Arc<str>, mut proxy: Proxy, now: Timestamp) {
         let seen = |written: Option<Timestamp>| written.map(|at| first_seen(at, now));

@@ -1,5 +1,7 @@
 //! What a policy's status says, and what of a change of it a person is told. Pure.
 
+mod events;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,19 +14,12 @@ use crate::objects::Policy;
 use crate::resolve::Overridden;
 use crate::rollout::{Outcome, State};
 
+pub use events::{Event, events};
+
 /// So many nodes are named; of the rest only how many.
 const NAMED: usize = 3;
-
-/// Something that a person would ask about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// It needs somebody.
-    pub is_warning: bool,
-    /// A word for it.
-    pub reason: &'static str,
-    /// What has happened.
-    pub note: String,
-}
+/// `Auto` gives nodes another data plane.
+const MODE_BY_AUTO: &str = "ModeByAuto";
 
 /// What a condition says.
 struct Said {
@@ -201,27 +196,41 @@ impl Texts<'_> {
         }
     }
 
-    fn reconciling(&self) -> Said {
-        let going = |behind: usize| {
-            let mut words = String::new();
-            let on_their_way = &self.outcome.on_their_way;
-            let named: Vec<&str> = on_their_way
-                .iter()
-                .take(NAMED)
-                .map(|name| &**name)
-                .collect();
-            if !named.is_empty() {
-                let _ = write!(words, "on their way: {}", named.join(", "));
-                if on_their_way.len() > NAMED {
-                    let _ = write!(words, " and {} more", on_their_way.len() - NAMED);
-                }
-                words.push_str("; ");
-            }
-            let _ = write!(words, "{behind} still to be told {}", self.outcome.update);
-            words
+    /// What moves, and why where no edit of the policy says that.
+    fn moving(&self, behind: usize) -> Said {
+        let changes = &self.outcome.mode_changes;
+        let change_mode: usize = changes.iter().map(|change| change.nodes).sum();
+        let to_be_told = behind.saturating_sub(change_mode);
+        let is_by_auto = change_mode > 0 && to_be_told == 0;
+        let mut words: Vec<String> = self.on_their_way().into_iter().collect();
+        if !is_by_auto {
+            words.push(format!(
+                "{to_be_told} still to be told {}",
+                self.outcome.update
+            ));
+        }
+        words.extend(changes.iter().map(ToString::to_string));
+        let reason = if is_by_auto {
+            MODE_BY_AUTO
+        } else {
+            "MovingNodes"
         };
+        said(RECONCILING, true, reason, words.join("; "))
+    }
+
+    fn on_their_way(&self) -> Option<String> {
+        let names = &self.outcome.on_their_way;
+        let named: Vec<&str> = names.iter().take(NAMED).map(|name| &**name).collect();
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (!named.is_empty()).then(|| format!("on their way: {}{more}", named.join(", ")))
+    }
+
+    fn reconciling(&self) -> Said {
         match self.outcome.state {
-            State::Moving { behind } => said(RECONCILING, true, "MovingNodes", going(behind)),
+            State::Moving { behind } => self.moving(behind),
             State::RolledBack { is_under_way: true } => said(
                 RECONCILING,
                 true,
@@ -268,7 +277,7 @@ impl Texts<'_> {
             failure.message.clone()
         };
         let message = format!(
-            "{rejected} failed and nodes go back to {}: {why}. It is not tried again before the policy changes",
+            "{rejected} failed and nodes go back to {}: {why}. It is not tried again before the policy's spec is edited",
             self.outcome.update
         );
         said(STALLED, true, "RolledBack", message)
@@ -278,80 +287,6 @@ impl Texts<'_> {
 /// The new status says something else.
 pub fn is_news(new: &ServiceProxyPolicyStatus, old: &ServiceProxyPolicyStatus) -> bool {
     new != old
-}
-
-/// What of the change a person is told. Since it goes by what was written, nobody is told twice, whoever leads.
-pub fn events(old: &ServiceProxyPolicyStatus, new: &ServiceProxyPolicyStatus) -> Vec<Event> {
-    let mut events = Vec::new();
-    let find = |status: &ServiceProxyPolicyStatus, kind: &str| -> Option<Condition> {
-        status.conditions.iter().find(|c| c.type_ == kind).cloned()
-    };
-    let mut tell = |is_warning, reason, note: String| {
-        events.push(Event {
-            is_warning,
-            reason,
-            note,
-        });
-    };
-    if let Some(accepted) = find(new, ACCEPTED) {
-        let before = find(old, ACCEPTED);
-        let is_same = before
-            .as_ref()
-            .is_some_and(|before| before.reason == accepted.reason);
-        let reason = match accepted.reason.as_str() {
-            "Overridden" => Some("Overridden"),
-            "PartlyOverridden" => Some("PartlyOverridden"),
-            "NoNodes" => Some("NoNodes"),
-            "Invalid" => Some("Invalid"),
-            _ => None,
-        };
-        if let Some(reason) = reason.filter(|_| !is_same) {
-            tell(reason != "PartlyOverridden", reason, accepted.message);
-        }
-    }
-    let update = new.update_revision.clone().unwrap_or_default();
-    if let Some(rejected) = new
-        .rejected_revision
-        .as_ref()
-        .filter(|name| old.rejected_revision.as_ref() != Some(name))
-    {
-        let why = find(new, STALLED).map(|c| c.message).unwrap_or_default();
-        tell(
-            true,
-            "RolloutFailed",
-            format!("{rejected} is given up: {why}"),
-        );
-    } else if new.update_revision != old.update_revision
-        && new.update_revision != new.current_revision
-    {
-        let matched = new.matched_nodes.unwrap_or_default();
-        tell(
-            false,
-            "RolloutStarted",
-            format!("{matched} nodes are moved to {update}"),
-        );
-    } else if let Some(stalled) =
-        find(new, STALLED).filter(|c| c.status == "True" && c.reason != "Invalid")
-    {
-        let was = find(old, STALLED).is_some_and(|c| c.status == "True");
-        if !was {
-            tell(true, "RolloutStalled", stalled.message);
-        }
-    }
-    if let Some(ready) = find(new, READY) {
-        let before = find(old, READY);
-        // Nodes come, and nodes are not ready for a moment: neither is a rollout.
-        let was_stalled = find(old, STALLED).is_some_and(|c| c.status == "True");
-        let is_complete = was_stalled || old.current_revision != new.current_revision;
-        if ready.reason == "AllNodesReady" && is_complete {
-            tell(false, "RolloutCompleted", ready.message.clone());
-        }
-        let was_paused = before.is_some_and(|c| c.reason == "Paused");
-        if ready.reason == "Paused" && !was_paused {
-            tell(false, "RolloutPaused", ready.message);
-        }
-    }
-    events
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Whether every node of a cluster does what it was told, for people and for `helm test`.
 
+mod leader;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::cluster::{Access, StoredProxy};
 use crate::election::LEASE;
 use crate::objects::{Answer, Node, Proxy};
 use crate::snapshot::first_seen;
+use leader::why_nobody_leads;
 
 /// Between two looks.
 const REST: Duration = Duration::from_secs(1);
@@ -109,34 +112,32 @@ async fn look(access: &Access) -> Result<Found, VerifyError> {
         .list(&ListParams::default())
         .await
         .map_err(failed("NodeServiceProxies"))?;
-    let holder = lease
-        .and_then(|lease| lease.spec?.holder_identity)
-        .is_some_and(|holder| !holder.is_empty());
+    let now = Timestamp::now();
+    let lease = lease.and_then(|lease| lease.spec);
+    let leaderless = why_nobody_leads(lease.as_ref(), now);
     let nodes: Vec<Node> = nodes.into_iter().filter_map(Node::of).collect();
     let proxies = proxies
         .into_iter()
         .filter_map(|object| Some((object.meta().name.clone()?, object.read())))
         .collect();
-    Ok(Found::of(holder, &nodes, &proxies, Timestamp::now()))
+    Ok(Found::of(leaderless, &nodes, &proxies, now))
 }
 
 impl Found {
     /// Judges what the API server holds.
     fn of(
-        somebody_leads: bool,
+        leaderless: Option<String>,
         nodes: &[Node],
         proxies: &BTreeMap<String, Proxy>,
         now: Timestamp,
     ) -> Self {
-        let mut found = Self::default();
+        let mut found = Self {
+            problems: leaderless.into_iter().collect(),
+            ..Self::default()
+        };
         // Where no node is served it is the agents that are missing.
         let is_served = |proxy: &Proxy| proxy.answer == Answer::Ready;
         let some_are_served = proxies.values().any(is_served);
-        if !somebody_leads {
-            found
-                .problems
-                .push("no operator leads: see the pods of the Deployment sluice-operator".into());
-        }
         if nodes.is_empty() {
             found.problems.push("the cluster has no nodes".into());
         }
@@ -224,12 +225,8 @@ mod tests {
 
     fn found(somebody_leads: bool, nodes: &[Node], proxies: &[(String, Proxy)]) -> Found {
         let now = "2026-01-01T01:00:00Z".parse().unwrap();
-        Found::of(
-            somebody_leads,
-            nodes,
-            &proxies.iter().cloned().collect(),
-            now,
-        )
+        let leaderless = why_nobody_leads(None, now).filter(|_| !somebody_leads);
+        Found::of(leaderless, nodes, &proxies.iter().cloned().collect(), now)
     }
 
     fn proxy(name: &str, status: &Value) -> (String, Proxy) {

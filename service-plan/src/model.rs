@@ -10,7 +10,9 @@ use ipnet::IpNet;
 pub use crate::label_selector::{LabelRequirement, LabelSelector};
 pub use crate::pod_class::{PodAction, PodClass};
 
-/// The value of the label `service.kubernetes.io/service-proxy-name` that means us.
+/// The label of a Service that names the proxy that serves it,
+pub const SERVICE_PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
+/// and the value that means us.
 pub const OUR_PROXY_NAME: &str = "sluice.dev";
 
 /// Layer-4 protocol of a Service port.

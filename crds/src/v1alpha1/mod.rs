@@ -24,6 +24,7 @@ mod resolved_settings;
 mod rollout;
 mod schema;
 mod service_overrides;
+mod service_proxy_name;
 mod source_nat;
 mod sync;
 mod sysctls;
@@ -51,6 +52,7 @@ pub use precedence::{Precedence, why_not};
 pub use resolved_settings::ResolvedSettings;
 pub use rollout::{OnFailure, Rollout};
 pub use service_overrides::ServiceOverride;
+pub use service_proxy_name::{OUR_PROXY_NAME, SERVICE_PROXY_NAME, is_ours_to_serve};
 pub use source_nat::{
     BridgeInterface, ClusterCidr, DetectLocal, DetectLocalMode, InterfaceNamePrefix, PortRange,
     Snat, SourceNat,

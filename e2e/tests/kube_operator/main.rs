@@ -14,6 +14,7 @@ mod plugin;
 mod replicas;
 mod rollouts;
 mod scale;
+mod services;
 mod start;
 mod unreadable;
 mod verify;

@@ -8,6 +8,7 @@ use kube::runtime::events::{self, EventType, Recorder, Reporter};
 use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::API_VERSION;
 
+use super::patience::Patience;
 use super::{FIELD_MANAGER, Kind};
 use crate::status::Event;
 
@@ -15,7 +16,10 @@ use crate::status::Event;
 const LONGEST_NOTE: usize = 1024;
 
 /// See the module.
-pub(super) struct Events(Recorder);
+pub(super) struct Events {
+    recorder: Recorder,
+    pub(super) patience: Patience,
+}
 
 impl Events {
     pub(super) fn new(client: Client, identity: &str) -> Self {
@@ -23,7 +27,10 @@ impl Events {
             controller: FIELD_MANAGER.to_owned(),
             instance: Some(identity.to_owned()),
         };
-        Self(Recorder::new(client, reporter))
+        Self {
+            recorder: Recorder::new(client, reporter),
+            patience: Patience::default(),
+        }
     }
 
     /// Somebody keeps undoing what the operator writes.
@@ -82,13 +89,17 @@ impl Events {
             action: "Rollout".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.0.publish(&published, &about).await {
-            tracing::warn!(
-                kind = kind.as_str(),
-                name = &**name,
-                error = with_causes(&error),
-                "an event cannot be told"
-            );
-        }
+        let publish = self.recorder.publish(&published, &about);
+        let error = match self.patience.wait(publish).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => with_causes(&error),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            kind = kind.as_str(),
+            name = &**name,
+            error,
+            "an event cannot be told"
+        );
     }
 }

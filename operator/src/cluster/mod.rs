@@ -5,6 +5,7 @@ mod contest;
 mod events;
 mod failures;
 mod kept_revision;
+mod patience;
 mod requests;
 mod stored;
 mod watch;
@@ -20,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::objects::Policy;
 use crate::plan::{Plan, plan};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Counts, Snapshot};
 
 pub(crate) use access::Access;
 use contest::another_writer;
@@ -153,14 +154,9 @@ impl Cluster {
         look(&self.lock().snapshot.policies);
     }
 
-    /// Policies, nodes and services.
-    pub(crate) fn counts(&self) -> [usize; 3] {
-        let snapshot = &self.lock().snapshot;
-        [
-            snapshot.policies.len(),
-            snapshot.nodes.len(),
-            snapshot.services,
-        ]
+    /// How many there are of what.
+    pub(crate) fn counts(&self) -> Counts {
+        self.lock().snapshot.counts()
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

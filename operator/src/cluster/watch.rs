@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{Node as NodeObject, Service};
+use k8s_openapi::api::core::v1::{Node as NodeObject, Service, ServiceSpec};
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
@@ -17,6 +17,7 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use siphasher::sip::SipHasher13;
 use sluice_api_access::{Authority, distrust, with_causes};
+use sluice_crds::v1alpha1::is_ours_to_serve;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -158,23 +159,9 @@ impl Watched for ControllerRevision {
 impl Watched for Service {
     const KIND: Kind = Kind::Service;
 
-    fn selection() -> watcher::Config {
-        // As the agents choose them.
-        watcher::Config::default()
-            .labels("!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name")
-    }
-
     fn take(held: &mut Held, object: DeserializeGuard<Self>, _: bool) {
         let hash = name_hash(object.meta());
-        let is_proxied = object.0.is_ok_and(|object| {
-            object.spec.is_some_and(|spec| {
-                let has_address = spec
-                    .cluster_ip
-                    .is_some_and(|ip| !ip.is_empty() && ip != "None");
-                has_address && spec.type_.as_deref() != Some("ExternalName")
-            })
-        });
-        if is_proxied {
+        if object.0.is_ok_and(|object| is_proxied(&object)) {
             held.services.insert(hash);
         } else {
             held.services.remove(&hash);
@@ -195,6 +182,16 @@ impl Watched for Service {
             .map(|hash| Arc::from(hash.to_string()))
             .collect()
     }
+}
+
+/// As agents choose them. No selector of labels can say that a label has one value or is absent.
+fn is_proxied(service: &Service) -> bool {
+    let labels = service.metadata.labels.as_ref();
+    let has_address = |spec: &ServiceSpec| {
+        let address = spec.cluster_ip.as_deref().unwrap_or_default();
+        !matches!(address, "" | "None") && spec.type_.as_deref() != Some("ExternalName")
+    };
+    labels.is_none_or(is_ours_to_serve) && service.spec.as_ref().is_some_and(has_address)
 }
 
 fn name_hash(metadata: &kube::api::ObjectMeta) -> u64 {

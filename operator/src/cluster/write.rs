@@ -14,6 +14,7 @@ use sluice_api_access::with_causes;
 use super::contest::{self, Contest};
 use super::events::Events;
 use super::failures::Failures;
+use super::patience::{NoAnswer, Patience};
 use super::stored::{StoredPolicy, StoredProxy};
 use super::{Cluster, Kind, kept_revision, requests};
 use crate::election::Leadership;
@@ -35,6 +36,8 @@ enum WriteError {
     #[error("it has changed since it was looked at")]
     Changed,
     #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+    #[error(transparent)]
     Kube(#[from] kube::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -54,6 +57,7 @@ pub(crate) struct Writer {
     client: Client,
     namespace: String,
     events: Events,
+    patience: Patience,
     leadership: Leadership,
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
@@ -74,6 +78,7 @@ impl Writer {
             events: Events::new(client.clone(), identity),
             client,
             namespace,
+            patience: Patience::default(),
             leadership,
             cluster,
             metrics,
@@ -177,7 +182,8 @@ impl Writer {
         self.check()?;
         let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &self.namespace);
         let object = kept_revision::object(revision)?;
-        match api.create(&PostParams::default(), &object).await {
+        let params = PostParams::default();
+        match self.patience.wait(api.create(&params, &object)).await? {
             // Its name says what is in it.
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             created => drop(created?),
@@ -192,7 +198,8 @@ impl Writer {
     async fn forget(&self, name: &str) -> Result<(), WriteError> {
         self.check()?;
         let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), &self.namespace);
-        gone(api.delete(name, &DeleteParams::default()).await)?;
+        let params = DeleteParams::default();
+        gone(self.patience.wait(api.delete(name, &params)).await?)?;
         self.cluster.change(|held| {
             held.snapshot.revisions.remove(name);
         });
@@ -202,12 +209,10 @@ impl Writer {
     async fn status(&self, write: &StatusWrite) -> Result<(), WriteError> {
         self.check()?;
         let api: Api<StoredPolicy> = Api::all(self.client.clone());
-        let object = requests::status(write);
+        let (params, object) = (requests::apply(), Patch::Apply(requests::status(write)));
         let other_writer = self.cluster.other_writer(Kind::Policy, &write.policy);
-        let written = api
-            .patch_status(&write.policy, &requests::apply(), &Patch::Apply(object))
-            .await;
-        let written = match written {
+        let patch = api.patch_status(&write.policy, &params, &object);
+        let written = match self.patience.wait(patch).await? {
             Err(kube::Error::Api(status)) if status.code == 409 => return Err(WriteError::Changed),
             written => written?,
         };
@@ -237,11 +242,12 @@ impl Writer {
     async fn node(&self, write: &NodeWrite) -> Result<(), WriteError> {
         self.check()?;
         let api: Api<StoredProxy> = Api::all(self.client.clone());
-        let object = requests::node(write);
+        let (params, object) = (requests::apply(), Patch::Apply(requests::node(write)));
         let other_writer = self.cluster.other_writer(Kind::Proxy, &write.node);
-        let written = api
-            .patch(&write.node, &requests::apply(), &Patch::Apply(object))
-            .await?;
+        let patch = api.patch(&write.node, &params, &object);
+        let written = self.patience.wait(patch).await??;
+        let (node, mode, revision) = (&*write.node, write.spec.mode, &write.spec.revision);
+        tracing::info!(node, %mode, revision, "the node is told what to run");
         let uid = written.meta().uid.clone();
         self.cluster.change(|held| held.take_proxy(written, false));
         let content = contest::of_node(write);
@@ -254,7 +260,9 @@ impl Writer {
     async fn delete_node(&self, gone_one: &Gone) -> Result<(), WriteError> {
         self.check()?;
         let api: Api<StoredProxy> = Api::all(self.client.clone());
-        match api.delete(&gone_one.node, &requests::gone(gone_one)).await {
+        let params = requests::gone(gone_one);
+        let delete = api.delete(&gone_one.node, &params);
+        match self.patience.wait(delete).await? {
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 tracing::debug!(node = %gone_one.node, "its object has changed: it is looked at again");
                 return Ok(());
@@ -287,7 +295,9 @@ impl Writer {
         self.check()?;
         let api: Api<Node> = Api::all(self.client.clone());
         let patch: Patch<()> = Patch::Json(serde_json::from_value(requests::without_taint(taint))?);
-        api.patch(name, &PatchParams::default(), &patch).await?;
+        let params = PatchParams::default();
+        let patch = api.patch(name, &params, &patch);
+        self.patience.wait(patch).await??;
         tracing::info!(node = name, "the node is served: pods may come");
         self.cluster.change(|held| {
             if let Some(node) = held.snapshot.nodes.get_mut(name) {

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use sluice_api_access::Requests;
 
 use crate::objects::Policy;
+use crate::snapshot::Counts;
 use policies::PolicyMetrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,6 +33,7 @@ pub(crate) struct Metrics {
     leader: Gauge,
     policies: Gauge,
     nodes: Gauge,
+    nodes_with_agent: Gauge,
     services: Gauge,
     writes: Family<WriteLabel, Counter>,
     watch_errors: Family<KindLabel, Counter>,
@@ -47,6 +49,11 @@ impl Metrics {
         registry.register("leader", "This replica leads (1)", metrics.leader.clone());
         registry.register("policies", "ServiceProxyPolicies", metrics.policies.clone());
         registry.register("nodes", "Nodes", metrics.nodes.clone());
+        registry.register(
+            "nodes_with_agent",
+            "Nodes that can be reached and whose agent has reported at least once",
+            metrics.nodes_with_agent.clone(),
+        );
         registry.register(
             "services",
             "Services that are proxied",
@@ -77,11 +84,12 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    pub(crate) fn set_counts(&self, [policies, nodes, services]: [usize; 3]) {
+    pub(crate) fn set_counts(&self, counts: Counts) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.policies.set(number(policies));
-        self.nodes.set(number(nodes));
-        self.services.set(number(services));
+        self.policies.set(number(counts.policies));
+        self.nodes.set(number(counts.nodes));
+        self.nodes_with_agent.set(number(counts.nodes_with_agent));
+        self.services.set(number(counts.services));
     }
 
     /// Says how policies fare; what was said of others is forgotten.
@@ -110,17 +118,25 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use serde_json::json;
     use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 
     use super::*;
+    use crate::cluster::StoredProxy;
+    use crate::objects::Node;
+    use crate::snapshot::Snapshot;
 
-    fn policy(name: &str, stalled: &str) -> Policy {
-        let condition = json!({
-            "type": "Stalled", "status": stalled, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+    fn policy(name: &str, ready: &str, stalled: &str) -> Policy {
+        let conditions = [("Ready", ready), ("Stalled", stalled)].map(|(kind, status)| {
+            json!({
+                "type": kind, "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            })
         });
-        let status = json!({"matchedNodes": 3, "updatedNodes": 2, "readyNodes": 1, "conditions": [condition]});
+        let status = json!({"matchedNodes": 3, "updatedNodes": 2, "readyNodes": 1, "conditions": conditions});
         let metadata = ObjectMeta {
             name: Some(name.to_owned()),
             ..ObjectMeta::default()
@@ -132,26 +148,61 @@ mod tests {
     #[test]
     fn policies_are_told_of_as_long_as_they_are_there() {
         let metrics = Metrics::new();
-        metrics.set_policies([policy("edge", "True"), policy("core", "False")].iter());
+        let edge = policy("edge", "False", "True");
+        let core = policy("core", "True", "False");
+        metrics.set_policies([edge, core.clone()].iter());
         let text = metrics.text().unwrap();
         for line in [
             "sluice_operator_policy_nodes{policy=\"edge\",state=\"matched\"} 3",
             "sluice_operator_policy_nodes{policy=\"edge\",state=\"updated\"} 2",
             "sluice_operator_policy_nodes{policy=\"edge\",state=\"ready\"} 1",
+            "sluice_operator_policy_ready{policy=\"edge\"} 0",
+            "sluice_operator_policy_ready{policy=\"core\"} 1",
             "sluice_operator_policy_stalled{policy=\"edge\"} 1",
             "sluice_operator_policy_stalled{policy=\"core\"} 0",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
-        metrics.set_policies([policy("core", "False")].iter());
+        metrics.set_policies([core].iter());
         let text = metrics.text().unwrap();
         assert!(text.contains("core") && !text.contains("edge"), "{text}");
     }
 
     #[test]
+    fn a_node_has_an_agent_once_one_has_reported_as_long_as_it_can_be_reached() {
+        let reported = json!({"capabilities": {"kernel": "6.1.0", "ipvs": true}});
+        let mut snapshot = Snapshot::default();
+        for (name, ready, owner, status) in [
+            ("good", "True", "good", &reported),
+            ("away", "Unknown", "away", &reported),
+            ("silent", "True", "silent", &json!({})),
+            ("anew", "True", "an-earlier-node", &reported),
+        ] {
+            let conditions = json!([{"type": "Ready", "status": ready}]);
+            let node = json!({"metadata": {"name": name, "uid": name}, "status": {"conditions": conditions}});
+            let node = Node::of(serde_json::from_value(node).unwrap()).unwrap();
+            snapshot.set_node(node, Timestamp::UNIX_EPOCH);
+            let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": name, "uid": owner}]);
+            let proxy =
+                json!({"metadata": {"name": name, "ownerReferences": owner}, "status": status});
+            let proxy: StoredProxy = serde_json::from_value(proxy).unwrap();
+            snapshot.set_proxy(&Arc::from(name), proxy.read(), Timestamp::UNIX_EPOCH);
+        }
+        let metrics = Metrics::new();
+        metrics.set_counts(snapshot.counts());
+        let text = metrics.text().unwrap();
+        for line in [
+            "sluice_operator_nodes 4",
+            "sluice_operator_nodes_with_agent 1",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
     fn alerts_and_dashboard_go_by_metrics_that_there_are() {
         let metrics = Metrics::new();
-        metrics.set_policies([policy("edge", "True")].iter());
+        metrics.set_policies([policy("edge", "True", "False")].iter());
         let text = metrics.text().unwrap();
         for (file, least) in [
             (include_str!("../../../charts/sluice/files/alerts.yaml"), 4),

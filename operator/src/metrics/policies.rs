@@ -7,7 +7,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use sluice_crds::v1alpha1::conditions::STALLED;
+use sluice_crds::v1alpha1::conditions::{READY, STALLED};
 
 use crate::objects::Policy;
 
@@ -26,6 +26,7 @@ struct NodesLabel {
 #[derive(Debug, Default)]
 pub(super) struct PolicyMetrics {
     nodes: Family<NodesLabel, Gauge>,
+    ready: Family<PolicyLabel, Gauge>,
     stalled: Family<PolicyLabel, Gauge>,
     /// Those that have values.
     known: Mutex<BTreeSet<Arc<str>>>,
@@ -37,6 +38,11 @@ impl PolicyMetrics {
             "policy_nodes",
             "Nodes of each policy: matched, updated to its newest revision, ready",
             self.nodes.clone(),
+        );
+        registry.register(
+            "policy_ready",
+            "A policy's nodes that can be reached and have an agent have its newest revision, and are ready (1)",
+            self.ready.clone(),
         );
         registry.register(
             "policy_stalled",
@@ -57,17 +63,20 @@ impl PolicyMetrics {
                 let gauge = self.nodes.get_or_create(&nodes_label(name, state));
                 gauge.set(nodes.unwrap_or_default().into());
             }
-            let mut conditions = status.conditions.iter();
-            let is_stalled = conditions.any(|one| one.type_ == STALLED && one.status == "True");
-            let gauge = self.stalled.get_or_create(&policy_label(name));
-            gauge.set(is_stalled.into());
+            for (gauges, kind) in [(&self.ready, READY), (&self.stalled, STALLED)] {
+                let mut conditions = status.conditions.iter();
+                let is_so = conditions.any(|one| one.type_ == kind && one.status == "True");
+                gauges.get_or_create(&policy_label(name)).set(is_so.into());
+            }
             known.insert(Arc::clone(name));
         }
         for name in before.difference(&known) {
             for state in ["matched", "updated", "ready"] {
                 self.nodes.remove(&nodes_label(name, state));
             }
-            self.stalled.remove(&policy_label(name));
+            for gauges in [&self.ready, &self.stalled] {
+                gauges.remove(&policy_label(name));
+            }
         }
     }
 }

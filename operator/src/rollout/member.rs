@@ -233,6 +233,18 @@ impl<'a> Member<'a> {
             && moving_since.is_some_and(|at| now.duration_since(at) < deadline)
     }
 
+    /// It was told all that it should have, but for the mode.
+    pub(super) fn changes_mode_to(&self, mode: ActiveMode) -> bool {
+        let told = self.proxy.and_then(|proxy| proxy.told.as_ref());
+        let is_changed = |told: &Told| {
+            Told {
+                mode,
+                ..told.clone()
+            } == self.wanted
+        };
+        self.place == Place::Behind && told.is_some_and(is_changed)
+    }
+
     /// It was told this revision.
     pub(super) fn has(&self, revision: &str) -> bool {
         let told = self.proxy.and_then(|proxy| proxy.told.as_ref());

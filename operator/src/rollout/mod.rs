@@ -19,6 +19,7 @@
 //!   over once another node has shown that the revision works.
 
 mod member;
+mod mode_change;
 mod outcome;
 mod state;
 
@@ -26,11 +27,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use sluice_crds::v1alpha1::{ActiveMode, OnFailure, Rollout};
+use sluice_crds::v1alpha1::{ActiveMode, Mode, OnFailure, Rollout};
 
 use crate::objects::{Answer, Node, Proxy};
 use crate::revision::Revision;
 use member::{Member, Place};
+pub use mode_change::ModeChange;
 pub use outcome::Outcome;
 pub use state::{Failure, State};
 
@@ -161,6 +163,7 @@ impl<'a> Stepper<'a> {
             unreachable: self.count(|m| !m.node.is_reachable),
             silent: self.count(Member::is_silent),
             modes: self.modes(),
+            mode_changes: self.mode_changes(),
             on_their_way: self.names(|m| {
                 let is_awaited = m.counts() && !m.is_settled() && !m.is_mute();
                 m.place == Place::There && is_awaited
@@ -327,6 +330,19 @@ impl<'a> Stepper<'a> {
     fn names(&self, which: impl Fn(&Member<'a>) -> bool) -> Vec<Arc<str>> {
         let which = self.members.iter().filter(|m| which(m));
         which.map(|m| Arc::clone(&m.node.name)).collect()
+    }
+
+    fn mode_changes(&self) -> Vec<ModeChange> {
+        let content = &self.target.content;
+        if content.mode != Mode::Auto {
+            return Vec::new();
+        }
+        let changes = [ActiveMode::IPVS, ActiveMode::IPTables].map(|mode| {
+            let nodes = self.count(|m| m.node.is_reachable && m.changes_mode_to(mode));
+            ModeChange::new(mode, nodes, self.pool.services, content.auto)
+        });
+        let changes = changes.into_iter();
+        changes.filter(|change| change.nodes > 0).collect()
     }
 
     fn modes(&self) -> Vec<(ActiveMode, usize)> {

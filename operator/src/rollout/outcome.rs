@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sluice_crds::v1alpha1::ActiveMode;
 
-use super::{Failure, Move, State};
+use super::{Failure, ModeChange, Move, State};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Outcome {
     pub silent: usize,
     /// What serves on how many.
     pub modes: Vec<(ActiveMode, usize)>,
+    /// Those that have the revision and are to be told another mode only.
+    pub mode_changes: Vec<ModeChange>,
     /// Those that were told and are not ready yet.
     pub on_their_way: Vec<Arc<str>>,
     /// When to take the next step though nothing else has happened.

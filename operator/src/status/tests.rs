@@ -1,6 +1,7 @@
 //! What people are told when a status changes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sluice_crds::v1alpha1::conditions::{READY, RECONCILING, STALLED};
 
 use super::*;
 
@@ -66,6 +67,23 @@ fn a_node_that_joins_or_is_not_ready_for_a_moment_is_no_rollout() {
     let moment = status("p-1", "p-1", &GOING);
     assert_eq!(reasons(&settled, &moment), Vec::<&str>::new());
     assert_eq!(reasons(&moment, &settled), Vec::<&str>::new());
+}
+
+#[test]
+fn a_data_plane_that_auto_changes_is_told_once() {
+    let by_auto = [
+        (READY, "False", "Reconciling"),
+        (RECONCILING, "True", "ModeByAuto"),
+        (STALLED, "False", "Progressing"),
+    ];
+    let settled = status("p-1", "p-1", &DONE);
+    let by_auto = status("p-1", "p-1", &by_auto);
+    let told = events(&settled, &by_auto);
+    assert_eq!(told.len(), 1);
+    assert!(!told[0].is_warning && told[0].reason == "ModeByAuto");
+    assert_eq!(told[0].note, "Reconciling is True");
+    assert_eq!(reasons(&by_auto, &by_auto), Vec::<&str>::new());
+    assert_eq!(reasons(&by_auto, &settled), Vec::<&str>::new());
 }
 
 #[test]

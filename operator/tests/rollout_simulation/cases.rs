@@ -174,6 +174,96 @@ fn a_change_away_from_a_rejected_revision_and_back_is_a_new_try() {
 }
 
 #[test]
+fn an_edit_of_the_rollout_alone_is_a_new_try_and_another_operator_is_none() {
+    let mut world = World::settled(&[GOOD; 4], quick());
+    let old = world.revisions();
+    let late =
+        |world: &mut World, is_late| world.agent("n01").takes = if is_late { 400 } else { 3 };
+    late(&mut world, true);
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, quick())));
+    world.run(800);
+    let rejected = world.rejected().cloned();
+    assert!(rejected.is_some());
+    assert_eq!(world.revisions(), old);
+
+    world.node_writes = 0;
+    world.restart();
+    world.run(500);
+    assert_eq!(
+        (world.node_writes, world.rejected()),
+        (0, rejected.as_ref())
+    );
+
+    let longer = Rollout {
+        progress_deadline_seconds: 350,
+        ..quick()
+    };
+    world.events.clear();
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, longer)));
+    world.run(1);
+    assert_eq!(world.rejected(), None);
+    world.run(800);
+    assert_eq!(world.rejected(), rejected.as_ref(), "it failed again");
+    assert_eq!(world.revisions(), old);
+    assert_eq!(world.events, ["RolloutStarted", "RolloutFailed"]);
+
+    let long = Rollout {
+        progress_deadline_seconds: 600,
+        ..quick()
+    };
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, long)));
+    world.run(800);
+    assert_eq!(world.rejected(), None);
+    assert_eq!(world.condition("Ready").0, "True");
+    assert_eq!(
+        world.held.policies[POLICY].status.current_revision,
+        rejected
+    );
+}
+
+#[test]
+fn an_edit_while_nodes_go_back_is_a_new_try_too() {
+    let mut agents = [GOOD; 6];
+    agents[4].ipvs_takes = 200;
+    let short = Rollout {
+        progress_deadline_seconds: 60,
+        ..quick()
+    };
+    let mut world = World::settled(&agents, short.clone());
+    world.apply(POLICY, Ok(spec(0, Mode::IPVS, short)));
+    while world.rejected().is_none() {
+        world.run(1);
+    }
+    world.apply(POLICY, Ok(spec(0, Mode::IPVS, quick())));
+    world.run(300);
+    assert_eq!(world.rejected(), None);
+    assert_eq!(world.condition("Ready").0, "True");
+    assert_eq!(world.most_unavailable, 1);
+}
+
+#[test]
+fn an_edit_after_which_a_revision_fails_at_once_is_answered() {
+    let mut agents = [GOOD; 3];
+    agents[2].can_run_ipvs = false;
+    let mut world = World::settled(&agents, quick());
+    world.apply(POLICY, Ok(spec(0, Mode::IPVS, quick())));
+    // The operator dies before it tells the node that cannot run it.
+    while world.rejected().is_none() {
+        world.run(1);
+        world.operate(0);
+    }
+    world.events.clear();
+    let edited = Rollout {
+        progress_deadline_seconds: 600,
+        ..quick()
+    };
+    world.apply(POLICY, Ok(spec(0, Mode::IPVS, edited)));
+    world.run(100);
+    assert!(world.rejected().is_some());
+    assert_eq!(world.events, ["RolloutFailed"]);
+}
+
+#[test]
 fn a_policy_that_becomes_invalid_leaves_its_nodes_as_they_are() {
     let mut world = World::settled(&[GOOD; 3], quick());
     world.apply("other", Ok(spec(7, Mode::IPTables, quick())));
@@ -481,8 +571,19 @@ fn nodes_whose_mode_changes_with_the_cluster_go_no_further_than_the_first_that_f
         world.agent(&format!("n{n:02}")).ipvs_takes = 100_000;
     }
     world.most_unavailable = 0;
+    world.events.clear();
     world.held.services = 5000;
+    let mut reconciling = || {
+        world.run(1);
+        world.condition("Reconciling")
+    };
+    let why = "nodes change to IPVS: there are more than 1000 services (auto.ipvsAboveServices)";
+    let by_auto = |message: String| ("True".to_owned(), "ModeByAuto".to_owned(), message);
+    assert_eq!(reconciling(), by_auto(format!("6 {why}")));
+    let going = by_auto(format!("on their way: n00; 5 {why}"));
+    assert_eq!(reconciling(), going);
     world.run(1000);
+    assert_eq!(world.events, ["ModeByAuto", "RolloutStalled"]);
     let has_ipvs = |told: &Told| told.mode == ActiveMode::IPVS;
     let told = world.held.proxies.values();
     let told = told.filter_map(|proxy| proxy.told.as_ref());

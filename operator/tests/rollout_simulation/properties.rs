@@ -1,7 +1,9 @@
 //! What holds for every rollout.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
-use sluice_crds::v1alpha1::{Mode, Rollout};
+use sluice_crds::v1alpha1::{Mode, OnFailure, Rollout};
 
 use crate::world::{Agent, GOOD, POLICY, World, spec};
 
@@ -71,6 +73,42 @@ fn change(agents: &[Agent], rollout: &Rollout, happenings: Vec<(u32, Happening)>
     }
     world.run(60 * 12);
     world
+}
+
+/// Nodes whose kubelets are not heard for a while: after how many seconds, which, for how long, and whether the operator dies meanwhile.
+type Absences = Vec<(u32, prop::sample::Index, u32, bool)>;
+
+fn absences(longest: u32) -> impl Strategy<Value = Absences> {
+    let node = any::<prop::sample::Index>();
+    prop::collection::vec((0..30u32, node, 1..longest, any::<bool>()), 1..10)
+}
+
+/// Nodes go as they are said to, also several at a time, and all come back.
+fn vanish(world: &mut World, nodes: usize, absences: Absences) {
+    let mut away: BTreeMap<String, u32> = BTreeMap::new();
+    let mut absences = absences.into_iter().peekable();
+    let mut left = absences.peek().map_or(0, |next| next.0);
+    while absences.peek().is_some() || !away.is_empty() {
+        away.retain(|node, seconds| {
+            *seconds -= 1;
+            if *seconds == 0 {
+                world.hears_of(node, true);
+            }
+            *seconds > 0
+        });
+        if left > 0 {
+            left -= 1;
+        } else if let Some((_, node, lasts, restarts)) = absences.next() {
+            let node = format!("n{:02}", node.index(nodes));
+            world.hears_of(&node, false);
+            away.entry(node).or_insert(lasts);
+            if restarts {
+                world.restart();
+            }
+            left = absences.peek().map_or(0, |next| next.0);
+        }
+        world.run(1);
+    }
 }
 
 /// What befalls an operator, while nobody edits.
@@ -239,6 +277,53 @@ proptest! {
         prop_assert_eq!(world.rejected(), None);
         prop_assert_eq!(world.condition("Ready").0, "True");
         prop_assert_eq!(world.revisions().len(), 1);
+    }
+
+    #[test]
+    fn nodes_that_vanish_and_come_back_in_time_take_nothing_back(
+        agents in agents(8),
+        max in 1..4u32,
+        min_ready in 0..15u32,
+        absences in absences(58),
+    ) {
+        let rollout = Rollout { progress_deadline_seconds: 60, ..rollout(max, min_ready) };
+        let mut world = World::settled(&agents, rollout.clone());
+        world.apply(POLICY, Ok(spec(9, Mode::IPTables, rollout)));
+        vanish(&mut world, agents.len(), absences);
+        prop_assert_eq!(world.rejected(), None);
+        world.run(60 * 12);
+        prop_assert_eq!(world.rejected(), None);
+        prop_assert_eq!(world.condition("Ready").0, "True");
+        prop_assert_eq!(world.revisions().len(), 1);
+        prop_assert!(world.plan().is_empty(), "{:?}", world.plan());
+    }
+
+    #[test]
+    fn a_pool_is_settled_when_nodes_are_back_however_long_they_were_gone(
+        agents in agents(5),
+        max in 1..4u32,
+        absences in absences(120),
+        pauses in any::<bool>(),
+    ) {
+        let rollout = Rollout {
+            progress_deadline_seconds: 60,
+            on_failure: if pauses { OnFailure::Pause } else { OnFailure::Rollback },
+            ..rollout(max, 5)
+        };
+        let mut world = World::settled(&agents, rollout.clone());
+        world.apply(POLICY, Ok(spec(9, Mode::IPTables, rollout.clone())));
+        vanish(&mut world, agents.len(), absences);
+        world.run(60 * 6);
+        prop_assert_eq!(world.revisions().len(), 1);
+        prop_assert!(world.plan().is_empty(), "{:?}", world.plan());
+        let is_rejected = world.rejected().is_some();
+        prop_assert!(!(is_rejected && pauses));
+        prop_assert_eq!(world.condition("Ready").0 == "True", !is_rejected);
+        // Whoever tries it again succeeds.
+        world.apply(POLICY, Ok(spec(9, Mode::IPTables, rollout)));
+        world.run(60 * 6);
+        prop_assert_eq!(world.condition("Ready").0, "True");
+        prop_assert_eq!(world.rejected(), None);
     }
 
     #[test]

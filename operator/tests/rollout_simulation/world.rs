@@ -41,6 +41,8 @@ pub(crate) struct World {
     /// For each revision, the most nodes that had it at once.
     pub(crate) reached: BTreeMap<String, usize>,
     pub(crate) node_writes: usize,
+    /// Reasons of what people were told.
+    pub(crate) events: Vec<&'static str>,
     were_ready: BTreeSet<Arc<str>>,
 }
 
@@ -58,6 +60,7 @@ impl World {
             most_unavailable: 0,
             reached: BTreeMap::new(),
             node_writes: 0,
+            events: Vec::new(),
             were_ready: BTreeSet::new(),
         }
     }
@@ -115,6 +118,8 @@ impl World {
             self.held.revisions.insert(name, revision);
         }
         for write in plan.statuses {
+            self.events
+                .extend(write.events.iter().map(|event| event.reason));
             self.held.policies.get_mut(&write.policy).unwrap().status = write.status;
         }
         for write in plan.nodes.into_iter().take(nodes) {

@@ -285,3 +285,16 @@ pub(super) fn unknown(field: impl Into<String>, value: &str, known: &'static str
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use sluice_crds::v1alpha1 as counted;
+    use sluice_service_plan::model as served;
+
+    /// Those who plan know nothing of policies, and the operator plans nothing.
+    #[test]
+    fn the_operator_counts_the_services_that_agents_serve() {
+        assert_eq!(counted::SERVICE_PROXY_NAME, served::SERVICE_PROXY_NAME);
+        assert_eq!(counted::OUR_PROXY_NAME, served::OUR_PROXY_NAME);
+    }
+}

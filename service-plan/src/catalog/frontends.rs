@@ -7,12 +7,10 @@ use ipnet::IpNet;
 use super::claims::{Claim, Claimant, Request};
 use super::objects::Spec;
 use crate::model::{
-    Family, LocalDetector, OUR_PROXY_NAME, ObjectName, Service, ServicePort, ServiceType, Settings,
-    TrafficPolicy,
+    Family, LocalDetector, OUR_PROXY_NAME, ObjectName, SERVICE_PROXY_NAME, Service, ServicePort,
+    ServiceType, Settings, TrafficPolicy,
 };
 use crate::plan::{Frontend, FrontendAddress, FrontendKind, Masquerade, Pool, Refusal};
-
-const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 
 /// An address and port that a service asks for.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +26,7 @@ pub(super) fn is_proxied(service: &Service) -> bool {
         && !service.cluster_ips.is_empty()
         && service
             .labels
-            .get(PROXY_NAME_LABEL)
+            .get(SERVICE_PROXY_NAME)
             .is_none_or(|name| name == OUR_PROXY_NAME)
 }
 

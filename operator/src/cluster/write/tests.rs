@@ -1,3 +1,6 @@
+use std::future::pending;
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::Request;
@@ -16,7 +19,8 @@ const PROXIES: &str = "/apis/sluice.dev/v1alpha1/nodeserviceproxies";
 const POLICIES: &str = "/apis/sluice.dev/v1alpha1/serviceproxypolicies";
 const REVISIONS: &str = "/apis/apps/v1/namespaces/sluice-system/controllerrevisions";
 
-/// An API server that takes everything as it comes, but for what it refuses.
+/// An API server that takes everything as it comes, but for what it refuses, and for what it never answers: all about `silent`, and what shall be told
+/// of `mute`.
 struct ApiServer {
     /// By path and what is sent there.
     refuses: fn(&str, &str) -> bool,
@@ -36,6 +40,10 @@ impl ApiServer {
             let sent = to_bytes(request.into_body(), usize::MAX).await.unwrap();
             let sent = String::from_utf8(sent.to_vec()).unwrap();
             let (code, answer) = answering.answer(&method, &path, &sent);
+            let is_about = |name: &str| sent.contains(&format!("\"name\":\"{name}\""));
+            if is_about("silent") || (path.ends_with("/events") && is_about("mute")) {
+                pending::<()>().await;
+            }
             (code, answer.to_string())
         });
         tokio::spawn(async move { axum::serve(listener, answers).await });
@@ -161,6 +169,34 @@ async fn what_is_refused_of_a_policy_keeps_its_nodes_back_and_nothing_else() {
         assert!(!asked.contains(&waits), "{asked:?}");
         assert!(plan.nodes.iter().any(|write| &*write.node == "of-bad"));
     }
+}
+
+#[tokio::test]
+async fn what_gets_no_answer_is_given_up_and_keeps_nobody_else_waiting() {
+    let (server, mut writer, cluster) = ApiServer::start(|_, _| false).await;
+    let limit = Duration::from_millis(500);
+    (writer.patience, writer.events.patience) = (Patience::of(limit), Patience::of(limit));
+    for pool in ["silent", "mute"] {
+        let spec = json!({"nodeSelector": {"matchLabels": {"pool": pool}}});
+        add_policy(&cluster, pool, &spec);
+        add_node(&cluster, &format!("of-{pool}"), pool, None);
+    }
+    add_node(&cluster, "silent", "mute", None);
+    let write = writer.write(cluster.plan(true));
+    let written = tokio::time::timeout(Duration::from_secs(20), write).await;
+    let written = written.unwrap();
+    assert!(!written.all_well, "a node has not answered");
+    assert!(written.again.is_some(), "a status is tried again");
+    let asked = server.asked();
+    for done in [
+        format!("PATCH {POLICIES}/silent/status"),
+        format!("PATCH {PROXIES}/of-mute"),
+        format!("PATCH {PROXIES}/silent"),
+    ] {
+        assert!(asked.contains(&done), "{done} among {asked:?}");
+    }
+    let waits = format!("PATCH {PROXIES}/of-silent");
+    assert!(!asked.contains(&waits), "{asked:?}");
 }
 
 #[tokio::test]
