@@ -352,7 +352,7 @@ mod tests {
         }
     }
 
-    /// A change of the service, on a node that has IPVS or not. Nothing is after `None`.
+    /// A change of the service, which is removed where there is no step after it.
     fn change(protocol: Protocol, before: Step, after: Option<Step>) -> PlanChange {
         PlanChange {
             services: vec![ServiceChange {
