@@ -1,8 +1,12 @@
 //! Connection tracking entries that a change made wrong.
 //!
-//! UDP (and SCTP) has no end of a connection: a client that sends steadily keeps its entry alive, and with it an endpoint that is
-//! gone, or no translation at all. And where somebody beyond the node had answered such a client, an answer that is under way while
-//! the entry is deleted makes a new one, the other way round: a second look, a little later, finds that one.
+//! UDP has no end of a connection: a client that sends steadily keeps its entry alive, and with it an endpoint that is gone. While an
+//! endpoint serves, what rules translated stays with it, whoever gets new flows; what IPVS balances does not, as its real server is gone.
+//! SCTP has an end, and whoever is left alone notices: what was translated once is let be, like TCP.
+//!
+//! UDP and SCTP clients that send before they can be translated keep an entry without translation. And where somebody beyond the node had
+//! answered such a client, an answer that is under way while the entry is deleted makes a new one, the other way round: a second look, a
+//! little later, finds that one.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +16,9 @@ use sluice_kernel::conntrack::{
 };
 use sluice_service_plan::model::{Family, NodeFacts, ObjectName, Protocol};
 use sluice_service_plan::node_ports::node_port_addresses;
-use sluice_service_plan::plan::{FrontendAddress, Plan, PlanChange, PortPlan, ServicePlan};
+use sluice_service_plan::plan::{
+    Endpoint, FrontendAddress, Plan, PlanChange, PortPlan, ServicePlan,
+};
 
 use crate::family::{is_link_local, kernel_family, kernel_protocol};
 
@@ -30,33 +36,41 @@ pub(crate) struct StaleFlows {
 /// Of the flows to one frontend.
 #[derive(Debug, Default, Clone)]
 struct Fate {
-    /// Where flows may go.
-    allowed: HashSet<SocketAddr>,
+    now: Destinations,
     /// Where flows went before.
     former: HashSet<SocketAddr>,
 }
 
+/// Where flows to one frontend may go.
+#[derive(Debug, Default, Clone)]
+struct Destinations {
+    /// New ones.
+    usable: HashSet<SocketAddr>,
+    /// Those that rules translated already.
+    serving: HashSet<SocketAddr>,
+}
+
 impl StaleFlows {
-    /// Collects what a change leaves behind. Empty, and so without any dump, where it cannot leave anything.
-    pub(crate) fn of(change: &PlanChange) -> Self {
+    /// Collects what a change leaves behind. Empty, and so without any dump, where it cannot leave anything: without IPVS no flow has to
+    /// leave an endpoint that serves.
+    pub(crate) fn of(change: &PlanChange, has_ipvs: bool) -> Self {
         let mut stale = Self::default();
         for service in &change.services {
             let before = flat(service.before.as_deref());
             let after = flat(service.after.as_deref());
-            for (met, (port, _)) in &before {
-                let left = after.get(met).map(|(_, endpoints)| endpoints);
-                let former = endpoints(port);
-                if former
-                    .iter()
-                    .any(|endpoint| left.is_none_or(|left| !left.contains(endpoint)))
-                {
-                    stale.add(port, *met, left.cloned().unwrap_or_default(), former);
+            for (met, (port, was)) in &before {
+                let now = after.get(met).map(|(_, now)| now.clone());
+                let now = now.unwrap_or_default();
+                let is_lost = !was.serving.is_subset(&now.serving)
+                    || has_ipvs && !was.usable.is_subset(&now.usable);
+                if is_lost && port.key.protocol == Protocol::Udp {
+                    stale.add(port, *met, now, was.serving.clone());
                 }
             }
-            for (met, (port, allowed)) in after {
-                let was = before.get(&met).map(|(_, endpoints)| endpoints);
-                if !allowed.is_empty() && was.is_none_or(HashSet::is_empty) {
-                    stale.add(port, met, allowed, HashSet::new());
+            for (met, (port, now)) in after {
+                let was = before.get(&met).map(|(_, was)| &was.usable);
+                if !now.usable.is_empty() && was.is_none_or(HashSet::is_empty) {
+                    stale.add(port, met, now, HashSet::new());
                 }
             }
         }
@@ -67,8 +81,8 @@ impl StaleFlows {
     pub(crate) fn of_services<'a>(services: impl Iterator<Item = &'a ServicePlan>) -> Self {
         let mut stale = Self::default();
         for service in services {
-            for (met, (port, allowed)) in flat(Some(service)) {
-                stale.add(port, met, allowed, HashSet::new());
+            for (met, (port, now)) in flat(Some(service)) {
+                stale.add(port, met, now, HashSet::new());
             }
         }
         stale
@@ -85,11 +99,11 @@ impl StaleFlows {
             return self;
         }
         for service in plan.services.values() {
-            for (met, (port, allowed)) in flat(Some(service)) {
+            for (met, (port, now)) in flat(Some(service)) {
                 let (_, address, ..) = met;
-                let is_served = address.is_none() && !allowed.is_empty();
+                let is_served = address.is_none() && !now.usable.is_empty();
                 if is_served && families.contains(&port.key.family) {
-                    self.add(port, met, allowed, HashSet::new());
+                    self.add(port, met, now, HashSet::new());
                 }
             }
         }
@@ -110,19 +124,14 @@ impl StaleFlows {
         delete_those(&self.families, kernel, &|flow| self.is_stale(node, flow))
     }
 
-    fn add(
-        &mut self,
-        port: &PortPlan,
-        met: Met,
-        allowed: HashSet<SocketAddr>,
-        former: HashSet<SocketAddr>,
-    ) {
+    fn add(&mut self, port: &PortPlan, met: Met, now: Destinations, former: HashSet<SocketAddr>) {
         self.families.insert(port.key.family);
         if !self.services.contains(&port.key.service) {
             self.services.insert(port.key.service.clone());
         }
         let fate = self.frontends.entry(met).or_default();
-        fate.allowed.extend(allowed);
+        fate.now.usable.extend(now.usable);
+        fate.now.serving.extend(now.serving);
         fate.former.extend(former);
     }
 
@@ -139,7 +148,7 @@ impl StaleFlows {
         } = flow.original;
         let met = (flow.family, Some(source), flow.protocol, source_port);
         let fate = self.frontends.get(&met);
-        fate.is_some_and(|fate| !fate.allowed.is_empty())
+        fate.is_some_and(|fate| !fate.now.usable.is_empty())
             && !flow.destination_translated
             && !is_balanced_by_ipvs(flow)
     }
@@ -149,12 +158,17 @@ impl StaleFlows {
             return false;
         };
         let goes_to = SocketAddr::new(flow.reply.source, flow.reply.source_port);
-        if fate.allowed.contains(&goes_to) {
+        let Fate { now, former } = fate;
+        let by_ipvs = is_balanced_by_ipvs(flow);
+        if now.usable.contains(&goes_to) || !by_ipvs && now.serving.contains(&goes_to) {
+            return false;
+        }
+        let translated = flow.destination_translated || by_ipvs;
+        if translated && flow.protocol == IpProtocol::SCTP {
             return false;
         }
         // A flow that could go somewhere better is stale, translated or not; where nothing is left, only what was sent by us.
-        let translated = flow.destination_translated || is_balanced_by_ipvs(flow);
-        !fate.allowed.is_empty() || (translated && fate.former.contains(&goes_to))
+        !now.usable.is_empty() || (translated && former.contains(&goes_to))
     }
 
     fn fate(&self, node: &NodeFacts, flow: &Flow) -> Option<&Fate> {
@@ -200,7 +214,7 @@ pub(crate) fn is_balanced_by_ipvs(flow: &Flow) -> bool {
 }
 
 /// The frontends of a service whose protocols are affected, with the endpoints that they may lead to.
-fn flat(service: Option<&ServicePlan>) -> HashMap<Met, (&PortPlan, HashSet<SocketAddr>)> {
+fn flat(service: Option<&ServicePlan>) -> HashMap<Met, (&PortPlan, Destinations)> {
     let mut frontends = HashMap::new();
     let ports = service.into_iter().flat_map(|service| &service.ports);
     for port in ports.filter(|port| port.key.protocol != Protocol::Tcp) {
@@ -210,10 +224,10 @@ fn flat(service: Option<&ServicePlan>) -> HashMap<Met, (&PortPlan, HashSet<Socke
                 FrontendAddress::NodePort => None,
             };
             let pools = [frontend.outside, frontend.inside].map(|pool| port.pool(pool));
-            let endpoints = pools
-                .iter()
-                .flat_map(|pool| pool.iter().map(|endpoint| endpoint.address))
-                .collect();
+            let destinations = Destinations {
+                usable: addresses(pools.into_iter().flat_map(|pool| pool.iter())),
+                serving: addresses(port.serving.iter()),
+            };
             let key = &port.key;
             let met = (
                 kernel_family(key.family),
@@ -221,18 +235,14 @@ fn flat(service: Option<&ServicePlan>) -> HashMap<Met, (&PortPlan, HashSet<Socke
                 kernel_protocol(key.protocol),
                 frontend.port,
             );
-            frontends.insert(met, (port, endpoints));
+            frontends.insert(met, (port, destinations));
         }
     }
     frontends
 }
 
-fn endpoints(port: &PortPlan) -> HashSet<SocketAddr> {
-    port.cluster
-        .iter()
-        .chain(port.local.iter())
-        .map(|endpoint| endpoint.address)
-        .collect()
+fn addresses<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> HashSet<SocketAddr> {
+    endpoints.map(|endpoint| endpoint.address).collect()
 }
 
 #[cfg(test)]
@@ -241,22 +251,43 @@ mod tests {
 
     use sluice_kernel::conntrack::MemoryConntrack;
     use sluice_service_plan::plan::{
-        Endpoint, Frontend, FrontendKind, Masquerade, Pool, PortKey, Refusal, ServiceChange,
+        EndpointNode, Frontend, FrontendKind, Masquerade, Pool, PortKey, Refusal, ServiceChange,
     };
 
     use super::*;
+
+    /// What a service has at one moment.
+    #[derive(Clone, Copy)]
+    struct Step {
+        usable: &'static [&'static str],
+        /// Beside those.
+        draining: &'static [&'static str],
+    }
+
+    fn usable(usable: &'static [&'static str]) -> Step {
+        Step {
+            usable,
+            draining: &[],
+        }
+    }
 
     fn socket(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
 
-    fn service(endpoints: &[&str]) -> Arc<ServicePlan> {
-        let name = ObjectName::new("shop", "dns");
-        let endpoints = endpoints.iter().map(|endpoint| Endpoint {
-            address: socket(endpoint),
+    fn endpoints<'a>(addresses: impl Iterator<Item = &'a &'a str>) -> Arc<[Endpoint]> {
+        let endpoint = |address: &&str| Endpoint {
+            address: socket(address),
             weight: 1,
-            local: false,
-        });
+            node: EndpointNode::Another,
+        };
+        addresses.map(endpoint).collect()
+    }
+
+    fn service(protocol: Protocol, step: Step) -> Arc<ServicePlan> {
+        let name = ObjectName::new("shop", "dns");
+        let serving = step.usable.iter().chain(step.draining);
+        let serving = serving.filter(|_| protocol == Protocol::Udp);
         Arc::new(ServicePlan {
             name: name.clone(),
             ports: vec![PortPlan {
@@ -264,11 +295,12 @@ mod tests {
                     service: name,
                     family: Family::V4,
                     port: Arc::from("dns"),
-                    protocol: Protocol::Udp,
+                    protocol,
                 },
                 affinity_seconds: None,
-                cluster: endpoints.collect(),
+                cluster: endpoints(step.usable.iter()),
                 local: Arc::new([]),
+                serving: endpoints(serving),
                 frontends: vec![Frontend {
                     address: FrontendAddress::Ip("10.96.0.10".parse().unwrap()),
                     port: 53,
@@ -287,7 +319,7 @@ mod tests {
         })
     }
 
-    /// A flow whose answers come from `from`.
+    /// A flow whose answers come from `from`; rules translate it.
     fn flow(source: &str, destination: &str, from: &str) -> Flow {
         let (source, destination, from) = (socket(source), socket(destination), socket(from));
         let tuple = |a: SocketAddr, b: SocketAddr| Tuple {
@@ -306,38 +338,62 @@ mod tests {
         }
     }
 
-    fn left_after(before: &[&str], after: &[&str], flows: &[Flow]) -> Vec<Flow> {
-        let change = PlanChange {
+    fn by_ipvs(flow: Flow) -> Flow {
+        Flow {
+            destination_translated: false,
+            ..flow
+        }
+    }
+
+    fn sctp(flow: Flow) -> Flow {
+        Flow {
+            protocol: IpProtocol::SCTP,
+            ..flow
+        }
+    }
+
+    /// A change of the service, which is removed where there is no step after it.
+    fn change(protocol: Protocol, before: Step, after: Option<Step>) -> PlanChange {
+        PlanChange {
             services: vec![ServiceChange {
                 name: ObjectName::new("shop", "dns"),
-                before: Some(service(before)),
-                after: Some(service(after)),
+                before: Some(service(protocol, before)),
+                after: after.map(|step| service(protocol, step)),
             }],
             node_or_settings: false,
-        };
+        }
+    }
+
+    fn left_by(stale: &StaleFlows, flows: &[Flow]) -> Vec<Flow> {
         let mut kernel = MemoryConntrack::new();
         for flow in flows {
             kernel.insert(*flow);
         }
-        StaleFlows::of(&change)
-            .delete(&NodeFacts::default(), &mut kernel)
-            .unwrap();
+        stale.delete(&NodeFacts::default(), &mut kernel).unwrap();
         kernel.flows()
     }
 
+    fn left_after(before: Step, after: Step, flows: &[Flow]) -> Vec<Flow> {
+        let change = change(Protocol::Udp, before, Some(after));
+        left_by(&StaleFlows::of(&change, false), flows)
+    }
+
     const CLIENT: &str = "10.244.0.5:4000";
+    const OTHER_CLIENT: &str = "10.244.0.6:4000";
     const VIP: &str = "10.96.0.10:53";
+    const A: &str = "10.244.1.1:53";
+    const B: &str = "10.244.1.2:53";
+    const DRAINING: Step = Step {
+        usable: &[B],
+        draining: &[A],
+    };
 
     #[test]
     fn flows_to_an_endpoint_that_went_are_deleted_and_those_to_the_others_stay() {
-        let gone = flow(CLIENT, VIP, "10.244.1.1:53");
-        let stays = flow("10.244.0.6:4000", VIP, "10.244.1.2:53");
+        let gone = flow(CLIENT, VIP, A);
+        let stays = flow(OTHER_CLIENT, VIP, B);
         let foreign = flow(CLIENT, "192.0.2.1:53", "192.0.2.1:53");
-        let left = left_after(
-            &["10.244.1.1:53", "10.244.1.2:53"],
-            &["10.244.1.2:53"],
-            &[gone, stays, foreign],
-        );
+        let left = left_after(usable(&[A, B]), usable(&[B]), &[gone, stays, foreign]);
         assert!(
             !left.contains(&gone) && left.contains(&stays) && left.contains(&foreign),
             "{left:?}"
@@ -345,11 +401,56 @@ mod tests {
     }
 
     #[test]
+    fn flows_that_rules_translated_stay_with_an_endpoint_as_long_as_it_serves() {
+        let kept = flow(CLIENT, VIP, A);
+        let draining = change(Protocol::Udp, usable(&[A, B]), Some(DRAINING));
+        assert_eq!(
+            StaleFlows::of(&draining, false).services().len(),
+            0,
+            "no dump"
+        );
+        assert_eq!(left_by(&StaleFlows::of(&draining, true), &[kept]), [kept]);
+        let any = service(Protocol::Udp, DRAINING);
+        let looked = StaleFlows::of_services([&*any].into_iter());
+        assert_eq!(left_by(&looked, &[kept]), [kept]);
+
+        assert_eq!(left_after(DRAINING, usable(&[B]), &[kept]), []);
+        let removed = change(Protocol::Udp, DRAINING, None);
+        assert_eq!(left_by(&StaleFlows::of(&removed, false), &[kept]), []);
+    }
+
+    #[test]
+    fn flows_of_ipvs_leave_an_endpoint_that_gets_no_new_ones() {
+        let (gone, stays) = (flow(CLIENT, VIP, A), flow(OTHER_CLIENT, VIP, B));
+        let flows = [gone, stays].map(by_ipvs);
+        let change = change(Protocol::Udp, usable(&[A, B]), Some(DRAINING));
+        let left = left_by(&StaleFlows::of(&change, true), &flows);
+        assert_eq!(left, flows[1..]);
+    }
+
+    #[test]
+    fn associations_of_sctp_are_never_deleted() {
+        let kept = [flow(CLIENT, VIP, A), by_ipvs(flow(OTHER_CLIENT, VIP, A))].map(sctp);
+        for after in [Some(usable(&[B])), Some(usable(&[])), None] {
+            let change = change(Protocol::Sctp, usable(&[A, B]), after);
+            for has_ipvs in [false, true] {
+                let stale = StaleFlows::of(&change, has_ipvs);
+                assert_eq!(stale.services().len(), 0, "no dump");
+            }
+        }
+        let any = service(Protocol::Sctp, usable(&[B]));
+        let looked = StaleFlows::of_services([&*any].into_iter());
+        let untranslated = sctp(flow("10.244.0.7:4000", VIP, VIP));
+        let [first, second] = kept;
+        assert_eq!(left_by(&looked, &[first, second, untranslated]), kept);
+    }
+
+    #[test]
     fn flows_that_were_never_translated_are_deleted_when_they_could_be_also_the_wrong_way_round() {
         let untranslated = flow(CLIENT, VIP, VIP);
         let reversed = flow(VIP, CLIENT, CLIENT);
         assert_eq!(
-            left_after(&[], &["10.244.1.1:53"], &[untranslated, reversed]),
+            left_after(usable(&[]), usable(&[A]), &[untranslated, reversed]),
             []
         );
     }

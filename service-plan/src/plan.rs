@@ -86,6 +86,9 @@ pub struct PortPlan {
     pub cluster: Arc<[Endpoint]>,
     /// Usable endpoints of this node; sorted, without duplicates. Empty where no frontend picks from it.
     pub local: Arc<[Endpoint]>,
+    /// Endpoints at which flows may stay that are there already: all that serve, whatever policies and hints say; sorted, without
+    /// duplicates. Empty for TCP and SCTP, whose connections end by themselves.
+    pub serving: Arc<[Endpoint]>,
     /// Addresses and ports that lead here; sorted.
     pub frontends: Vec<Frontend>,
 }
@@ -111,15 +114,33 @@ impl PortPlan {
     }
 }
 
-/// One endpoint that may get new connections.
+/// One endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// Address and port.
     pub address: SocketAddr,
     /// Share of new connections, at least 1.
     pub weight: u16,
-    /// Runs on this node.
-    pub local: bool,
+    /// Where it runs.
+    pub node: EndpointNode,
+}
+
+impl Endpoint {
+    /// Runs on this node, as far as is told.
+    pub fn is_local(&self) -> bool {
+        self.node == EndpointNode::Ours
+    }
+}
+
+/// The node that an endpoint runs on, as its slice says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointNode {
+    /// The one that is planned for.
+    Ours,
+    /// Another one.
+    Another,
+    /// The slice does not say.
+    Untold,
 }
 
 /// Which of a port's two pools.

@@ -25,6 +25,8 @@ pub struct Probe {
     pub protocol: Protocol,
     /// The client's address, one of its namespace. Absent: what its routes say.
     pub source: Option<IpAddr>,
+    /// The client's port, for probes that are to be one flow. Absent: one that no probe had lately.
+    pub source_port: Option<u16>,
     /// Where to.
     pub destination: SocketAddr,
     /// How long silence lasts until it counts as [`Outcome::TimedOut`].
@@ -78,6 +80,7 @@ impl Probe {
         Self {
             protocol,
             source,
+            source_port: None,
             destination,
             patience,
         }
@@ -133,7 +136,7 @@ impl Probe {
         let socket = self.socket(Type::RAW, Some(IpProtocol::from(sctp::IP_PROTOCOL)))?;
         socket.bind(&SocketAddr::new(self.bind_address(), 0).into())?;
         let (socket, deadline) = self.connected(socket)?;
-        let source_port = next_source_port();
+        let source_port = self.source_port.unwrap_or_else(next_source_port);
         let init = Packet {
             source_port,
             destination_port: self.destination.port(),
@@ -170,9 +173,12 @@ impl Probe {
         })
     }
 
-    /// Binds to a source port that no probe of this process had lately: a port used again could meet the connection
-    /// tracking entry of an earlier probe.
+    /// Binds to the source port that is asked for, else to one that no probe of this process had lately: a port used again
+    /// could meet the connection tracking entry of an earlier probe.
     fn bind(&self, socket: &Socket) -> io::Result<()> {
+        if let Some(port) = self.source_port {
+            return socket.bind(&SocketAddr::new(self.bind_address(), port).into());
+        }
         loop {
             let address = SocketAddr::new(self.bind_address(), next_source_port());
             match socket.bind(&address.into()) {

@@ -3,16 +3,20 @@
 use std::thread::sleep;
 use std::time::Instant;
 
-use sluice_e2e::changes::{Change, is_refused, lost};
-use sluice_e2e::lab::Outcome;
+use sluice_e2e::changes::{Change, ServedNode, is_refused, lost};
 use sluice_e2e::lab::load::{Attempt, Load};
 use sluice_e2e::lab::pace::rate;
 use sluice_e2e::lab::places::{A1, A2, B1, CLIENT, Place, ROUTER};
-use sluice_e2e::packets::build::{EndpointBuilder, all_ready, draining, ending, ready};
-use sluice_service_plan::model::Family;
+use sluice_e2e::lab::{Outcome, Probe};
+use sluice_e2e::packets::build::{
+    self, EndpointBuilder, REMOTE_ZONE, ZONE, all_ready, draining, ending, ready,
+};
+use sluice_e2e::packets::planes;
+use sluice_service_plan::model::{Family, Protocol};
 
 use crate::traffic::{
-    Traffic, answers_of, connections, datagrams, on_each_plane, route, step, vip, vip_of, web,
+    Traffic, answers_of, connections, datagrams, on_each_plane, route, serving, step, vip, vip_of,
+    web,
 };
 
 #[test]
@@ -142,4 +146,67 @@ fn an_endpoint_that_terminates_keeps_its_connections_and_gets_no_new_ones() {
         let end = Instant::now();
         assert_eq!(answers_of(&new, &A1, change.done, end), 0);
     });
+}
+
+#[test]
+fn udp_flows_stay_with_an_endpoint_that_serves_unless_ipvs_has_them() {
+    for plane in planes::here() {
+        eprintln!("on {}:", plane.name);
+        let node = &mut serving(plane);
+        node.serve(&web(), &[ready(B1)]).unwrap();
+        let senders = Load::datagrams(node.lab(), route(CLIENT, vip()), 4, datagrams()).unwrap();
+        sleep(step());
+        // Each takes it away from new flows.
+        let (hinted, local) = (
+            [ready(B1).for_zone(REMOTE_ZONE), ready(A2).for_zone(ZONE)],
+            all_ready([B1, A2]),
+        );
+        let changes = [
+            (web(), vec![draining(B1), ready(A2)]),
+            (web(), hinted.to_vec()),
+            (web().internal_local(), local),
+        ];
+        let [first, ..] = changes.map(|(service, endpoints)| {
+            let change = node.serve(&service, &endpoints).unwrap();
+            sleep(step());
+            change
+        });
+        let gone = node.serve(&web(), &[ready(A2)]).unwrap();
+        sleep(step());
+        let senders = senders.stop().unwrap();
+        let leaving = if plane.ipvs.is_some() { &first } else { &gone };
+        assert_eq!(lost(&senders, |attempt| leaving.meets(attempt)), [""; 0]);
+        let end = Instant::now();
+        assert!(answers_of(&senders, &B1, senders.started, leaving.began) > 0);
+        assert_eq!(answers_of(&senders, &A2, senders.started, leaving.began), 0);
+        assert_eq!(answers_of(&senders, &B1, leaving.done, end), 0);
+        assert!(answers_of(&senders, &A2, leaving.done, end) > 0);
+    }
+}
+
+#[test]
+fn an_association_of_sctp_stays_with_its_endpoint() {
+    // By an INIT that is sent again, which no association does that is open: IPVS takes it for a new one where its endpoint leaves.
+    for plane in planes::here().filter(|plane| plane.ipvs.is_none()) {
+        eprintln!("on {}:", plane.name);
+        let node = &mut serving(plane);
+        let service = build::web(Family::V4, Protocol::Sctp);
+        let new = Probe::new(Protocol::Sctp, Some(CLIENT.ip(Family::V4)), vip());
+        let kept = Probe {
+            source_port: Some(32_999),
+            ..new
+        };
+        node.serve(&service, &[ready(A1)]).unwrap();
+        let answers = |node: &ServedNode, probe| {
+            let outcome = node.lab().probe(&CLIENT, probe).unwrap();
+            outcome.endpoint().map(str::to_owned)
+        };
+        assert_eq!(answers(node, &kept).as_deref(), Some(A1.name));
+        for leaving in [Some(draining(A1)), Some(ending(A1)), None] {
+            let endpoints: Vec<_> = leaving.into_iter().chain([ready(A2)]).collect();
+            node.serve(&service, &endpoints).unwrap();
+            assert_eq!(answers(node, &kept).as_deref(), Some(A1.name));
+            assert_eq!(answers(node, &new).as_deref(), Some(A2.name));
+        }
+    }
 }

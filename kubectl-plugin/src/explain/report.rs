@@ -130,7 +130,7 @@ fn endpoints(trace: &Trace) -> Vec<EndpointLine> {
         .map(|endpoint| EndpointLine {
             address: endpoint.address.to_string(),
             weight: endpoint.weight.into(),
-            local: endpoint.local,
+            local: endpoint.is_local(),
             masqueraded: line(endpoint),
         })
         .collect()

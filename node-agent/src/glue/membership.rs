@@ -7,7 +7,8 @@ use sluice_kernel::address_set::Entry;
 use sluice_service_plan::access::admits_itself;
 use sluice_service_plan::model::{Family, LocalDetector, NodeFacts, NodePortAddresses, Settings};
 use sluice_service_plan::plan::{
-    Frontend, FrontendAddress, FrontendKind, Masquerade, PortPlan, Refusal, ServicePlan,
+    EndpointNode, Frontend, FrontendAddress, FrontendKind, Masquerade, PortPlan, Refusal,
+    ServicePlan,
 };
 
 pub use super::role::{Role, SetId, prefix};
@@ -73,7 +74,7 @@ pub fn of_service(service: &ServicePlan, node: &NodeFacts, settings: &Settings) 
                 FrontendAddress::NodePort => add_node_port(&mut members, port, frontend),
             }
         }
-        add_hairpin(&mut members, node, port);
+        add_hairpin(&mut members, port);
     }
     if let Some(health) = &service.health_check {
         for family in Family::ALL {
@@ -183,16 +184,16 @@ fn add_node_port(members: &mut Vec<Member>, port: &PortPlan, frontend: &Frontend
     }
 }
 
-/// Only a pod of this node can meet itself here. A slice made by hand may not say the node: then the pod network tells.
-fn add_hairpin(members: &mut Vec<Member>, node: &NodeFacts, port: &PortPlan) {
+/// Only a pod of this node can meet itself here. A slice made by hand may not say the node: then it may be this one.
+fn add_hairpin(members: &mut Vec<Member>, port: &PortPlan) {
     let set = SetId {
         role: Role::Hairpin,
         family: port.key.family,
     };
     let protocol = kernel_protocol(port.key.protocol);
     for endpoint in port.cluster.iter().chain(port.local.iter()) {
-        let ip = endpoint.address.ip();
-        if endpoint.local || node.pod_cidrs.iter().any(|net| net.contains(&ip)) {
+        if endpoint.node != EndpointNode::Another {
+            let ip = endpoint.address.ip();
             members.push((
                 set,
                 Entry::IpPortIp(ip, protocol, endpoint.address.port(), ip),

@@ -250,12 +250,13 @@ impl NodePlane {
     }
 
     fn delete_stale_flows(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<u64, DataPlaneError> {
+        let has_ipvs = self.ipvs.is_some();
         let stale = match scope {
             Scope::All => StaleFlows::of_services(plan.services.values().map(AsRef::as_ref)),
             Scope::Change(change) if change.node_or_settings => {
-                StaleFlows::of(change).and_at_new_addresses(&self.plan, plan)
+                StaleFlows::of(change, has_ipvs).and_at_new_addresses(&self.plan, plan)
             }
-            Scope::Change(change) => StaleFlows::of(change),
+            Scope::Change(change) => StaleFlows::of(change, has_ipvs),
         };
         let deleted = stale.delete(&plan.node, self.conntrack.as_mut())?;
         if matches!(scope, Scope::Change(_)) {

@@ -10,7 +10,10 @@ use sluice_kernel::address_set::{Family, IpProtocol};
 use sluice_kernel::conntrack::{Flow, Tuple};
 use sluice_kernel::ipvs::{ConnectionCounts, RealServer, VirtualServer};
 use sluice_service_plan::catalog::Catalog;
-use sluice_service_plan::model::{NodePortAddresses, Settings, VipBinding};
+use sluice_service_plan::model::{
+    AddressType, EndpointSlice, NodePortAddresses, ObjectName, Protocol, Settings, SliceEndpoint,
+    SlicePort, VipBinding,
+};
 
 use crate::cluster::{catalog, two_services};
 use crate::kernel::{Kernel, fresh};
@@ -208,6 +211,58 @@ fn flows_without_end_lose_their_entries_when_ipvs_goes() {
     world.drain_after(5, None);
     assert!(!world.plane.uses_ipvs());
     assert_eq!(world.kernel.conntrack.flows(), [by_rules, foreign]);
+}
+
+/// The slice of the UDP service.
+fn udp_slice(endpoints: Vec<SliceEndpoint>) -> EndpointSlice {
+    EndpointSlice {
+        name: ObjectName::new("default", "s2-Ipv4"),
+        service: "s2".into(),
+        headless: false,
+        address_type: AddressType::Ipv4,
+        ports: vec![SlicePort {
+            name: "p".into(),
+            protocol: Protocol::Udp,
+            port: 8080,
+        }],
+        endpoints,
+    }
+}
+
+#[test]
+fn a_flow_without_end_stays_with_an_endpoint_that_serves_unless_ipvs_has_it() {
+    let other = SliceEndpoint::new([10, 244, 1, 4].into());
+    let draining = SliceEndpoint {
+        ready: false,
+        terminating: true,
+        ..SliceEndpoint::new(POD.into())
+    };
+    for mode in [ActiveMode::IPTables, ActiveMode::IPVS] {
+        let kernel = Kernel::new();
+        let mut catalog = catalog(&two_services(), VipBinding::LocalRoute);
+        let mut plane = kernel.plane(mode);
+        plane.reconcile(catalog.plan()).unwrap();
+        plane.tally();
+        let by_rules = mode == ActiveMode::IPTables;
+        let ends = [(CLIENT, 4000), ([10, 96, 0, 2], 80)];
+        let mut sent = flow(IpProtocol::UDP, ends, [(POD, 8080), ends[0]]);
+        sent.destination_translated = by_rules;
+        kernel.conntrack.insert(sent);
+        let mut serve = |plane: &mut NodePlane, endpoints| {
+            catalog.set_slice(udp_slice(endpoints));
+            let change = catalog.take_changes();
+            plane.apply(catalog.plan(), &change).unwrap();
+        };
+        serve(&mut plane, vec![draining.clone(), other.clone()]);
+        let has_looked = !plane.tally().flow_looks.is_empty();
+        assert_eq!(has_looked, !by_rules, "{mode}");
+        let is_kept = kernel.conntrack.flows().contains(&sent);
+        assert_eq!(is_kept, by_rules, "{mode}");
+        plane.check().unwrap();
+        assert_eq!(kernel.conntrack.flows().len(), usize::from(by_rules));
+        serve(&mut plane, vec![other.clone()]);
+        assert_eq!(kernel.conntrack.flows(), [], "{mode}");
+    }
 }
 
 /// A node's way to another address that serves node ports.

@@ -1,29 +1,42 @@
-//! Which endpoints of a service port get new connections.
+//! Which endpoints of a service port get new connections, and which may keep the flows that they have.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::objects::{Placement, Slice};
 use crate::model::{EndpointWeight, Family, NodeFacts, Protocol, Settings};
-use crate::plan::Endpoint;
+use crate::plan::{Endpoint, EndpointNode};
 
 /// One address and port of a service port, whatever its state.
 #[derive(Debug)]
 struct Candidate<'a> {
     address: SocketAddr,
     ready: bool,
-    draining: bool,
-    local: bool,
+    serving: bool,
+    terminating: bool,
+    node: EndpointNode,
     placement: &'a Placement,
 }
 
-/// The two pools of a service port; sorted.
+impl Candidate<'_> {
+    fn is_local(&self) -> bool {
+        self.node == EndpointNode::Ours
+    }
+
+    fn is_draining(&self) -> bool {
+        self.serving && self.terminating
+    }
+}
+
+/// The endpoints of a service port; sorted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pools {
     /// Usable endpoints of the cluster, topology applied.
     pub(super) cluster: Vec<Endpoint>,
     /// Usable endpoints of this node.
     pub(super) local: Vec<Endpoint>,
+    /// All that answer, wherever they are and whoever should use them.
+    pub(super) serving: Vec<Endpoint>,
 }
 
 impl Pools {
@@ -43,13 +56,19 @@ impl Pools {
                 .map(|one| Endpoint {
                     address: one.address,
                     weight: weight(one.placement, &settings.endpoint_weights),
-                    local: one.local,
+                    node: one.node,
                 })
                 .collect()
         };
         Self {
             cluster: chosen(near(usable(candidates.iter()), node)),
-            local: chosen(usable(candidates.iter().filter(|one| one.local))),
+            local: chosen(usable(candidates.iter().filter(|one| one.is_local()))),
+            serving: chosen(
+                candidates
+                    .iter()
+                    .filter(|one| one.ready || one.serving)
+                    .collect(),
+            ),
         }
     }
 }
@@ -61,7 +80,8 @@ pub(super) fn ready_here(slices: &[Slice], family: Family, node: &NodeFacts) -> 
         .iter()
         .filter(|slice| slice.family == family && !slice.ports.is_empty())
         .flat_map(|slice| &slice.members)
-        .filter(|one| one.ready && !one.terminating && is_here(&one.placement, node))
+        .filter(|one| one.ready && !one.terminating)
+        .filter(|one| node_of(&one.placement, node) == EndpointNode::Ours)
         .map(|one| one.address)
         .collect();
     addresses.sort_unstable();
@@ -88,30 +108,33 @@ fn candidates<'a>(
             candidates.extend(slice.members.iter().map(|one| Candidate {
                 address: SocketAddr::new(one.address, number),
                 ready: one.ready,
-                draining: one.serving && one.terminating,
-                local: is_here(&one.placement, node),
+                serving: one.serving,
+                terminating: one.terminating,
+                node: node_of(&one.placement, node),
                 placement: &one.placement,
             }));
         }
     }
-    // While an endpoint moves from one slice to another both name it: the more useful description counts.
-    candidates.sort_by_key(|one| (one.address, !one.ready, !one.local));
+    // While an endpoint moves from one slice to another both name it: the more useful description counts. One that terminates may be of
+    // the pod that had the address before, on another node even: it says nothing about who has it now.
+    candidates.sort_by_key(|one| (one.address, one.terminating, !one.ready, one.node));
     candidates.dedup_by(|other, first| {
         let same = other.address == first.address;
-        if same {
-            first.draining |= other.draining;
-            first.local |= other.local;
+        if same && other.terminating == first.terminating {
+            first.serving |= other.serving;
+            first.node = first.node.min(other.node);
         }
         same
     });
     candidates
 }
 
-fn is_here(placement: &Placement, node: &NodeFacts) -> bool {
-    placement
-        .node
-        .as_ref()
-        .is_some_and(|name| *name == node.name)
+fn node_of(placement: &Placement, node: &NodeFacts) -> EndpointNode {
+    match &placement.node {
+        Some(name) if *name == node.name => EndpointNode::Ours,
+        Some(_) => EndpointNode::Another,
+        None => EndpointNode::Untold,
+    }
 }
 
 /// All ready ones; if there is none, all that still serve while they terminate (KEP-1669).
@@ -120,7 +143,7 @@ fn usable<'a, 'b: 'a>(
 ) -> Vec<&'a Candidate<'b>> {
     let ready: Vec<_> = candidates.clone().filter(|one| one.ready).collect();
     if ready.is_empty() {
-        candidates.filter(|one| one.draining).collect()
+        candidates.filter(|one| one.is_draining()).collect()
     } else {
         ready
     }

@@ -134,6 +134,9 @@ impl ServiceScope<'_> {
         {
             pools.local.clear();
         }
+        if port.protocol != Protocol::Udp {
+            pools.serving.clear();
+        }
         Some(PortPlan {
             key: PortKey {
                 service: self.name.clone(),
@@ -144,6 +147,7 @@ impl ServiceScope<'_> {
             affinity_seconds: self.service.affinity_seconds,
             cluster: shared.share(pools.cluster),
             local: shared.share(pools.local),
+            serving: shared.share(pools.serving),
             frontends,
         })
     }

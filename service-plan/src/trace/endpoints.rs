@@ -1,6 +1,7 @@
 //! Where a packet may go, in words.
 
 use super::{Trace, Verdict};
+use crate::plan::EndpointNode;
 
 /// Endpoints named one by one; of more, the number is told.
 const NAMED: usize = 50;
@@ -21,10 +22,10 @@ impl Trace {
             } else {
                 "source kept"
             };
-            let place = if endpoint.local {
-                "on this node"
-            } else {
-                "on another node"
+            let place = match endpoint.node {
+                EndpointNode::Ours => "on this node",
+                EndpointNode::Another => "on another node",
+                EndpointNode::Untold => "on a node that is not told",
             };
             format!(
                 "{} ({} of {weights}), {place}, {source}",

@@ -5,6 +5,7 @@ use sluice_service_plan::model::{
     AddressType, EndpointSlice, EndpointWeight, Hints, NodeFacts, Protocol, Service, ServicePort,
     Settings, SliceEndpoint, SlicePort, TrafficPolicy,
 };
+use sluice_service_plan::plan::Endpoint;
 
 use crate::objects::*;
 
@@ -111,7 +112,10 @@ fn slices_merge_and_each_address_and_port_counts_once() {
     );
     assert_eq!(addresses(&port.local), ["10.1.0.1:8080", "10.1.0.1:9090"]);
     assert_eq!(
-        port.cluster.iter().map(|one| one.local).collect::<Vec<_>>(),
+        port.cluster
+            .iter()
+            .map(Endpoint::is_local)
+            .collect::<Vec<_>>(),
         [true, true, false],
         "any slice may say that it is here"
     );
@@ -124,9 +128,13 @@ fn of_two_descriptions_of_one_endpoint_each_state_counts() {
         serving: false,
         ..remote("10.1.1.1")
     };
+    let ending = SliceEndpoint {
+        terminating: true,
+        ..down.clone()
+    };
     let rows = [
-        (down.clone(), terminating(remote("10.1.1.1")), 1),
-        (terminating(remote("10.1.1.1")), down.clone(), 1),
+        (ending.clone(), terminating(remote("10.1.1.1")), 1),
+        (terminating(remote("10.1.1.1")), ending, 1),
         (down.clone(), remote("10.1.1.1"), 1),
         (down.clone(), down, 0),
     ];
@@ -140,6 +148,79 @@ fn of_two_descriptions_of_one_endpoint_each_state_counts() {
             want
         );
     }
+}
+
+#[test]
+fn an_address_that_a_new_endpoint_has_is_not_that_of_the_one_that_terminates() {
+    let old = || terminating(local("10.1.0.1"));
+    let starting = || SliceEndpoint {
+        ready: false,
+        serving: false,
+        ..remote("10.1.0.1")
+    };
+    let rows = [(remote("10.1.0.1"), 1), (starting(), 0)];
+    for (new, want) in rows {
+        let orders = [[old(), new.clone()], [new, old()]];
+        for endpoints in orders {
+            let slices = [slice("s", "web", endpoints.to_vec())];
+            let plan = plan(&[local_policy()], &slices);
+            let port = only_port(&plan);
+            assert_eq!(port.cluster.len(), want, "{:?}", port.cluster);
+            assert!(!port.cluster.iter().any(Endpoint::is_local));
+            assert_eq!(*port.local, []);
+        }
+    }
+}
+
+#[test]
+fn udp_flows_may_stay_wherever_somebody_serves() {
+    let udp = |service: Service| Service {
+        ports: vec![ServicePort {
+            protocol: Protocol::Udp,
+            ..port("", 80)
+        }],
+        ..service
+    };
+    let with = |endpoints: Vec<SliceEndpoint>| EndpointSlice {
+        ports: vec![SlicePort {
+            protocol: Protocol::Udp,
+            ..slice_port("", 8080)
+        }],
+        ..slice("s", "web", endpoints)
+    };
+    let dead = SliceEndpoint {
+        ready: false,
+        serving: false,
+        ..remote("10.1.1.3")
+    };
+    let both = ["10.1.0.1:8080", "10.1.1.1:8080"];
+    let ours = || hinted(&[ZONE], &[], local("10.1.0.1"));
+    let rows = [
+        (
+            "one terminates",
+            service("web"),
+            vec![local("10.1.0.1"), terminating(remote("10.1.1.1")), dead],
+        ),
+        (
+            "a hint takes one away",
+            service("web"),
+            vec![ours(), hinted(&["zone-2"], &[], remote("10.1.1.1"))],
+        ),
+        (
+            "the policy takes one away",
+            local_policy(),
+            vec![local("10.1.0.1"), remote("10.1.1.1")],
+        ),
+    ];
+    for (case, service, endpoints) in rows {
+        let plan = plan(&[udp(service)], &[with(endpoints)]);
+        let port = only_port(&plan);
+        assert_eq!(addresses(&port.serving), both, "{case}");
+    }
+    let all = [with(vec![remote("10.1.1.1")])];
+    let plan = plan(&[udp(service("web"))], &all);
+    let port = only_port(&plan);
+    assert!(std::sync::Arc::ptr_eq(&port.serving, &port.cluster));
 }
 
 #[test]

@@ -253,17 +253,19 @@ fn endpoints(world: &World, packet: &Packet, service: &Service, port: &ServicePo
         .collect()
 }
 
-/// All descriptions of one endpoint, at once: the ready one, else the local one, else the first; each state that any of them has.
+/// All descriptions of one endpoint, at once: those that terminate count where there are no others. Of those that count: the ready one,
+/// else the local one, else the first; each state that any of them has.
 fn merge(world: &World, descriptions: &[&SliceEndpoint]) -> Option<SliceEndpoint> {
+    let all_terminate = descriptions.iter().all(|one| one.terminating);
+    let counts = |one: &&&SliceEndpoint| one.terminating == all_terminate;
     let rank = |one: &&&SliceEndpoint| (!one.ready, !here(world, one));
-    let mut best = (*descriptions.iter().min_by_key(rank)?).clone();
+    let mut best = (*descriptions.iter().filter(counts).min_by_key(rank)?).clone();
+    best.serving = descriptions.iter().filter(counts).any(|one| one.serving);
     if descriptions
         .iter()
-        .any(|one| one.serving && one.terminating)
+        .filter(counts)
+        .any(|one| here(world, one))
     {
-        (best.serving, best.terminating) = (true, true);
-    }
-    if descriptions.iter().any(|one| here(world, one)) {
         best.node = Some(world.node.name.clone());
     }
     Some(best)

@@ -29,6 +29,12 @@ pub(super) fn rows() -> Vec<Row> {
                     reaches([A1], Masqueraded),
                 ),
         );
+        let nowhere = Scene::of(web(family, protocol), &[ready(A1).nowhere()]);
+        rows.push(nowhere.facts(|node| node.pod_cidrs.clear()).row(
+            "a pod whose node nobody tells reaches itself",
+            packet(A1, protocol, vip, PORT),
+            reaches([A1], Masqueraded),
+        ));
         let exposed = web(family, protocol)
             .node_port(NODE_PORT)
             .load_balancer(balancer);

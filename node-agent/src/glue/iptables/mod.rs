@@ -90,10 +90,9 @@ impl IptablesGlue {
             return self.stage_all(plan);
         };
         if self.node.internal_ips != plan.node.internal_ips
-            || self.node.pod_cidrs != plan.node.pod_cidrs
             || !pod_classes::are_alike(&self.settings, &plan.settings)
         {
-            // Hairpin looks at the former, which sets there are depends on the latter; they change about never.
+            // Node ports may keep to the former, which sets there are depends on the latter; they change about never.
             return self.stage_all(plan);
         }
         let mut come: Vec<&ServicePlan> = change
