@@ -277,38 +277,59 @@ fn is_clean((chains, sets): &State) -> bool {
     rules_gone && chains.keys().all(|chain| !chain.contains("SLUICE")) && sets.is_empty()
 }
 
+fn ends_where_a_fresh_start_ends(steps: &[Step]) -> Result<(), TestCaseError> {
+    let kernel = Kernel::new();
+    let mut plane = kernel.plane();
+    let mut catalog = Catalog::new(node(false), settings(0));
+    catalog.take_changes();
+    plane.reconcile(catalog.plan()).unwrap();
+    for (index, step) in steps.iter().enumerate() {
+        take(&mut catalog, step);
+        // Some changes come alone, some in bursts.
+        if index % 3 == 2 {
+            continue;
+        }
+        let change = catalog.take_changes();
+        plane.apply(catalog.plan(), &change).unwrap();
+        // The twins do not know which rules refer to which sets.
+        let mut drifts = plane.verify().unwrap();
+        drifts.retain(|drift| drift.what != "is used by no rule");
+        prop_assert_eq!(drifts, vec![]);
+    }
+    let change = catalog.take_changes();
+    plane.apply(catalog.plan(), &change).unwrap();
+    prop_assert_eq!(kernel.state(), fresh(&catalog));
+
+    let report = kernel.plane().reconcile(catalog.plan()).unwrap();
+    prop_assert!(report.is_noop(), "a restart wrote something: {:?}", report);
+
+    prop_assert!(plane.remove().is_empty());
+    prop_assert!(
+        is_clean(&kernel.state()),
+        "left behind: {:?}",
+        kernel.state()
+    );
+    Ok(())
+}
+
+#[test]
+fn the_chain_of_a_class_goes_with_the_address_that_it_translates_to() {
+    let steps = [
+        Step::Address(true),
+        Step::Settings(10),
+        // Together with what follows.
+        Step::Address(false),
+        Step::Settings(9),
+    ];
+    ends_where_a_fresh_start_ends(&steps).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_of_changes_ends_where_a_fresh_start_ends(steps in prop::collection::vec(step(), 1..40)) {
-        let kernel = Kernel::new();
-        let mut plane = kernel.plane();
-        let mut catalog = Catalog::new(node(false), settings(0));
-        catalog.take_changes();
-        plane.reconcile(catalog.plan()).unwrap();
-        for (index, step) in steps.iter().enumerate() {
-            take(&mut catalog, step);
-            // Some changes come alone, some in bursts.
-            if index % 3 == 2 {
-                continue;
-            }
-            let change = catalog.take_changes();
-            plane.apply(catalog.plan(), &change).unwrap();
-            // The twins do not know which rules refer to which sets.
-            let mut drifts = plane.verify().unwrap();
-            drifts.retain(|drift| drift.what != "is used by no rule");
-            prop_assert_eq!(drifts, vec![]);
-        }
-        let change = catalog.take_changes();
-        plane.apply(catalog.plan(), &change).unwrap();
-        prop_assert_eq!(kernel.state(), fresh(&catalog));
-
-        let report = kernel.plane().reconcile(catalog.plan()).unwrap();
-        prop_assert!(report.is_noop(), "a restart wrote something: {:?}", report);
-
-        prop_assert!(plane.remove().is_empty());
-        prop_assert!(is_clean(&kernel.state()), "left behind: {:?}", kernel.state());
+        ends_where_a_fresh_start_ends(&steps)?;
     }
 
     #[test]

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::invalid::Checker;
 use super::schema::{INT_MAX, not_zero, rule, says};
 
-/// Connection tracking tunables of the node. An absent field leaves the kernel's value alone.
+/// Connection tracking tunables of the node. An absent field leaves the kernel's value alone; what the kernel refuses is told in the node's status.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(extend("x-kubernetes-validations" = Conntrack::rules()))]
 pub struct Conntrack {
-    /// Tracked connections per CPU of the node that is online, 1 to 2147483647 (`net.netfilter.nf_conntrack_max`).
-    /// Absent, the kernel's value stays.
+    /// Tracked connections per CPU of the node that is online, 1 to 2147483647 (`net.netfilter.nf_conntrack_max`). Their hash table gets a
+    /// quarter as many buckets at least (`nf_conntrack_buckets`), unless `sysctls` names that. Absent, the kernel's value stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = INT_MAX), extend("x-kubernetes-validations" = not_zero(NO_LIMIT)))]
     pub max_per_core: Option<u32>,

@@ -27,7 +27,8 @@ pub struct Ipvs {
     /// every node answers for every service address on its network, which misleads announcers such as `MetalLB`. Default: true.
     #[serde(rename = "strictARP")]
     pub strict_arp: bool,
-    /// Service addresses in these networks are not served, and what others have there in IPVS is not touched. Default: none.
+    /// In mode IPVS, service addresses in these networks are not served, and what others have there is touched neither in IPVS nor by rules.
+    /// Default: none.
     #[serde(rename = "excludeCIDRs")]
     #[schemars(schema_with = "narrow_networks")]
     pub exclude_cidrs: Vec<Cidr>,

@@ -19,6 +19,7 @@ use super::schema::{network_list, rule, says};
 #[schemars(extend("x-kubernetes-validations" = NodePorts::rules()))]
 pub struct NodePorts {
     /// Networks; the node's addresses inside them serve node ports. Or the one word `primary`: the node's `InternalIP`s.
+    /// A node that has none of them serves no node port, and says so in its status.
     /// Default: all addresses of the node but loopback, and in IPVS mode but IPv6 link-local ones.
     #[schemars(schema_with = "address_list")]
     pub addresses: Vec<NodePortAddress>,

@@ -91,7 +91,7 @@ pub struct Capabilities {
     #[serde(default)]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub iptables: Vec<InstalledVariant>,
-    /// IPVS works.
+    /// IPVS works, and no firewall of another table would drop what it serves. Tried hourly.
     #[serde(default)]
     pub ipvs: bool,
     /// Address sets (ipset) work. Every mode needs them.

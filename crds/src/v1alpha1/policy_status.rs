@@ -40,7 +40,7 @@ pub struct ServiceProxyPolicyStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub update_revision: Option<String>,
-    /// The revision that failed. It is not tried again until the spec changes.
+    /// The revision that failed. It is not tried again until the spec is edited; any edit is a new try.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub rejected_revision: Option<String>,

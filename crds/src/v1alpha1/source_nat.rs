@@ -18,7 +18,7 @@ pub struct SourceNat {
     pub detect_local: DetectLocal,
     /// Masquerade all traffic to cluster IPs. Default: false.
     pub masquerade_all: bool,
-    /// Service traffic to endpoints in these networks keeps its source address. Default: none.
+    /// Service traffic to endpoints in these networks keeps its source address; what starts on localhost is masqueraded all the same. Default: none.
     #[serde(rename = "excludeDestinationCIDRs")]
     #[schemars(schema_with = "narrow_networks")]
     pub exclude_destination_cidrs: Vec<Cidr>,
@@ -49,7 +49,8 @@ pub struct SourceNat {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Snat {
-    /// The node's own addresses inside these networks; several share the connections. A node without any masquerades as if the list were empty.
+    /// The node's own addresses inside these networks; several share the connections. A node without any of an address family
+    /// masquerades that family as if the list were empty, and says so in its status.
     /// Default: none, the address of the interface that a packet leaves by.
     #[serde(rename = "addressCIDRs")]
     #[schemars(schema_with = "narrow_networks")]

@@ -209,6 +209,7 @@ mod tests {
         let mut tunables = Tunables::new(Box::new(kernel.clone()), &ledger).unwrap();
         let mut value = |min: u32, buckets: Option<&str>| {
             let wanted = settings(|policy| {
+                policy.conntrack.max_per_core = Some(1);
                 policy.conntrack.min = Some(min);
                 policy.sysctls.extend(buckets.map(|value| Sysctl {
                     name: BUCKETS.into(),

@@ -18,7 +18,7 @@ pub fn wanted_sysctls(settings: &NodeSettings, cores: u32) -> Vec<(String, Strin
     let per_core = conntrack
         .max_per_core
         .map(|max| max.saturating_mul(cores).min(i32::MAX.cast_unsigned()));
-    let max = per_core.max(conntrack.min);
+    let max = per_core.map(|max| max.max(conntrack.min.unwrap_or_default()));
     let managed = [
         (
             ROUTE_LOCALNET,

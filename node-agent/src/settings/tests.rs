@@ -213,7 +213,9 @@ fn each_field_of_a_policy_reaches_its_setting() {
         )
         .unwrap();
         policy.node_ports.localhost = true;
-        policy.node_ports.addresses = vec!["192.0.2.0/24".parse().unwrap()];
+        policy.node_ports.addresses = ["192.0.2.0/24", "127.0.0.0/8"]
+            .map(|cidr| cidr.parse().unwrap())
+            .to_vec();
         policy.conntrack.tcp_be_liberal = true;
         policy.endpoint_weights =
             serde_json::from_str(r#"[{"zones": ["a"], "weight": 3}]"#).unwrap();
@@ -240,7 +242,7 @@ fn each_field_of_a_policy_reaches_its_setting() {
     assert_eq!(plan.snat_addresses, nets(&["203.0.113.0/24"]));
     assert_eq!(
         plan.node_port_addresses,
-        NodePortAddresses::Cidrs(nets(&["192.0.2.0/24"]))
+        NodePortAddresses::Cidrs(nets(&["192.0.2.0/24", "127.0.0.0/8"]))
     );
     assert_eq!(
         (
@@ -299,8 +301,15 @@ fn sysctls_are_wanted_for_what_the_policy_says_only() {
         "the kernel's greatest"
     );
     assert_eq!(
-        max(&resolve(|policy| policy.conntrack.min = Some(5)), 8).as_deref(),
-        Some("5")
+        max(
+            &resolve(|policy| {
+                policy.conntrack.max_per_core = Some(5);
+                policy.conntrack.min = Some(41);
+            }),
+            8
+        )
+        .as_deref(),
+        Some("41")
     );
     assert_eq!(
         max(

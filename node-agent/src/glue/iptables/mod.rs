@@ -235,10 +235,12 @@ impl Glue for IptablesGlue {
     }
 
     fn prepare(&mut self, plan: &Plan, scope: Scope<'_>) -> Result<SyncReport, DataPlaneError> {
-        // Chains of a class that there is no more go with the rules that led there.
-        let all =
-            matches!(scope, Scope::All) || !pod_classes::are_alike(&self.settings, &plan.settings);
-        let constants = all || plan.node != self.node || plan.settings != self.settings;
+        let changed = plan.node != self.node || plan.settings != self.settings;
+        let settings = [&self.settings, &plan.settings];
+        let has_classes = settings.iter().any(|one| !one.pod_classes.is_empty());
+        // Chains of a class go with the rules that led there: with it, and with the last address that it translates to.
+        let all = matches!(scope, Scope::All) || (changed && has_classes);
+        let constants = all || changed;
         self.stage(plan, scope)?;
         self.node = Arc::clone(&plan.node);
         self.settings = Arc::clone(&plan.settings);

@@ -24,7 +24,7 @@ fn no_flags_mean_the_default_policy() {
 fn flags_say_what_a_policy_says() {
     let policy = flags(
         "--detect-local-mode cluster-cidr --cluster-cidr 10.0.0.0/8 --cluster-cidr fd00::/8 --masquerade-all --exclude-destination-cidr 192.168.0.0/16 \
-         --snat-address-cidr 203.0.113.0/24 --masquerade-ports 1024-65535 --no-random-fully --mark-bit 5 --iptables-variant nft --node-port-address primary \
+         --snat-address-cidr 203.0.113.0/24 --masquerade-ports 1024-65535 --no-random-fully --mark-bit 5 --iptables-variant nft --node-port-address 127.0.0.0/8 \
          --localhost-node-ports --conntrack-max-per-core 1 --conntrack-min 2 --conntrack-tcp-timeout-established 3 --conntrack-tcp-timeout-close-wait 4 \
          --conntrack-tcp-be-liberal --min-sync-interval 10 --full-sync-interval 20 --sysctl net.ipv4.ip_local_port_range=1024",
     )
@@ -35,7 +35,7 @@ fn flags_say_what_a_policy_says() {
             "excludeDestinationCIDRs": ["192.168.0.0/16"], "snat": {"addressCIDRs": ["203.0.113.0/24"]}, "markBit": 5,
             "portRange": {"from": 1024, "to": 65535}, "randomFully": false},
         "conntrack": {"maxPerCore": 1, "min": 2, "tcpEstablishedTimeoutSeconds": 3, "tcpCloseWaitTimeoutSeconds": 4, "tcpBeLiberal": true},
-        "nodePorts": {"addresses": ["primary"], "localhost": true},
+        "nodePorts": {"addresses": ["127.0.0.0/8"], "localhost": true},
         "sync": {"minIntervalMilliseconds": 10, "fullIntervalSeconds": 20},
         "sysctls": [{"name": "net.ipv4.ip_local_port_range", "value": "1024"}]}"#;
     assert_eq!(policy, serde_json::from_str(expected).unwrap());
