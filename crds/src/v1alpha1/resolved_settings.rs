@@ -40,7 +40,7 @@ pub struct ResolvedSettings {
     pub node_ports: NodePorts,
     /// How often the kernel is written and compared.
     pub sync: SyncIntervals,
-    /// Further node tunables, at most one a name. Default: none.
+    /// Further node tunables, at most one a name. What the kernel refuses is told in the node's status. Default: none.
     #[schemars(length(max = MAX_ROWS), extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["name"],
