@@ -194,18 +194,22 @@ impl Books {
         });
     }
 
-    /// The mode that is asked for could not be taken yet: again, or still.
+    /// The mode that is asked for could not be taken yet: again, or still. What serves is as planned, and no load balancer need pass the node over.
     pub(super) fn switch_failed(&mut self, kind: SyncKind, error: &PlaneError, is_new: bool) {
         if is_new {
-            self.failed(kind, error);
+            self.tell_failure(kind, error);
         } else {
             self.metrics.sync.set_failing(category(error));
-            self.health
-                .troubled(Trouble::SyncFailed(with_causes(error)));
         }
     }
 
     pub(super) fn failed(&mut self, kind: SyncKind, error: &PlaneError) {
+        self.tell_failure(kind, error);
+        self.health
+            .troubled(Trouble::SyncFailed(with_causes(error)));
+    }
+
+    fn tell_failure(&mut self, kind: SyncKind, error: &PlaneError) {
         let words = with_causes(error);
         if self.last_error == words {
             tracing::debug!(error = words, "still failing");
@@ -219,7 +223,6 @@ impl Books {
         if let Some(ipv6) = refused_restore(error) {
             self.metrics.sync.restore_failed(kind, ipv6);
         }
-        self.health.troubled(Trouble::SyncFailed(words.clone()));
         self.tell(|report| report.failure = Some(words.clone()));
         self.last_error = words;
     }
