@@ -235,7 +235,7 @@ build: ## the release binaries
 # is then where their programs are. Paths of this machine are no part of a program.
 STATIC_TARGET ?= $(shell uname -m)-unknown-linux-musl
 static-library = [ -d "$$(rustc --target $(STATIC_TARGET) --print target-libdir)" ] || rustup target add $(STATIC_TARGET) || { echo "Rust's standard \
-library for $(STATIC_TARGET) cannot be had: let rustup reach static.rust-lang.org, or choose glibc by STATIC_TARGET=$(STATIC_TARGET:musl=gnu)" >&2; exit 2; }
+library for $(STATIC_TARGET) cannot be had: let rustup reach its server, or choose glibc by STATIC_TARGET=$(STATIC_TARGET:musl=gnu)" >&2; exit 2; }
 REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=.
 static-build = $(static-library); built=$(TARGET)/$(STATIC_TARGET)/$(1); RUSTFLAGS='$(REMAP) -C target-feature=+crt-static' \
 	CARGO_PROFILE_RELEASE_STRIP=symbols $(CARGO) build --locked --profile $(1) --target $(STATIC_TARGET) $(2:%=-p %)

@@ -98,7 +98,7 @@ fn a_cluster_without_sluice_is_told_from_one_that_does_not_let_you_look() {
     for (arguments, words) in [
         (&["status"][..], "you may not list serviceproxypolicies"),
         (&["diff", "--node=a"], "you may not get nodes"),
-        (&explain, "you may not get nodes"),
+        (&explain, "you may not list nodes"),
         (&["migrate"], "you may not get configmaps"),
     ] {
         let said = refusal(&nobody, arguments);

@@ -79,7 +79,10 @@ pub(crate) async fn explain(
 async fn read(cluster: &Cluster, name: &str) -> Result<Objects, PluginError> {
     let client = || cluster.client.clone();
     let nodes: Api<Node> = Api::all(client());
-    let node = cluster.get(&nodes, "nodes", name).await?;
+    // As a list of one, since whoever may see the rest may list nodes.
+    let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
+    let nodes = cluster.list(&nodes, "nodes", by_name).await?;
+    let node = nodes.into_iter().next();
     let node = node.ok_or_else(|| PluginError::NoNode(name.to_owned()))?;
     // Asked for as a list, so that definitions that are not there are told from a node that was told nothing.
     let proxies: Vec<NodeServiceProxy> = cluster.list_own("nodeserviceproxies").await?;
