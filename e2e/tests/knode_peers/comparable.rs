@@ -49,9 +49,13 @@ pub(crate) const REASONS: [NotComparable; 9] = [
         },
     },
     NotComparable {
-        title: "The port on which the proxy tells the node's health, on load-balancer addresses",
-        reason: "The rows ask a daemon of the lab in the proxy's place. kube-proxy refuses no port of such an address; Sluice lets the node answer on this one only.",
-        is: |row| row.scene.node.health_port.is_some(),
+        title: "The ports on which the proxy tells the health of node and services, on load-balancer addresses",
+        reason: "The rows ask a daemon of the lab in the proxy's place. kube-proxy refuses no port of such an address; Sluice lets the node answer on these only.",
+        is: |row| {
+            let mut services = row.scene.services.iter();
+            row.scene.node.health_port.is_some()
+                || services.any(|service| service.health_check_port.is_some())
+        },
     },
     NotComparable {
         title: "Two services with one node port",

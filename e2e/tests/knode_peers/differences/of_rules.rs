@@ -1,6 +1,6 @@
 //! What kube-proxy's iptables and nftables modes do.
 
-use sluice_e2e::lab::places::{A1, B1, Home, NODE};
+use sluice_e2e::lab::places::{A1, A2, A3, B1, Home, NODE};
 use sluice_e2e::packets::Row;
 use sluice_e2e::packets::row::{Expect, Source, Untouched, reaches};
 use sluice_e2e::packets::surroundings::Surrounding;
@@ -13,7 +13,78 @@ use crate::rows;
 const ROUTED: Expect = Expect::NotOurs(Untouched::Routed);
 const REFUSED_BY_NODE: Expect = Expect::NotOurs(Untouched::Refused);
 
+const OF_THE_HOST_PORT: Expect = Expect::NotOurs(Untouched::Has(A3.name));
+
+fn has_host_port(row: &Row) -> bool {
+    row.scene.surroundings.contains(&Surrounding::HostPort)
+}
+
 pub(super) const OF_RULES: &[Difference] = &[
+    Difference {
+        title: "The node's own address as a load balancer's, without endpoints, on another service's node port",
+        modes: &[Mode::Iptables, Mode::Nftables],
+        rows: |row| {
+            row.name
+                .starts_with("a load balancer IP without endpoints is not another's node port")
+        },
+        instead: |_, _| reaches([A2], Source::Masqueraded),
+        may_be_missed: false,
+        kube_proxy: "leads clients of the service without endpoints to the other service.",
+        sluice: "refuses them.",
+        reason: "A service's clients should never meet another service's endpoints.",
+    },
+    Difference {
+        title: "Clients that a load balancer's address drops, on another service's node port or a pod's host port",
+        modes: &[Mode::Iptables],
+        rows: |row| {
+            let names = [
+                "a load balancer IP without local endpoints is not another's node port",
+                "a client outside the source ranges finds no other's node port",
+                "another program's host port does not serve clients outside the source ranges",
+            ];
+            row.expect == Expect::Dropped && names.iter().any(|name| row.name.starts_with(name))
+        },
+        instead: |row, _| {
+            if has_host_port(row) {
+                OF_THE_HOST_PORT
+            } else {
+                reaches([A2], Source::Masqueraded)
+            }
+        },
+        may_be_missed: false,
+        kube_proxy: "leads them to that port: its rules for what it drops are in the filter table, after the translation.",
+        sluice: "gives no answer, as without the other port. kube-proxy's nftables mode does so too.",
+        reason: "Whom the source ranges or the policy Local keep out should not get in because of a number.",
+    },
+    Difference {
+        title: "Host ports of pods on load-balancer addresses that lead to the node",
+        modes: &[Mode::Iptables, Mode::Nftables],
+        rows: |row| {
+            let names = [
+                "another program's host port is not on a load balancer IP",
+                "another program's host port does not serve a load balancer IP without endpoints",
+            ];
+            has_host_port(row) && names.iter().any(|name| row.name.starts_with(name))
+        },
+        instead: |_, _| OF_THE_HOST_PORT,
+        may_be_missed: false,
+        kube_proxy: "lets a pod's `hostPort` answer on ports that the service does not list, and in place of a service without endpoints.",
+        sluice: "refuses, as on every port of a service address that the service does not serve.",
+        reason: "A service's address is nobody else's.",
+    },
+    Difference {
+        title: "A pod that reaches itself, and whose node no slice tells",
+        modes: &[Mode::Nftables],
+        rows: |row| {
+            row.name
+                .starts_with("a pod whose node nobody tells reaches itself")
+        },
+        instead: |_, _| Expect::Dropped,
+        may_be_missed: true,
+        kube_proxy: "masquerades what goes back to the same pod for endpoints of the own node only: such a pod gets no answer.",
+        sluice: "masquerades for every endpoint that may be the node's, as kube-proxy's iptables mode.",
+        reason: "Slices that somebody else than Kubernetes' controller writes may lack `nodeName`.",
+    },
     Difference {
         title: "Ports that a service does not list",
         modes: &[Mode::Iptables],
