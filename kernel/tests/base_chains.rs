@@ -8,15 +8,15 @@ use namespace::{in_new_namespace, sh, skip};
 use sluice_kernel::base_chains::{BaseChain, Hook, base_chains, ends_refusing};
 use sluice_kernel::ruleset_events::TableFamily;
 
+fn has_nft() -> bool {
+    std::process::Command::new("nft").arg("-v").output().is_ok()
+}
+
 #[test]
 fn chains_of_every_program_are_listed_with_hook_priority_and_policy_and_no_others() {
     in_new_namespace(|| {
         assert_eq!(base_chains().unwrap(), []);
-        if std::process::Command::new("nft")
-            .arg("-v")
-            .output()
-            .is_err()
-        {
+        if !has_nft() {
             return skip("nft is not installed");
         }
         sh("nft add table inet firewall
@@ -54,11 +54,7 @@ fn chains_of_every_program_are_listed_with_hook_priority_and_policy_and_no_other
 #[test]
 fn a_chain_that_ends_with_a_rule_against_everything_is_known() {
     in_new_namespace(|| {
-        if std::process::Command::new("nft")
-            .arg("-v")
-            .output()
-            .is_err()
-        {
+        if !has_nft() {
             return skip("nft is not installed");
         }
         sh("nft add table inet firewall

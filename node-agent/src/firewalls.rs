@@ -3,6 +3,8 @@
 //! A packet for a virtual server is a new one that is delivered to the node: it is not translated yet, as one for iptables rules is. That our
 //! rules accept it counts in their table only: every other base chain at the hook decides for itself.
 
+use std::time::{Duration, Instant};
+
 use sluice_kernel::base_chains::{BaseChain, BaseChainsError, Hook, base_chains, ends_refusing};
 use sluice_kernel::ruleset_events::TableFamily;
 
@@ -18,6 +20,27 @@ pub(crate) fn in_the_way_of_ipvs() -> Vec<String> {
         tracing::debug!(%error, "whether a firewall drops what IPVS serves is not known");
         Vec::new()
     })
+}
+
+/// A look lists the chains of all programs, and syncs are many: it is good for so long.
+const KNOWN_FOR: Duration = Duration::from_secs(10);
+
+/// What the last look found.
+#[derive(Debug, Default)]
+pub(crate) struct KnownFirewalls(Option<(Instant, Vec<String>)>);
+
+impl KnownFirewalls {
+    /// Each of them, in a sentence, by a look of just now or a little earlier.
+    pub(crate) fn in_the_way_of_ipvs(&mut self) -> Vec<String> {
+        self.at(Instant::now(), in_the_way_of_ipvs)
+    }
+
+    fn at(&mut self, now: Instant, look: impl FnOnce() -> Vec<String>) -> Vec<String> {
+        let known = self.0.take();
+        let known = known.filter(|(since, _)| now.saturating_duration_since(*since) < KNOWN_FOR);
+        let (_, found) = self.0.insert(known.unwrap_or_else(|| (now, look())));
+        found.clone()
+    }
 }
 
 fn find() -> Result<Vec<String>, BaseChainsError> {
@@ -65,6 +88,21 @@ mod tests {
             priority: 0,
             drops: true,
         }
+    }
+
+    #[test]
+    fn a_look_is_good_for_some_seconds() {
+        let mut known = KnownFirewalls::default();
+        let start = Instant::now();
+        let mut found = |seconds, there: &str| {
+            let look = || vec![there.to_owned()];
+            known
+                .at(start + Duration::from_secs(seconds), look)
+                .join("")
+        };
+        assert_eq!(found(0, "first"), "first");
+        assert_eq!(found(9, "second"), "first");
+        assert_eq!(found(10, "third"), "third");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use sluice_kernel::modules::{ModprobeModules, ModuleState, Modules};
 use sluice_kernel::sysctl::LedgerError;
 
 use super::tunables::Tunables;
-use crate::firewalls;
+use crate::firewalls::KnownFirewalls;
 use crate::settings::{KernelVersion, NodeSettings, ipvs_sysctls};
 
 /// IPVS itself, its match for iptables, the kind of the device that addresses are bound to, connection tracking.
@@ -27,6 +27,7 @@ pub struct IpvsHost {
     modules: Box<dyn Modules>,
     kernel: Result<KernelVersion, String>,
     told: BTreeSet<String>,
+    firewalls: KnownFirewalls,
 }
 
 impl IpvsHost {
@@ -42,6 +43,7 @@ impl IpvsHost {
             modules,
             kernel,
             told: BTreeSet::new(),
+            firewalls: KnownFirewalls::default(),
         }
     }
 
@@ -54,7 +56,7 @@ impl IpvsHost {
     ) -> Result<(), NotReady> {
         let kernel = self.kernel.clone().map_err(NotReady::Lack)?;
         if settings.mode.mode == Mode::Auto
-            && let Some(firewall) = firewalls::in_the_way_of_ipvs().into_iter().next()
+            && let Some(firewall) = self.firewalls.in_the_way_of_ipvs().into_iter().next()
         {
             return Err(NotReady::Lack(firewall));
         }
@@ -89,8 +91,8 @@ impl IpvsHost {
     }
 
     /// What this kernel cannot do as the settings ask, in sentences.
-    pub fn conditions(&self, settings: &NodeSettings) -> Vec<String> {
-        let mut conditions = firewalls::in_the_way_of_ipvs();
+    pub fn conditions(&mut self, settings: &NodeSettings) -> Vec<String> {
+        let mut conditions = self.firewalls.in_the_way_of_ipvs();
         let Ok(kernel) = &self.kernel else {
             return conditions;
         };
