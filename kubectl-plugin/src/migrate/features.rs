@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use kube::ResourceExt as _;
 use serde::Serialize;
+use sluice_crds::v1alpha1::SERVICE_PROXY_NAME;
 
-const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 const TOPOLOGY: [&str; 2] = [
     "service.kubernetes.io/topology-mode",
     "service.kubernetes.io/topology-aware-hints",
@@ -37,7 +37,7 @@ const ROWS: [Row; 11] = [
     (
         "another proxy's name",
         "services with the label service.kubernetes.io/service-proxy-name stay with the proxy that it names; Sluice serves those that say sluice.dev",
-        |service, _| service.labels().contains_key(PROXY_NAME),
+        |service, _| service.labels().contains_key(SERVICE_PROXY_NAME),
     ),
     (
         "externalIPs",
