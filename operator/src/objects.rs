@@ -10,15 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use siphasher::sip::SipHasher13;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
 use sluice_crds::v1alpha1::{
-    ActiveMode, NodeServiceProxySpec, NodeServiceProxyStatus, ResolvedSettings,
-    ServiceProxyPolicySpec, ServiceProxyPolicyStatus, can_have_agent,
+    ActiveMode, MOVED_AT, NOT_READY_TAINT, NodeServiceProxySpec, NodeServiceProxyStatus,
+    ResolvedSettings, ServiceProxyPolicySpec, ServiceProxyPolicyStatus, can_have_agent,
 };
-
-/// On an object of a node: when an operator moved it to what it has now, by the clock of that operator, which need not be ours.
-pub const MOVED_AT: &str = "sluice.dev/moved-at";
-
-/// Keeps pods off a node that is not served yet. Whoever makes the node puts it on.
-pub const NOT_READY_TAINT: &str = "node.sluice.dev/agent-not-ready";
 
 /// A policy.
 #[derive(Debug, Clone, PartialEq)]

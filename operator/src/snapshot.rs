@@ -104,10 +104,10 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use sluice_crds::v1alpha1::MOVED_AT;
 
     use super::*;
     use crate::cluster::StoredProxy;
-    use crate::objects::MOVED_AT;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()

@@ -1,6 +1,12 @@
-//! Which nodes agents are for.
+//! Which nodes agents are for, and what is written on nodes and on their objects for and about agents.
 
 use std::collections::BTreeMap;
+
+/// Taint that keeps pods off a node that is not served yet. Whoever makes the node puts it on and counts on an agent; the operator takes it off.
+pub const NOT_READY_TAINT: &str = "node.sluice.dev/agent-not-ready";
+
+/// Annotation of a [`NodeServiceProxy`](super::NodeServiceProxy): when an operator told the node its revision, by the clock of that operator (RFC 3339).
+pub const MOVED_AT: &str = "sluice.dev/moved-at";
 
 /// Labels of nodes where no agent can be: Windows keeps kube-proxy; a machine of Amazon's Fargate holds one pod and runs nothing else; behind a
 /// virtual kubelet is no kernel. The chart's `agent.nodeSelector` and `agent.affinity` say the same.

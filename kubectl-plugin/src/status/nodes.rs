@@ -8,20 +8,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use serde::Serialize;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
-use sluice_crds::v1alpha1::{NodeServiceProxy, NodeServiceProxyStatus, can_have_agent};
+use sluice_crds::v1alpha1::{
+    MOVED_AT, NOT_READY_TAINT, NodeServiceProxy, NodeServiceProxyStatus, can_have_agent,
+};
 
 use super::last_words::last_words;
 use super::observed::Observed;
 use crate::age::seconds_since;
 
-/// When the operator told the node its revision: an annotation of its object.
-const MOVED_AT: &str = "sluice.dev/moved-at";
 /// A kernel that is still being programmed after so long needs somebody.
 const PENDING_SECONDS: u64 = 120;
 /// Who has said nothing so long after being told has no agent, also by a clock that is minutes off.
 const SILENT_SECONDS: u64 = 600;
-/// Keeps pods off a node until its agent serves; whoever puts it there counts on one.
-const NOT_READY_TAINT: &str = "node.sluice.dev/agent-not-ready";
 const AGENT_NOT_READY: &str = "AgentNotReady";
 const WITHOUT_AGENT: &str = "WithoutAgent";
 

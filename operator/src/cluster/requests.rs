@@ -2,10 +2,11 @@
 
 use kube::api::{DeleteParams, PatchParams, Preconditions};
 use serde_json::{Value, json};
-use sluice_crds::v1alpha1::{API_VERSION, NODE_SERVICE_PROXY, SERVICE_PROXY_POLICY};
+use sluice_crds::v1alpha1::{
+    API_VERSION, MOVED_AT, NODE_SERVICE_PROXY, NOT_READY_TAINT, SERVICE_PROXY_POLICY,
+};
 
 use super::FIELD_MANAGER;
-use crate::objects::{MOVED_AT, NOT_READY_TAINT};
 use crate::plan::{Gone, NodeWrite, StatusWrite};
 
 /// How objects are applied.
