@@ -5,11 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
-use sluice_crds::v1alpha1::{NodeServiceProxy, ServiceProxyPolicySpec};
+use sluice_crds::v1alpha1::{ActiveMode, NodeServiceProxy, ServiceProxyPolicySpec};
 use sluice_plan_input::convert;
 use sluice_plan_input::settings::{NodeNetworks, detect_local, plan_settings};
 use sluice_service_plan::catalog::Catalog;
+use sluice_service_plan::packet::Packet;
 use sluice_service_plan::plan::Plan;
+use sluice_service_plan::trace::{Trace, trace, trace_by_ipvs};
 
 use crate::error::PluginError;
 
@@ -29,6 +31,7 @@ pub(super) struct Objects {
 #[derive(Debug)]
 pub(super) struct Planned {
     catalog: Catalog,
+    mode: ActiveMode,
     /// How the node serves, in a sentence.
     pub(super) settings: String,
     /// What is taken for granted, each with how to know.
@@ -74,6 +77,7 @@ impl Planned {
         Ok(Self {
             settings: settings(objects.proxy.as_ref()),
             catalog,
+            mode: objects.proxy.map_or(ActiveMode::IPTables, |p| p.spec.mode),
             assumptions,
             refused,
         })
@@ -81,6 +85,14 @@ impl Planned {
 
     pub(super) fn plan(&self) -> &Plan {
         self.catalog.plan()
+    }
+
+    /// Judges a packet as the data plane does that the node is told to run.
+    pub(super) fn trace(&self, packet: &Packet) -> Trace {
+        match self.mode {
+            ActiveMode::IPTables => trace(packet, self.plan()),
+            ActiveMode::IPVS => trace_by_ipvs(packet, self.plan()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use sluice_service_plan::packet::Packet;
-use sluice_service_plan::trace::{Trace, Verdict, trace};
+use sluice_service_plan::trace::{Trace, Verdict};
 
 use super::planned::{HEALTH_PORT, Planned};
 use crate::style::Style;
@@ -50,7 +50,7 @@ struct EndpointLine {
 impl ExplainReport {
     pub(super) fn of(node: &str, packet: &Packet, planned: &Planned) -> Self {
         let plan = planned.plan();
-        let trace = trace(packet, plan);
+        let trace = planned.trace(packet);
         let mut assumptions = planned.assumptions.clone();
         if let Some(class) = &packet.class
             && !plan

@@ -101,6 +101,19 @@ fn the_settings_of_the_node_count_and_that_it_lags_is_said() {
 }
 
 #[test]
+fn what_ipvs_leaves_to_others_is_so_only_where_the_node_is_told_to_run_it() {
+    let verdict = |mode: &str| {
+        let mut proxy = proxy("r-2");
+        proxy["spec"]["mode"] = json!(mode);
+        proxy["spec"]["settings"] = json!({"ipvs": {"excludeCIDRs": ["10.96.0.80/32"]}});
+        serde_json::to_value(report(Some(proxy), "10.244.0.9", "10.96.0.80:80")).unwrap()["verdict"]
+            .clone()
+    };
+    assert_eq!(verdict("IPVS"), "NotOurs");
+    assert_eq!(verdict("IPTables"), "Balance");
+}
+
+#[test]
 fn node_ports_refusals_and_other_traffic_are_told_apart() {
     let verdict = |from: &str, to: &str| {
         serde_json::to_value(report(None, from, to)).unwrap()["verdict"].clone()
