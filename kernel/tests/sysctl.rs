@@ -188,6 +188,24 @@ fn a_value_that_could_not_be_set_is_not_remembered() {
 }
 
 #[test]
+fn a_record_that_cannot_be_written_keeps_no_value_from_coming_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("state/sysctls.json");
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    let mut door = MemorySysctls::new([(LOCALNET, "0"), (PORTS, "1024 65535")]);
+    let mut ledger = SysctlLedger::open(&file).unwrap();
+    ledger.set(&mut door, LOCALNET, "1").unwrap();
+    ledger.set(&mut door, PORTS, "20000 50000").unwrap();
+    // A directory where the file was cannot be removed as a file.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let answer = ledger.restore_all(&mut door);
+    assert!(matches!(answer, Err(LedgerError::Io { .. })), "{answer:?}");
+    assert_eq!(door.read(LOCALNET).unwrap(), "0");
+    assert_eq!(door.read(PORTS).unwrap(), "1024 65535");
+}
+
+#[test]
 fn nothing_is_set_that_could_not_be_recorded() {
     let directory = tempfile::tempdir().unwrap();
     let mut door = MemorySysctls::new([(LOCALNET, "0")]);

@@ -47,7 +47,7 @@ pub enum LedgerError {
     /// The tunable itself.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
-    /// The file could not be read or written. Nothing was changed in the kernel.
+    /// The file could not be read or written. Nothing was set in the kernel; what was to be brought back is back.
     #[error("cannot {operation} the record of old sysctl values, {}", path.display())]
     Io {
         /// The file.

@@ -156,18 +156,20 @@ impl SysctlLedger {
         Ok(known)
     }
 
-    /// Brings all tunables back that still have the value that we set, goes on after failures, and says what became of each.
+    /// Brings all tunables back that still have the value that we set, goes on after failures, and says what became of each. The file is written once,
+    /// after the last: where that fails they are back all the same, and are found so the next time.
     pub fn restore_all(
         &mut self,
         sysctls: &mut dyn Sysctls,
     ) -> Result<Vec<(String, Restored)>, LedgerError> {
-        let names: Vec<String> = self.entries.keys().cloned().collect();
-        let mut outcomes = Vec::with_capacity(names.len());
-        for name in names {
-            if let Some(outcome) = self.restore(sysctls, &name)? {
-                outcomes.push((name, outcome));
-            }
-        }
+        let mut outcomes = Vec::with_capacity(self.entries.len());
+        self.entries.retain(|name, entry| {
+            let outcome = bring_back(sysctls, name, entry);
+            let is_left = matches!(outcome, Restored::Failed(_));
+            outcomes.push((name.clone(), outcome));
+            is_left
+        });
+        self.store()?;
         Ok(outcomes)
     }
 
