@@ -178,14 +178,17 @@ impl Books {
         for condition in conditions.iter().filter(|c| !told.contains(c)) {
             tracing::warn!(condition, "the settings need attention");
         }
-        let refused = plane.refused_mode();
+        let refused = plane.choice.refused_mode();
         self.metrics.objects.set_conditions(conditions.len());
         self.metrics
             .mode
             .set_refused(refused.map(|refused| refused.mode));
         self.tell(|report| {
             report.programmed = true;
-            report.failure = plane.put_off().map(|put_off| with_causes(&put_off.error));
+            report.failure = plane
+                .choice
+                .put_off()
+                .map(|put_off| with_causes(&put_off.error));
             report.mode = plane.mode();
             report.refused = refused.cloned();
             report.conditions = conditions;

@@ -30,7 +30,7 @@ impl SyncLoop {
 
     /// Compares everything, and tries again what the node could not run: it may be able to by now.
     pub(super) fn review(&mut self) {
-        self.plane.try_again();
+        self.plane.choice.try_again();
         self.verify();
         self.schedule.reviewed(self.clock.now());
     }

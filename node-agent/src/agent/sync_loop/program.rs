@@ -64,9 +64,9 @@ impl SyncLoop {
         match ready {
             Ok(()) => Ok(()),
             // Sysctls are set after the sync too, and those that fail are told then.
-            Err(_) if self.plane.serves_in(ActiveMode::IPVS) => Ok(()),
+            Err(_) if self.plane.serving() == Some(ActiveMode::IPVS) => Ok(()),
             Err(NotReady::Lack(reason)) => {
-                self.plane.refuse(ActiveMode::IPVS, reason);
+                self.plane.choice.refuse(ActiveMode::IPVS, reason);
                 Ok(())
             }
             Err(NotReady::NotNoted(error)) => self.plane.not_ready(ActiveMode::IPVS, error.into()),
@@ -120,7 +120,7 @@ impl SyncLoop {
 
     /// What serves can be written; a switch that failed is told and made again later.
     fn follow_switch(&mut self, kind: SyncKind, now: Instant) {
-        let Some(put_off) = self.plane.put_off() else {
+        let Some(put_off) = self.plane.choice.put_off() else {
             self.schedule.switched();
             self.books.recovered();
             return;
@@ -132,7 +132,7 @@ impl SyncLoop {
     /// Makes the switch that was put off.
     pub(super) fn switch_again(&mut self) {
         self.schedule.switched();
-        self.plane.switch_again();
+        self.plane.choice.switch_again();
         self.reconcile();
     }
 

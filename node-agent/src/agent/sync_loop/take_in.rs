@@ -13,10 +13,13 @@ impl SyncLoop {
         self.books.planned(&change, settings.plan.mark_bit);
         let services = self.desired.plan().services.len();
         // Who leaves the choice to us asks for nothing that the node cannot run.
-        let can_run = settings.mode.mode != Mode::Auto || !self.plane.has_refused(ActiveMode::IPVS);
+        let can_run =
+            settings.mode.mode != Mode::Auto || !self.plane.choice.has_refused(ActiveMode::IPVS);
         let mode = settings.mode.mode_for(services, self.plane.mode(), can_run);
         let asked = settings.mode.mode;
-        self.plane.want(settings.iptables_variant, asked, mode);
+        self.plane
+            .choice
+            .want(settings.iptables_variant, asked, mode);
         change
     }
 
@@ -29,7 +32,7 @@ impl SyncLoop {
         self.books.took_in(waiting, causes, oldest);
         if self.desired.is_new_settings(&batch) {
             // Whoever edits settings may have mended the node.
-            self.plane.try_again();
+            self.plane.choice.try_again();
         }
         let touched = self.desired.absorb(batch);
         self.books.took_settings(self.desired.revision());

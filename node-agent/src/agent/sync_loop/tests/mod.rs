@@ -22,8 +22,7 @@ use sluice_service_plan::plan::{Plan, PlanChange};
 
 use super::*;
 use crate::agent::inbox::Batch;
-use crate::agent::plane::Planes;
-use crate::agent::plane_ledger::PlaneLedger;
+use crate::agent::plane::{PlaneLedger, Planes};
 use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
 use crate::settings::{KernelVersion, NodeNetworks, NodeSettings, ipvs_sysctls};
 use crate::tally::Tally;

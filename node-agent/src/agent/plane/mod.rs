@@ -1,18 +1,20 @@
 //! The data plane in use, and the changes from one iptables variant to the other and from one mode to the other.
 
+mod choice;
+mod ledger;
+
 use sluice_api_access::with_causes;
-use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant, Mode};
+use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::iptables::Variant;
 use sluice_kernel::links::RouteNotice;
 use sluice_kernel::sysctl;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
-use super::plane_ledger::{LedgerError, PlaneLedger};
+use self::choice::Choice;
+pub use self::choice::RefusedMode;
+pub use self::ledger::{LedgerError, PlaneLedger};
 use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
 use crate::tally::Tally;
-
-/// A mode that failed so often, while what serves could be written, is one that this node cannot run.
-const MOST_TRIES: u32 = 10;
 
 /// Opens data planes.
 pub trait Planes: Send {
@@ -41,40 +43,13 @@ pub enum PlaneError {
     SysctlRecord(#[from] sysctl::LedgerError),
 }
 
-/// A mode that could not be taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusedMode {
-    /// Which.
-    pub mode: ActiveMode,
-    /// Why not.
-    pub reason: String,
-}
-
-/// A switch that failed for a reason that may pass. What served before serves on.
-#[derive(Debug)]
-pub struct PutOff {
-    /// How often it failed, while what serves could be written.
-    pub tries: u32,
-    /// Why, the last time.
-    pub error: PlaneError,
-}
-
 /// The data plane in use.
 pub struct Plane {
     planes: Box<dyn Planes>,
     ledger: PlaneLedger,
-    wanted_variant: IptablesVariant,
-    asked_mode: Mode,
-    wanted_mode: ActiveMode,
+    /// Which variant and mode the next sync brings about.
+    pub(in crate::agent) choice: Choice,
     current: Option<(Variant, Box<dyn DataPlane>)>,
-    /// What could not be taken; not tried again until [`try_again`](Self::try_again).
-    refused_variant: Option<Variant>,
-    refused_mode: Option<RefusedMode>,
-    /// Not tried again until [`switch_again`](Self::switch_again).
-    put_off: Option<PutOff>,
-    is_switch_due: bool,
-    /// Attempts to start with IPVS that it failed.
-    failed_starts: u32,
 }
 
 impl Plane {
@@ -83,99 +58,43 @@ impl Plane {
         Self {
             planes,
             ledger,
-            wanted_variant: IptablesVariant::Auto,
-            asked_mode: Mode::IPTables,
-            wanted_mode: ActiveMode::IPTables,
+            choice: Choice::default(),
             current: None,
-            refused_variant: None,
-            refused_mode: None,
-            put_off: None,
-            is_switch_due: false,
-            failed_starts: 0,
         }
-    }
-
-    /// Says which variant and which mode to use from the next sync on; `asked` is what the settings say, `mode` what that means now.
-    pub fn want(&mut self, variant: IptablesVariant, asked: Mode, mode: ActiveMode) {
-        if self.wanted_variant != variant {
-            self.wanted_variant = variant;
-            self.refused_variant = None;
-        }
-        if self.asked_mode != asked {
-            self.asked_mode = asked;
-            self.refused_mode = None;
-        }
-        if self.wanted_mode != mode {
-            self.wanted_mode = mode;
-            self.put_off = None;
-        }
-    }
-
-    /// Forgets what could not be taken, so that the next sync tries again.
-    pub fn try_again(&mut self) {
-        self.refused_variant = None;
-        self.refused_mode = None;
-        self.put_off = None;
-    }
-
-    /// The switch that failed and is to be made again.
-    pub fn put_off(&self) -> Option<&PutOff> {
-        self.put_off.as_ref()
-    }
-
-    /// The next sync makes the switch that was put off.
-    pub fn switch_again(&mut self) {
-        self.is_switch_due = true;
     }
 
     /// The mode that new connections are served in, or were when the agent last ran.
     pub fn mode(&self) -> Option<ActiveMode> {
-        self.current
-            .as_ref()
-            .map(|(_, plane)| plane.mode())
-            .or(self.ledger.mode())
+        self.serving().or(self.ledger.mode())
+    }
+
+    /// The mode that serves, programmed by this run.
+    pub fn serving(&self) -> Option<ActiveMode> {
+        let current = self.current.as_ref();
+        current.map(|(_, plane)| plane.mode())
     }
 
     /// The mode that the next sync will bring about.
     pub fn mode_to_be(&self) -> ActiveMode {
-        match &self.refused_mode {
-            Some(refused) if refused.mode == self.wanted_mode => self
-                .current
-                .as_ref()
-                .map_or(ActiveMode::IPTables, |(_, plane)| plane.mode()),
-            _ => self.wanted_mode,
+        self.choice.mode_to_be(self.serving())
+    }
+
+    /// This node could not be made ready for the mode, for a reason that may pass. An error says that nothing serves until it is.
+    pub fn not_ready(&mut self, mode: ActiveMode, error: PlaneError) -> Result<(), PlaneError> {
+        if self.current.is_some() {
+            self.choice.put_off_switch(error);
+            self.choice.count_try(mode);
+        } else if self.choice.gives_up_starting() {
+            self.choice.refuse(mode, with_causes(&error));
+        } else {
+            return Err(error);
         }
-    }
-
-    /// Says that this node cannot run a mode, and why.
-    pub fn refuse(&mut self, mode: ActiveMode, reason: String) {
-        tracing::warn!(%mode, reason, "this node cannot run the mode: what serves now goes on");
-        self.put_off = None;
-        self.refused_mode = Some(RefusedMode { mode, reason });
-    }
-
-    /// The mode was tried and this node could not run it.
-    pub fn has_refused(&self, mode: ActiveMode) -> bool {
-        let refused = self.refused_mode.as_ref();
-        refused.is_some_and(|refused| refused.mode == mode)
+        Ok(())
     }
 
     /// What is done otherwise than the settings ask, in sentences.
     pub fn conditions(&self) -> Vec<String> {
-        let mut conditions = Vec::new();
-        if let Some(RefusedMode { mode, reason }) = &self.refused_mode
-            && *mode == self.wanted_mode
-        {
-            let serving = self.mode_to_be();
-            conditions.push(format!(
-                "the node cannot run mode {mode}, {serving} serves: {reason}"
-            ));
-        }
-        if let Some(variant) = self.refused_variant {
-            conditions.push(format!(
-                "the node cannot use the iptables variant {variant}: see the log"
-            ));
-        }
+        let mut conditions = self.choice.conditions(self.serving());
         if let Some((_, plane)) = &self.current {
             conditions.extend(plane.conditions());
         }
@@ -189,34 +108,16 @@ impl Plane {
 
     fn next_variant(&self) -> Option<Variant> {
         let (current, _) = self.current.as_ref()?;
-        let wanted = match self.wanted_variant {
-            // What the node uses already is what we use.
-            IptablesVariant::Auto => return None,
-            IptablesVariant::Legacy => Variant::Legacy,
-            IptablesVariant::NFT => Variant::Nft,
-        };
-        (wanted != *current && self.refused_variant != Some(wanted)).then_some(wanted)
+        self.choice.next_variant(*current)
     }
 
     fn next_mode(&self) -> Option<ActiveMode> {
-        let (_, plane) = self.current.as_ref()?;
-        let wanted = self.mode_to_be();
-        (wanted != plane.mode() && !self.is_switch_resting()).then_some(wanted)
-    }
-
-    fn is_switch_resting(&self) -> bool {
-        self.put_off.is_some() && !self.is_switch_due
+        self.choice.next_mode(self.serving()?)
     }
 
     /// The next sync may be the first in which IPVS balances, or is one of those after it.
     pub fn will_balance_by_ipvs(&self) -> bool {
-        self.mode_to_be() == ActiveMode::IPVS && !self.is_switch_resting()
-    }
-
-    /// This mode serves, programmed by this run.
-    pub fn serves_in(&self, mode: ActiveMode) -> bool {
-        let current = self.current.as_ref();
-        current.is_some_and(|(_, plane)| plane.mode() == mode)
+        self.mode_to_be() == ActiveMode::IPVS && !self.choice.is_switch_resting()
     }
 
     /// Opens the data plane at first, changes variant and mode where that is wanted, and makes the kernel hold the plan.
@@ -234,10 +135,9 @@ impl Plane {
     }
 
     fn start(&mut self, plan: &Plan) -> Result<SyncReport, PlaneError> {
-        let variant = match self.wanted_variant {
-            IptablesVariant::Auto => self.planes.detect()?,
-            IptablesVariant::Legacy => Variant::Legacy,
-            IptablesVariant::NFT => Variant::Nft,
+        let variant = match self.choice.variant() {
+            Some(variant) => variant,
+            None => self.planes.detect()?,
         };
         let mode = self.mode_to_be();
         let mut plane = self.planes.open(variant, mode)?;
@@ -245,7 +145,7 @@ impl Plane {
         let mut report = match plane.reconcile(plan) {
             Ok(report) => report,
             Err(error) if mode == ActiveMode::IPVS && self.gives_up_starting(&error) => {
-                self.refuse(mode, error.to_string());
+                self.choice.refuse(mode, error.to_string());
                 return self.start(plan);
             }
             Err(error) => return Err(error.into()),
@@ -271,8 +171,7 @@ impl Plane {
             error,
             DataPlaneError::Ipvs(_) | DataPlaneError::IpvsRefused(_) | DataPlaneError::Links(_)
         );
-        self.failed_starts += u32::from(is_of_ipvs);
-        is_of_ipvs && self.failed_starts >= MOST_TRIES
+        is_of_ipvs && self.choice.gives_up_starting()
     }
 
     /// Programs the new variant whole beside the old one, and removes the old one only when the kernel holds the new.
@@ -312,7 +211,7 @@ impl Plane {
         plan: &Plan,
     ) -> Result<SyncReport, PlaneError> {
         tracing::error!(variant = %refused, %error, "iptables variant not changed: the old one stays in use");
-        self.refused_variant = Some(refused);
+        self.choice.refuse_variant(refused);
         self.reconcile(plan)
     }
 
@@ -322,69 +221,32 @@ impl Plane {
             return self.start(plan);
         };
         let before = plane.mode();
-        self.is_switch_due = false;
         match plane.switch(next, plan) {
             Ok(report) => {
-                self.put_off = None;
+                self.choice.switched();
                 tracing::info!(mode = %next, %before, "mode changed: old connections stay where they are");
                 self.ledger.set_mode(next)?;
                 Ok(report)
             }
             // The new mode serves already; the next sync ends the rest.
             Err(error) if plane.mode() == next => {
-                self.put_off = None;
+                self.choice.switched();
                 self.ledger.set_mode(next)?;
                 Err(error.into())
             }
             Err(error) if next == ActiveMode::IPVS && error.is_lack_of_ipvs() => {
-                self.refuse(next, error.to_string());
+                self.choice.refuse(next, error.to_string());
                 self.reconcile(plan)
             }
-            Err(error) => self.put_off_switch(next, error.into(), plan),
+            // The old mode is brought to the plan, and the switch made again later.
+            Err(error) => {
+                self.choice.put_off_switch(error.into());
+                // Where this fails too, it is not for the new mode.
+                let report = self.reconcile(plan)?;
+                self.choice.count_try(next);
+                Ok(report)
+            }
         }
-    }
-
-    /// The old mode is brought to the plan, and the switch made again later.
-    fn put_off_switch(
-        &mut self,
-        mode: ActiveMode,
-        error: PlaneError,
-        plan: &Plan,
-    ) -> Result<SyncReport, PlaneError> {
-        let tries = self.put_off.take().map_or(0, |put_off| put_off.tries);
-        self.put_off = Some(PutOff { tries, error });
-        // Where this fails too, it is not for the new mode.
-        let report = self.reconcile(plan)?;
-        self.count_try(mode);
-        Ok(report)
-    }
-
-    fn count_try(&mut self, mode: ActiveMode) {
-        let Some(put_off) = &mut self.put_off else {
-            return;
-        };
-        put_off.tries += 1;
-        if put_off.tries >= MOST_TRIES {
-            let reason = with_causes(&put_off.error);
-            self.refuse(mode, reason);
-        }
-    }
-
-    /// This node could not be made ready for the mode, for a reason that may pass. An error says that nothing serves until it is.
-    pub fn not_ready(&mut self, mode: ActiveMode, error: PlaneError) -> Result<(), PlaneError> {
-        if self.current.is_some() {
-            let tries = self.put_off.take().map_or(0, |put_off| put_off.tries);
-            self.put_off = Some(PutOff { tries, error });
-            self.is_switch_due = false;
-            self.count_try(mode);
-            return Ok(());
-        }
-        self.failed_starts += 1;
-        if self.failed_starts < MOST_TRIES {
-            return Err(error);
-        }
-        self.refuse(mode, with_causes(&error));
-        Ok(())
     }
 
     /// Removes the rules of a variant that is no longer used.
@@ -451,11 +313,6 @@ impl Plane {
     pub fn tally(&mut self) -> Tally {
         let current = self.current.as_mut();
         current.map(|(_, plane)| plane.tally()).unwrap_or_default()
-    }
-
-    /// The mode that was tried last and that this node cannot run.
-    pub fn refused_mode(&self) -> Option<&RefusedMode> {
-        self.refused_mode.as_ref()
     }
 
     /// Sizes of what was programmed.
