@@ -213,6 +213,11 @@ lint: ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
+.PHONY: deny
+deny: ## licences, sources and duplicates of all crates, and their known faults (needs cargo-deny and the network)
+	$(CARGO) deny --locked check licenses bans sources
+	$(CARGO) deny --locked check advisories
+
 .PHONY: crds
 crds: ## write the definitions of the API group into the chart and their reference into docs, from the types
 	$(CARGO) run --locked -p sluice-crds --example crd-yaml
