@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use sluice_crds::v1alpha1::ActiveMode;
+use sluice_kernel::address_set::AddressSetError;
 use sluice_kernel::iptables::IptablesError;
 use sluice_kernel::ipvs::{Cause, IpvsError};
 use sluice_kernel::links::{LinkError, RouteNotice};
@@ -95,7 +96,7 @@ pub enum DataPlaneError {
     Iptables(#[from] sluice_kernel::iptables::IptablesError),
     /// Address sets.
     #[error(transparent)]
-    AddressSet(#[from] sluice_kernel::address_set::AddressSetError),
+    AddressSet(#[from] AddressSetError),
     /// Connection tracking.
     #[error(transparent)]
     Conntrack(#[from] sluice_kernel::conntrack::ConntrackError),
@@ -136,6 +137,11 @@ impl DataPlaneError {
             ),
             _ => false,
         }
+    }
+
+    /// Rules use a set that was to be destroyed.
+    pub fn is_set_in_use(&self) -> bool {
+        matches!(self, Self::AddressSet(AddressSetError::InUse { .. }))
     }
 }
 

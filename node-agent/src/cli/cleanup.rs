@@ -130,7 +130,7 @@ fn remove_ours(args: &CleanupArgs) -> Result<Outcome, CliError> {
     ));
     let handed_over = tell_ipvs(&balanced, &mut outcome)?;
     // A set that the other variant's rules used is gone after these were; what counts is what is left at the end.
-    errors.retain(|error| !is_set_in_use(error) || !left.is_empty());
+    errors.retain(|error| !error.is_set_in_use() || !left.is_empty());
     let needed: &[&str] = if handed_over {
         &SYSCTLS_OF_IPVS_MODE
     } else {
@@ -208,14 +208,6 @@ fn forget_notes(run_dir: &Path) -> Result<(), CliError> {
 fn set_names() -> Result<Vec<String>, CliError> {
     let headers = IpsetNetlink::open()?.headers("SLUICE-")?;
     Ok(headers.into_iter().map(|header| header.spec.name).collect())
-}
-
-fn is_set_in_use(error: &DataPlaneError) -> bool {
-    use sluice_kernel::address_set::AddressSetError;
-    matches!(
-        error,
-        DataPlaneError::AddressSet(AddressSetError::InUse { .. })
-    )
 }
 
 /// But for those that kube-proxy needs, which does not look at them again.

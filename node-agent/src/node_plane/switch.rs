@@ -68,12 +68,14 @@ impl NodePlane {
             self.retired_since = None;
             self.flows_moved = false;
             // Its connections do not need it any more.
-            if self.iptables.is_present()?
-                && let Some(error) = self.iptables.remove().into_iter().next()
-            {
-                return Err(error);
-            }
-            return Ok(SyncReport::default());
+            let errors = if self.iptables.is_present()? {
+                self.iptables.remove()
+            } else {
+                Vec::new()
+            };
+            // A set that rules of the other variant use goes with a later full sync, when they are gone.
+            let mut errors = errors.into_iter().filter(|error| !error.is_set_in_use());
+            return errors.next().map_or_else(|| Ok(SyncReport::default()), Err);
         }
         let Some(ipvs) = &mut self.ipvs else {
             return self.glue.set_ipvs_part(IpvsPart::None);

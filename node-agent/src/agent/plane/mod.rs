@@ -2,6 +2,8 @@
 
 mod choice;
 mod ledger;
+#[cfg(test)]
+mod tests;
 
 use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::ActiveMode;
