@@ -135,6 +135,7 @@ fn flows_of_each_family_are_listed_as_the_conntrack_program_lists_them() {
             reply,
             zone: 0,
             destination_translated: false,
+            source_translated: false,
         };
         assert_eq!(*udp, expected);
     });
@@ -162,6 +163,10 @@ fn a_translated_destination_is_told_with_where_the_flow_really_goes() {
             (service, 53)
         );
         assert_eq!((flow.reply.source, flow.reply.source_port), (LOCAL, 5_353));
+        let masked: Vec<&Flow> = flows.iter().filter(|flow| flow.source_translated).collect();
+        assert_eq!(masked.len(), 1);
+        assert_eq!(masked[0].original.destination_port, 7_000);
+        assert_eq!(masked[0].reply.destination, service);
     });
 }
 
@@ -300,6 +305,7 @@ fn the_twin_lists_by_family_deletes_by_original_tuple_and_fails_when_told() {
         },
         zone: 0,
         destination_translated: true,
+        source_translated: false,
     };
     let (one, two, six) = (flow("10.0.0.1", 1), flow("10.0.0.1", 2), flow("fd00::1", 1));
     for flow in [one, one, two, six] {

@@ -123,6 +123,7 @@ mod tests {
             reply: tuple,
             zone: 0,
             destination_translated: true,
+            source_translated: false,
         };
         let kernel = MemoryConntrack::new();
         kernel.insert(flow);

@@ -110,6 +110,7 @@ pub(super) fn decode(message_type: u16, payload: &[u8]) -> Result<Option<Flow>, 
         reply: reply_tuple,
         zone: both_ways.or(original.zone).unwrap_or_default(),
         destination_translated: status.contains(Status::DstNat),
+        source_translated: status.contains(Status::SrcNat),
     }))
 }
 
@@ -185,8 +186,9 @@ mod tests {
     fn flow() -> impl Strategy<Value = Flow> {
         let protocol =
             prop::sample::select(vec![IpProtocol::TCP, IpProtocol::UDP, IpProtocol::SCTP]);
-        (any::<bool>(), protocol, any::<u16>(), any::<bool>()).prop_flat_map(
-            |(v6, protocol, zone, destination_translated)| {
+        let translated = any::<(bool, bool)>();
+        (any::<bool>(), protocol, any::<u16>(), translated).prop_flat_map(
+            |(v6, protocol, zone, (destination_translated, source_translated))| {
                 (tuple(v6), tuple(v6)).prop_map(move |(original, reply)| Flow {
                     family: if v6 { Family::V6 } else { Family::V4 },
                     protocol,
@@ -194,6 +196,7 @@ mod tests {
                     reply,
                     zone,
                     destination_translated,
+                    source_translated,
                 })
             },
         )
@@ -223,13 +226,10 @@ mod tests {
                 attributes.push(ConntrackAttribute::CtaTupleReply(parts));
             }
         }
-        let status = Status::Confirmed | Status::SrcNat | Status::DstNatDone;
-        let translated = if flow.destination_translated {
-            Status::DstNat
-        } else {
-            Status::empty()
-        };
-        attributes.push(ConntrackAttribute::CtaStatus(status | translated));
+        let mut status = Status::Confirmed | Status::SrcNatDone | Status::DstNatDone;
+        status.set(Status::DstNat, flow.destination_translated);
+        status.set(Status::SrcNat, flow.source_translated);
+        attributes.push(ConntrackAttribute::CtaStatus(status));
         payload(attributes)
     }
 

@@ -42,6 +42,8 @@ pub struct Flow {
     pub zone: u16,
     /// The destination was translated (`IPS_DST_NAT`).
     pub destination_translated: bool,
+    /// The source was translated by rules (`IPS_SRC_NAT`); what IPVS changes in a reply is not told by it.
+    pub source_translated: bool,
 }
 
 /// The door to connection tracking.

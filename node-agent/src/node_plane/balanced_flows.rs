@@ -76,6 +76,8 @@ impl BalancedFlows {
         } = flow.reply;
         (destination, destination_port) != (flow.original.source, flow.original.source_port)
             && !flow.destination_translated
+            // A pod's masqueraded connection may have got a node port's number.
+            && !flow.source_translated
             && self.is_frontend(node, flow, destination, destination_port)
     }
 

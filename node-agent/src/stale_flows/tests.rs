@@ -88,12 +88,14 @@ fn flow(source: &str, destination: &str, from: &str) -> Flow {
         reply: tuple(from, source),
         zone: 0,
         destination_translated: destination != from,
+        source_translated: false,
     }
 }
 
 fn by_ipvs(flow: Flow) -> Flow {
     Flow {
         destination_translated: false,
+        source_translated: false,
         ..flow
     }
 }

@@ -97,6 +97,7 @@ fn flow(protocol: IpProtocol, original: [([u8; 4], u16); 2], reply: [([u8; 4], u
         reply: tuple(reply),
         zone: 0,
         destination_translated: false,
+        source_translated: false,
     }
 }
 
@@ -196,21 +197,35 @@ fn flows_without_end_lose_their_entries_when_ipvs_goes() {
         [client, ([198, 51, 100, 77], 53)],
         [([198, 51, 100, 78], 53), client],
     );
-    for flow in [by_request, by_answer, at_node_port, by_rules, foreign] {
+    // Masquerading took the number of a node port.
+    let mut masked = flow(
+        IpProtocol::UDP,
+        [(POD, 41_000), ([198, 51, 100, 9], 443)],
+        [([198, 51, 100, 9], 443), ([192, 0, 2, 10], 30_002)],
+    );
+    masked.source_translated = true;
+    for flow in [
+        by_request,
+        by_answer,
+        at_node_port,
+        by_rules,
+        foreign,
+        masked,
+    ] {
         world.kernel.conntrack.insert(flow);
     }
     world.drain_after(5, None);
-    assert_eq!(world.kernel.conntrack.flows().len(), 5);
+    assert_eq!(world.kernel.conntrack.flows().len(), 6);
     world.set_connections(0);
     world.drain_after(5, None);
     // IPVS is there still: no datagram is lost.
     assert!(world.plane.uses_ipvs());
-    assert_eq!(world.kernel.conntrack.flows(), [by_rules, foreign]);
+    assert_eq!(world.kernel.conntrack.flows(), [by_rules, foreign, masked]);
     // An answer that was under way made an entry.
     world.kernel.conntrack.insert(by_answer);
     world.drain_after(5, None);
     assert!(!world.plane.uses_ipvs());
-    assert_eq!(world.kernel.conntrack.flows(), [by_rules, foreign]);
+    assert_eq!(world.kernel.conntrack.flows(), [by_rules, foreign, masked]);
 }
 
 /// The slice of the UDP service.
