@@ -6,15 +6,16 @@ use std::time::Instant;
 
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::conntrack::Conntrack;
-use sluice_kernel::iptables::Family;
+use sluice_kernel::iptables::{Family, Table};
 use sluice_kernel::links::RouteNotice;
 use sluice_service_plan::model::ObjectName;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
-use crate::balancer::iptables::IptablesBalancer;
+use crate::balancer::iptables::{IptablesBalancer, names};
 use crate::balancer::{Balancer, Scope};
 use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
 use crate::glue::iptables::IptablesGlue;
+use crate::glue::iptables::rules::IPVS;
 use crate::glue::{Glue, IpvsPart};
 use crate::ruleset::{RuleSet, SharedRuleSet};
 use crate::stale_flows::StaleFlows;
@@ -63,6 +64,8 @@ struct Found {
     is_ipvs_new: bool,
     /// Neither a rule nor a set of ours.
     is_nothing: bool,
+    /// In every family, packets come to a balancer of ours; where they do not, kube-proxy may serve still.
+    leads_to_balancer: bool,
 }
 
 impl NodePlane {
@@ -126,7 +129,7 @@ impl NodePlane {
             is_ipvs_new = found.is_ipvs_new;
             let by_rules = self.mode == ActiveMode::IPTables;
             self.glue
-                .admit_all(by_rules && found.is_nothing && !switching);
+                .admit_all(by_rules && !found.leads_to_balancer && !switching);
             // What this plane programmed once may serve still, though somebody took its rules and sets.
             let is_cold = found.is_nothing && self.plan.services.is_empty() && !switching;
             if is_cold && let Some(first) = self.first_services.of(plan) {
@@ -198,9 +201,16 @@ impl NodePlane {
         if self.ipvs.is_some() && self.glue.ipvs_part() == IpvsPart::None {
             self.glue.admit_ipvs();
         }
+        let mut rules = self.rules.lock();
+        let is_nothing = !has_sets && rules.size() == (0, 0);
+        let leads_to_balancer = rules.families().into_iter().all(|family| {
+            let table = rules.table(family, Table::Nat);
+            table.is_some_and(|table| table.leads_to(&[names::SERVICES, IPVS]))
+        });
         Ok(Found {
             is_ipvs_new,
-            is_nothing: !has_sets && self.rules.lock().size() == (0, 0),
+            is_nothing,
+            leads_to_balancer,
         })
     }
 

@@ -176,6 +176,12 @@ impl ChainTable {
         self.known.contains_key(name)
     }
 
+    /// A jump leads to one of these chains.
+    pub fn leads_to(&self, chains: &[&str]) -> bool {
+        let mut targets = self.jumps.iter().filter_map(|(_, rule)| target(rule));
+        targets.any(|to| chains.contains(&to))
+    }
+
     /// Wants this jump.
     pub fn put_jump(&mut self, jump: &Jump) {
         let rule = jump.rule();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sluice_agent::data_plane::DataPlane;
 use sluice_agent::node_plane::FirstServices;
 use sluice_crds::v1alpha1::ActiveMode;
+use sluice_kernel::iptables::{Family, Table};
 use sluice_service_plan::catalog::Catalog;
 use sluice_service_plan::model::{
     AddressType, EndpointSlice, ObjectName, Protocol, Service, ServicePort, SliceEndpoint,
@@ -173,6 +174,39 @@ fn an_agent_that_dies_at_any_call_of_a_cold_start_is_replaced_by_one_that_ends_r
             plane.reconcile(plan).unwrap();
             assert_eq!(kernel.state(), end, "{mode}: dead at call {call}");
             assert_eq!(plane.verify().unwrap(), vec![], "{mode}: call {call}");
+        }
+    }
+}
+
+/// Families in which what comes to the node itself is refused, though nothing leads to the tree.
+fn refused_too_early(kernel: &Kernel) -> Vec<Family> {
+    let leads = |family, table, from, to| {
+        let rules = kernel.iptables.rules(family, table, from);
+        rules.unwrap_or_default().iter().any(|r| r.ends_with(to))
+    };
+    let too_early = |family: &Family| {
+        leads(*family, Table::Filter, "INPUT", "SLUICE-INPUT")
+            && !leads(*family, Table::Nat, "PREROUTING", "SLUICE-SERVICES")
+    };
+    let families = [Family::V4, Family::V6].into_iter();
+    families.filter(too_early).collect()
+}
+
+#[test]
+fn nothing_is_refused_before_the_tree_serves_also_after_a_first_attempt_that_died() {
+    let catalog = catalog(&two_services(), VipBinding::LocalRoute);
+    let (mode, plan) = (ActiveMode::IPTables, catalog.plan());
+    let all = calls(mode, plan);
+    for first in 0..all {
+        for second in (first % 4..all).step_by(4) {
+            let kernel = Kernel::new();
+            for call in [first, second] {
+                kernel.watch.die_at(call);
+                let _ = kernel.plane(mode).reconcile(plan);
+                kernel.watch.live();
+                let refused = refused_too_early(&kernel);
+                assert_eq!(refused, [], "dead at call {first}, then at {second}");
+            }
         }
     }
 }
