@@ -63,20 +63,16 @@ impl PlaneLedger {
 
     /// Notes a variant that is about to get rules of ours.
     pub fn add(&mut self, variant: Variant) -> Result<(), LedgerError> {
-        if self.variants.insert(variant) {
-            self.write_variants()
-        } else {
-            Ok(())
-        }
+        let mut variants = self.variants.clone();
+        variants.insert(variant);
+        self.set_variants(variants)
     }
 
     /// Strikes out a variant that holds none any more.
     pub fn remove(&mut self, variant: Variant) -> Result<(), LedgerError> {
-        if self.variants.remove(&variant) {
-            self.write_variants()
-        } else {
-            Ok(())
-        }
+        let mut variants = self.variants.clone();
+        variants.remove(&variant);
+        self.set_variants(variants)
     }
 
     /// The mode that was in use last; absent before the first.
@@ -86,10 +82,11 @@ impl PlaneLedger {
 
     /// Notes the mode in use.
     pub fn set_mode(&mut self, mode: ActiveMode) -> Result<(), LedgerError> {
-        if self.mode.replace(mode) == Some(mode) {
-            return Ok(());
+        if self.mode != Some(mode) {
+            self.write(MODE, &mode.to_string())?;
+            self.mode = Some(mode);
         }
-        self.write(MODE, &mode.to_string())
+        Ok(())
     }
 
     /// Removes the ledger: nothing of ours is left that it could tell of.
@@ -110,9 +107,14 @@ impl PlaneLedger {
         Ok(())
     }
 
-    fn write_variants(&self) -> Result<(), LedgerError> {
-        let names: Vec<_> = self.variants.iter().map(ToString::to_string).collect();
-        self.write(VARIANTS, &names.join("\n"))
+    /// What could not be written is written at the next call.
+    fn set_variants(&mut self, variants: BTreeSet<Variant>) -> Result<(), LedgerError> {
+        if self.variants != variants {
+            let names: Vec<_> = variants.iter().map(ToString::to_string).collect();
+            self.write(VARIANTS, &names.join("\n"))?;
+            self.variants = variants;
+        }
+        Ok(())
     }
 
     fn write(&self, file: &str, text: &str) -> Result<(), LedgerError> {
@@ -179,5 +181,27 @@ mod tests {
         assert_eq!(next.mode(), Some(ActiveMode::IPVS));
         std::fs::write(dir.path().join(MODE), "IPV").unwrap();
         assert_eq!(PlaneLedger::open(dir.path()).unwrap().mode(), None);
+    }
+
+    #[test]
+    fn a_note_that_could_not_be_written_is_written_at_the_next_try() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = PlaneLedger::open(dir.path()).unwrap();
+        // A folder cannot be written over.
+        for file in [VARIANTS, MODE] {
+            fs::create_dir(dir.path().join(file)).unwrap();
+        }
+        for _ in 0..2 {
+            ledger.add(Variant::Legacy).unwrap_err();
+            ledger.set_mode(ActiveMode::IPVS).unwrap_err();
+        }
+        for file in [VARIANTS, MODE] {
+            fs::remove_dir(dir.path().join(file)).unwrap();
+        }
+        ledger.add(Variant::Legacy).unwrap();
+        ledger.set_mode(ActiveMode::IPVS).unwrap();
+        let next = PlaneLedger::open(dir.path()).unwrap();
+        assert_eq!(next.others(Variant::Nft), [Variant::Legacy]);
+        assert_eq!(next.mode(), Some(ActiveMode::IPVS));
     }
 }
