@@ -139,6 +139,16 @@ impl DataPlaneError {
         }
     }
 
+    /// This node lacks what the iptables variant takes, or the variant what our rules take: another try would not mend it.
+    pub fn is_lack_of_variant(&self) -> bool {
+        match self {
+            Self::Iptables(error) => {
+                error.is_lack() || matches!(error, IptablesError::Refused { .. })
+            }
+            _ => false,
+        }
+    }
+
     /// Rules use a set that was to be destroyed.
     pub fn is_set_in_use(&self) -> bool {
         matches!(self, Self::AddressSet(AddressSetError::InUse { .. }))

@@ -46,6 +46,10 @@ impl Planes for NodePlanes {
         Ok(Box::new(plane.remembering_in(&self.run_dir)))
     }
 
+    fn open_to_remove(&mut self, variant: Variant) -> Result<Box<dyn DataPlane>, DataPlaneError> {
+        Ok(Box::new(NodePlane::open_to_remove(variant)?))
+    }
+
     fn detect(&mut self) -> Result<Variant, DataPlaneError> {
         let (variant, reason) = detect_variant()?;
         tracing::info!(%variant, %reason, "iptables variant detected");

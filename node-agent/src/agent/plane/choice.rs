@@ -18,9 +18,26 @@ pub struct RefusedMode {
     pub reason: String,
 }
 
+/// A variant that could not be taken, and why.
+#[derive(Debug)]
+struct RefusedVariant {
+    variant: Variant,
+    reason: String,
+}
+
+/// What is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The iptables variant, to this one.
+    Variant(Variant),
+    /// The mode, to this one.
+    Mode(ActiveMode),
+}
+
 /// A switch that failed for a reason that may pass. What served before serves on.
 #[derive(Debug)]
 pub(in crate::agent) struct PutOff {
+    change: Change,
     /// How often it failed, while what serves could be written.
     pub(in crate::agent) tries: u32,
     /// Why, the last time.
@@ -34,7 +51,7 @@ pub(in crate::agent) struct Choice {
     asked_mode: Mode,
     mode: ActiveMode,
     /// What could not be taken; not tried again until [`try_again`](Self::try_again).
-    refused_variant: Option<Variant>,
+    refused_variant: Option<RefusedVariant>,
     refused_mode: Option<RefusedMode>,
     /// Not tried again until [`switch_again`](Self::switch_again).
     put_off: Option<PutOff>,
@@ -70,6 +87,7 @@ impl Choice {
         if self.variant != variant {
             self.variant = variant;
             self.refused_variant = None;
+            self.put_off = None;
         }
         if self.asked_mode != asked {
             self.asked_mode = asked;
@@ -97,16 +115,32 @@ impl Choice {
         }
     }
 
+    /// The same, unless it could not be taken.
+    pub(super) fn variant_to_start(&self) -> Option<Variant> {
+        let is_free = |variant: &Variant| !self.has_refused_variant(*variant);
+        self.variant().filter(is_free)
+    }
+
     /// The variant to change to.
     pub(super) fn next_variant(&self, current: Variant) -> Option<Variant> {
-        let is_next =
-            |wanted: &Variant| *wanted != current && self.refused_variant != Some(*wanted);
-        self.variant().filter(is_next)
+        let is_resting = |put_off: &PutOff| matches!(put_off.change, Change::Variant(_));
+        if !self.is_switch_due && self.put_off.as_ref().is_some_and(is_resting) {
+            return None;
+        }
+        self.variant_to_start().filter(|wanted| *wanted != current)
     }
 
     /// The variant could not be taken.
-    pub(super) fn refuse_variant(&mut self, variant: Variant) {
-        self.refused_variant = Some(variant);
+    pub(super) fn refuse_variant(&mut self, variant: Variant, reason: String) {
+        tracing::error!(%variant, reason, "iptables variant not taken: another one serves");
+        self.put_off = None;
+        self.refused_variant = Some(RefusedVariant { variant, reason });
+    }
+
+    /// The variant was tried and this node could not take it.
+    pub(super) fn has_refused_variant(&self, variant: Variant) -> bool {
+        let refused = self.refused_variant.as_ref();
+        refused.is_some_and(|refused| refused.variant == variant)
     }
 
     /// The mode that the next sync will bring about.
@@ -129,6 +163,11 @@ impl Choice {
         tracing::warn!(%mode, reason, "this node cannot run the mode: what serves now goes on");
         self.put_off = None;
         self.refused_mode = Some(RefusedMode { mode, reason });
+    }
+
+    /// Nothing speaks against the mode after all.
+    pub(super) fn allow_mode(&mut self) {
+        self.refused_mode = None;
     }
 
     /// The mode was tried and this node could not run it.
@@ -158,27 +197,35 @@ impl Choice {
     }
 
     /// The switch is made.
-    pub(super) fn switched(&mut self) {
-        self.put_off = None;
+    pub(super) fn switched(&mut self, change: Change) {
+        self.put_off.take_if(|put_off| put_off.change == change);
         self.is_switch_due = false;
     }
 
     /// The switch failed for a reason that may pass. It [counts](Self::count_try) where what serves could be written nevertheless.
-    pub(super) fn put_off_switch(&mut self, error: PlaneError) {
-        let tries = self.put_off.take().map_or(0, |put_off| put_off.tries);
-        self.put_off = Some(PutOff { tries, error });
+    pub(super) fn put_off_switch(&mut self, change: Change, error: PlaneError) {
+        let before = self.put_off.take();
+        let same = before.filter(|put_off| put_off.change == change);
+        self.put_off = Some(PutOff {
+            change,
+            tries: same.map_or(0, |put_off| put_off.tries),
+            error,
+        });
         self.is_switch_due = false;
     }
 
-    /// A try to switch to the mode counts; one too many is a refusal.
-    pub(super) fn count_try(&mut self, mode: ActiveMode) {
+    /// A try of the switch that was put off counts; one too many is a refusal.
+    pub(super) fn count_try(&mut self) {
         let Some(put_off) = &mut self.put_off else {
             return;
         };
         put_off.tries += 1;
         if put_off.tries >= MOST_TRIES {
             let reason = with_causes(&put_off.error);
-            self.refuse(mode, reason);
+            match put_off.change {
+                Change::Variant(variant) => self.refuse_variant(variant, reason),
+                Change::Mode(mode) => self.refuse(mode, reason),
+            }
         }
     }
 
@@ -199,9 +246,9 @@ impl Choice {
                 "the node cannot run mode {mode}, {serving} serves: {reason}"
             ));
         }
-        if let Some(variant) = self.refused_variant {
+        if let Some(RefusedVariant { variant, reason }) = &self.refused_variant {
             conditions.push(format!(
-                "the node cannot use the iptables variant {variant}: see the log"
+                "the node cannot use the iptables variant {variant}, the other one serves: {reason}"
             ));
         }
         conditions

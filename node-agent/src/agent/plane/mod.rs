@@ -1,7 +1,9 @@
 //! The data plane in use, and the changes from one iptables variant to the other and from one mode to the other.
 
+mod changes;
 mod choice;
 mod ledger;
+mod leftovers;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +14,10 @@ use sluice_kernel::links::RouteNotice;
 use sluice_kernel::sysctl;
 use sluice_service_plan::plan::{Plan, PlanChange};
 
-use self::choice::Choice;
 pub use self::choice::RefusedMode;
+use self::choice::{Change, Choice};
 pub use self::ledger::{LedgerError, PlaneLedger};
+use self::leftovers::Leftovers;
 use crate::data_plane::{DataPlane, DataPlaneError, Drain, Drift, Programmed, SyncReport};
 use crate::tally::Tally;
 
@@ -26,6 +29,8 @@ pub trait Planes: Send {
         variant: Variant,
         mode: ActiveMode,
     ) -> Result<Box<dyn DataPlane>, DataPlaneError>;
+    /// One that is only to remove what it has of a variant that is not in use.
+    fn open_to_remove(&mut self, variant: Variant) -> Result<Box<dyn DataPlane>, DataPlaneError>;
     /// The variant that this node uses already.
     fn detect(&mut self) -> Result<Variant, DataPlaneError>;
 }
@@ -52,6 +57,7 @@ pub struct Plane {
     /// Which variant and mode the next sync brings about.
     pub(in crate::agent) choice: Choice,
     current: Option<(Variant, Box<dyn DataPlane>)>,
+    leftovers: Leftovers,
 }
 
 impl Plane {
@@ -62,6 +68,7 @@ impl Plane {
             ledger,
             choice: Choice::default(),
             current: None,
+            leftovers: Leftovers::default(),
         }
     }
 
@@ -84,8 +91,8 @@ impl Plane {
     /// This node could not be made ready for the mode, for a reason that may pass. An error says that nothing serves until it is.
     pub fn not_ready(&mut self, mode: ActiveMode, error: PlaneError) -> Result<(), PlaneError> {
         if self.current.is_some() {
-            self.choice.put_off_switch(error);
-            self.choice.count_try(mode);
+            self.choice.put_off_switch(Change::Mode(mode), error);
+            self.choice.count_try();
         } else if self.choice.gives_up_starting() {
             self.choice.refuse(mode, with_causes(&error));
         } else {
@@ -97,15 +104,17 @@ impl Plane {
     /// What is done otherwise than the settings ask, in sentences.
     pub fn conditions(&self) -> Vec<String> {
         let mut conditions = self.choice.conditions(self.serving());
+        conditions.extend(self.leftovers.condition().cloned());
         if let Some((_, plane)) = &self.current {
             conditions.extend(plane.conditions());
         }
         conditions
     }
 
-    /// Whether another variant or mode is to be used than the present one.
+    /// Whether another variant or mode is to be used than the present one, or what one left is to be removed.
     pub fn is_to_change(&self) -> bool {
-        self.next_variant().is_some() || self.next_mode().is_some()
+        let leaves = self.leftovers.are_to_go();
+        leaves || self.next_variant().is_some() || self.next_mode().is_some()
     }
 
     fn next_variant(&self) -> Option<Variant> {
@@ -124,6 +133,13 @@ impl Plane {
 
     /// Opens the data plane at first, changes variant and mode where that is wanted, and makes the kernel hold the plan.
     pub fn reconcile(&mut self, plan: &Plan) -> Result<SyncReport, PlaneError> {
+        let mut report = self.bring_about(plan)?;
+        report += self.retire_others(plan)?;
+        Ok(report)
+    }
+
+    /// Changes variant and mode where that is wanted, one at a time, and programs the plan.
+    fn bring_about(&mut self, plan: &Plan) -> Result<SyncReport, PlaneError> {
         if let Some(next) = self.next_variant() {
             return self.change_variant(next, plan);
         }
@@ -134,142 +150,6 @@ impl Plane {
             Some((_, plane)) => Ok(plane.reconcile(plan)?),
             None => self.start(plan),
         }
-    }
-
-    fn start(&mut self, plan: &Plan) -> Result<SyncReport, PlaneError> {
-        let variant = match self.choice.variant() {
-            Some(variant) => variant,
-            None => self.planes.detect()?,
-        };
-        let mode = self.mode_to_be();
-        let mut plane = self.planes.open(variant, mode)?;
-        self.ledger.add(variant)?;
-        let mut report = match plane.reconcile(plan) {
-            Ok(report) => report,
-            Err(error) if mode == ActiveMode::IPVS && self.gives_up_starting(&error) => {
-                self.choice.refuse(mode, error.to_string());
-                return self.start(plan);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        tracing::info!(%variant, %mode, "data plane in use");
-        self.ledger.set_mode(mode)?;
-        self.current = Some((variant, plane));
-        for other in self.ledger.others(variant) {
-            tracing::info!(variant = %other, "removing our rules of an earlier run");
-            let mut old = self.planes.open(other, mode)?;
-            self.retire(other, old.as_mut())?;
-            report += self.look_after_shared_sets(plan)?;
-        }
-        Ok(report)
-    }
-
-    /// Nothing serves yet, so rather in the other mode than not at all.
-    fn gives_up_starting(&mut self, error: &DataPlaneError) -> bool {
-        if error.is_lack_of_ipvs() {
-            return true;
-        }
-        let is_of_ipvs = matches!(
-            error,
-            DataPlaneError::Ipvs(_) | DataPlaneError::IpvsRefused(_) | DataPlaneError::Links(_)
-        );
-        is_of_ipvs && self.choice.gives_up_starting()
-    }
-
-    /// Programs the new variant whole beside the old one, and removes the old one only when the kernel holds the new.
-    fn change_variant(&mut self, next: Variant, plan: &Plan) -> Result<SyncReport, PlaneError> {
-        let mode = self.mode().unwrap_or(ActiveMode::IPTables);
-        let mut new = match self.planes.open(next, mode) {
-            Ok(new) => new,
-            Err(error) => return self.keep_variant(next, &error, plan),
-        };
-        self.ledger.add(next)?;
-        let programmed =
-            new.reconcile(plan)
-                .and_then(|report| match new.verify()?.into_iter().next() {
-                    Some(drift) => Err(DataPlaneError::NotHeld(drift)),
-                    None => Ok(report),
-                });
-        let mut report = match programmed {
-            Ok(report) => report,
-            Err(error) => {
-                log_all(next, &new.remove_rules());
-                return self.keep_variant(next, &error, plan);
-            }
-        };
-        let old = self.current.replace((next, new));
-        tracing::info!(variant = %next, "iptables variant changed");
-        if let Some((variant, mut old)) = old {
-            self.retire(variant, old.as_mut())?;
-            report += self.look_after_shared_sets(plan)?;
-        }
-        Ok(report)
-    }
-
-    fn keep_variant(
-        &mut self,
-        refused: Variant,
-        error: &DataPlaneError,
-        plan: &Plan,
-    ) -> Result<SyncReport, PlaneError> {
-        tracing::error!(variant = %refused, %error, "iptables variant not changed: the old one stays in use");
-        self.choice.refuse_variant(refused);
-        self.reconcile(plan)
-    }
-
-    /// The old mode serves until the new one is verified, and after an error.
-    fn change_mode(&mut self, next: ActiveMode, plan: &Plan) -> Result<SyncReport, PlaneError> {
-        let Some((_, plane)) = &mut self.current else {
-            return self.start(plan);
-        };
-        let before = plane.mode();
-        match plane.switch(next, plan) {
-            Ok(report) => {
-                self.choice.switched();
-                tracing::info!(mode = %next, %before, "mode changed: old connections stay where they are");
-                self.ledger.set_mode(next)?;
-                Ok(report)
-            }
-            // The new mode serves already; the next sync ends the rest.
-            Err(error) if plane.mode() == next => {
-                self.choice.switched();
-                self.ledger.set_mode(next)?;
-                Err(error.into())
-            }
-            Err(error) if next == ActiveMode::IPVS && error.is_lack_of_ipvs() => {
-                self.choice.refuse(next, error.to_string());
-                self.reconcile(plan)
-            }
-            // The old mode is brought to the plan, and the switch made again later.
-            Err(error) => {
-                self.choice.put_off_switch(error.into());
-                // Where this fails too, it is not for the new mode.
-                let report = self.reconcile(plan)?;
-                self.choice.count_try(next);
-                Ok(report)
-            }
-        }
-    }
-
-    /// Removes the rules of a variant that is no longer used.
-    fn retire(&mut self, variant: Variant, old: &mut dyn DataPlane) -> Result<(), PlaneError> {
-        let errors = old.remove_rules();
-        log_all(variant, &errors);
-        if errors.is_empty() {
-            self.ledger.remove(variant)?;
-        }
-        Ok(())
-    }
-
-    /// Rules of the other variant used our sets too, so how many use them has changed.
-    fn look_after_shared_sets(&mut self, plan: &Plan) -> Result<SyncReport, PlaneError> {
-        let Some((_, current)) = &mut self.current else {
-            return Ok(SyncReport::default());
-        };
-        if current.check()?.is_empty() {
-            return Ok(SyncReport::default());
-        }
-        Ok(current.reconcile(plan)?)
     }
 
     /// Programs one change.
@@ -290,6 +170,7 @@ impl Plane {
 
     /// Looks for drift by counts.
     pub fn check(&mut self) -> Result<Vec<Drift>, PlaneError> {
+        self.leftovers.looked();
         Ok(self
             .current
             .as_mut()
@@ -339,11 +220,5 @@ impl Plane {
     /// The same, or it may: what an earlier run left in IPVS is known once the kernel was read.
     pub fn may_use_ipvs(&self) -> bool {
         self.current.is_none() || self.uses_ipvs()
-    }
-}
-
-fn log_all(variant: Variant, errors: &[DataPlaneError]) {
-    for error in errors {
-        tracing::warn!(%variant, %error, "something of ours could not be removed");
     }
 }

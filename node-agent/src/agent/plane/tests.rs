@@ -81,6 +81,10 @@ impl Planes for Kernel {
         Ok(Box::new(NodePlane::new(doors, &[Family::V4], mode)))
     }
 
+    fn open_to_remove(&mut self, variant: Variant) -> Result<Box<dyn DataPlane>, DataPlaneError> {
+        self.open(variant, ActiveMode::IPTables)
+    }
+
     fn detect(&mut self) -> Result<Variant, DataPlaneError> {
         Ok(Variant::Nft)
     }

@@ -107,6 +107,10 @@ impl Planes for Stage {
         }))
     }
 
+    fn open_to_remove(&mut self, variant: Variant) -> Result<Box<dyn DataPlane>, DataPlaneError> {
+        self.open(variant, ActiveMode::IPTables)
+    }
+
     fn detect(&mut self) -> Result<Variant, DataPlaneError> {
         Ok(Variant::Nft)
     }

@@ -15,13 +15,13 @@ impl Bench {
     }
 
     /// So many calls of this name find the lock held.
-    fn finds_the_lock_held(&mut self, call: &'static str, times: usize) {
+    pub(super) fn finds_the_lock_held(&mut self, call: &'static str, times: usize) {
         let mut script = self.stage.lock();
         script.failures = VecDeque::from(vec![call; times]);
         script.error = Some(|| IptablesError::LockHeld { waited_seconds: 10 }.into());
     }
 
-    fn report(&self) -> Report {
+    pub(super) fn report(&self) -> Report {
         self.sync_loop.books.report.borrow().clone()
     }
 }
