@@ -112,6 +112,9 @@ pub enum DataPlaneError {
     /// Sysctls.
     #[error(transparent)]
     Sysctl(#[from] sluice_kernel::sysctl::SysctlError),
+    /// The balancer in use could not be brought to the plan before another took its place: this says nothing of the other one.
+    #[error(transparent)]
+    BeforeSwitch(Box<Self>),
     /// After a successful write the kernel does not hold what was written.
     #[error("the kernel does not hold what was programmed: {0}")]
     NotHeld(Drift),

@@ -64,6 +64,14 @@ impl Failure<'_> {
             };
         }
         let lines = line.map_or_else(Vec::new, |n| quote(self.input, n));
+        if self.says(OVERTAKEN) || line.is_some_and(|n| is_deletion(self.input, n)) {
+            return IptablesError::Overtaken {
+                program,
+                line,
+                lines,
+                message,
+            };
+        }
         IptablesError::Refused {
             program,
             line,
@@ -118,6 +126,12 @@ const UNSUPPORTED: &[&str] = &[
 /// `ENOMEM`, in the words of both variants.
 const NO_MEMORY: &[&str] = &["Memory allocation problem", "Cannot allocate memory"];
 
+/// The table is not as it was listed. Of a rule to be deleted that is not there the legacy variant says nothing but the line.
+const OVERTAKEN: &[&str] = &[
+    "Resource temporarily unavailable",
+    "does a matching rule exist",
+];
+
 /// The first `line N`, `line: N` said.
 fn refused_line(stderr: &str) -> Option<usize> {
     stderr.match_indices("line").find_map(|(at, word)| {
@@ -132,6 +146,12 @@ fn refused_line(stderr: &str) -> Option<usize> {
 fn table_at(input: &str, line: usize) -> Option<Table> {
     let heads = input.lines().take(line).filter_map(|l| l.strip_prefix('*'));
     heads.last().and_then(Table::from_name)
+}
+
+/// The line deletes a rule, so what it lacks is that rule.
+pub(super) fn is_deletion(input: &str, line: usize) -> bool {
+    let text = input.lines().nth(line.saturating_sub(1));
+    text.is_some_and(|text| text.starts_with("-D "))
 }
 
 pub(super) fn quote(input: &str, line: usize) -> Vec<String> {
@@ -270,6 +290,17 @@ mod tests {
             error(2, extension),
             IptablesError::Unsupported { .. }
         ));
+    }
+
+    #[test]
+    fn what_somebody_else_changed_meanwhile_was_not_refused() {
+        for said in [
+            "iptables-restore v1.8.9 (legacy): iptables-restore: line 6 failed: Resource temporarily unavailable.\n",
+            "iptables-nft-restore: line 4 failed: Bad rule (does a matching rule exist in that chain?).\n",
+        ] {
+            let error = error(4, said);
+            assert!(matches!(error, IptablesError::Overtaken { .. }), "{error}");
+        }
     }
 
     #[test]

@@ -32,6 +32,18 @@ pub enum IptablesError {
         /// What the program said.
         message: String,
     },
+    /// Somebody else changed the table since it was listed: another try, by a new listing, may succeed.
+    #[error("{program}: the table is not as it was listed, see {}: {message}{}", place(*.line), quoted(.lines))]
+    Overtaken {
+        /// Program name.
+        program: String,
+        /// Line number of the input, from 1, where told.
+        line: Option<usize>,
+        /// The lines around it.
+        lines: Vec<String>,
+        /// What the program said.
+        message: String,
+    },
     /// Not root in this network namespace.
     #[error("{program} needs CAP_NET_ADMIN: {message}")]
     NotPermitted {

@@ -155,8 +155,6 @@ fn what_cannot_be_is_refused_and_leaves_the_table_as_it_was() {
             ("-A A -j NO-SUCH-CHAIN", None),
             ("-A A -g NO-SUCH-CHAIN", None),
             ("-A NO-SUCH-CHAIN -j ACCEPT", Some(3)),
-            ("-D A -p tcp -j ACCEPT", Some(3)),
-            ("-D A 9", Some(3)),
             ("-I A 9 -j ACCEPT", Some(3)),
             ("-F NO-SUCH-CHAIN", Some(3)),
             ("-N A", Some(3)),
@@ -182,6 +180,25 @@ fn what_cannot_be_is_refused_and_leaves_the_table_as_it_was() {
             "no COMMIT"
         );
         assert!(refused(door, "-A A -j ACCEPT\n").is_some(), "no table");
+    });
+}
+
+#[test]
+fn a_rule_to_be_deleted_that_is_not_there_was_taken_by_somebody_else() {
+    everywhere(|door| {
+        let there = "*nat\n:A - [0:0]\n-A A -j RETURN\nCOMMIT\n";
+        door.restore(Family::V4, there).unwrap();
+        for what in ["-D A -p tcp -j ACCEPT", "-D A 9", "-D PREROUTING -j A"] {
+            let input = format!("*nat\n-A A -j ACCEPT\n{what}\nCOMMIT\n");
+            let error = door.restore(Family::V4, &input).unwrap_err();
+            let at = match error {
+                IptablesError::Overtaken { line, .. } => line,
+                other => panic!("{}: {what}: {other:?}", door.variant()),
+            };
+            assert_eq!(at, Some(3), "{}: {what}", door.variant());
+            let left = rules(door, Family::V4, Table::Nat, "A");
+            assert_eq!(left, ["-j RETURN"], "{}: {what}", door.variant());
+        }
     });
 }
 

@@ -20,7 +20,8 @@ impl NodePlane {
         plan: &Plan,
     ) -> Result<SyncReport, DataPlaneError> {
         // What is verified later must not lag behind in anything that the two share.
-        let mut report = self.sync(plan, Scope::All, false)?;
+        let synced = self.sync(plan, Scope::All, false);
+        let mut report = synced.map_err(|error| DataPlaneError::BeforeSwitch(Box::new(error)))?;
         if self.mode == mode {
             return Ok(report);
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use proptest::prelude::*;
-use sluice_agent::data_plane::DataPlane;
+use sluice_agent::data_plane::{DataPlane, DataPlaneError};
 use sluice_agent::glue::pod_classes::sets_of;
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::{AddressSets, Entry};
@@ -186,4 +186,22 @@ fn pods_of_a_class_are_known_through_switches_and_back() {
     }
     assert!(plane.remove().is_empty());
     assert!(door.list(&sets[0]).is_err());
+}
+
+#[test]
+fn an_error_before_a_switch_is_told_from_one_of_the_switch() {
+    let catalog = catalog(&two_services(), VipBinding::LocalRoute);
+    let plan = catalog.plan();
+    for from in [ActiveMode::IPTables, ActiveMode::IPVS] {
+        let calls = calls_of_switch(from, plan);
+        let is_told_before = [0, calls / 2].map(|call| {
+            let kernel = Kernel::new();
+            let mut plane = kernel.plane(from);
+            plane.reconcile(plan).unwrap();
+            kernel.watch.fail_at(call);
+            let error = plane.switch(other(from), plan).unwrap_err();
+            matches!(error, DataPlaneError::BeforeSwitch(_))
+        });
+        assert_eq!(is_told_before, [true, false], "{from}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Interprets the text of `iptables-restore --noflush`.
 
-use super::super::diagnose::quote;
+use super::super::diagnose::{is_deletion, quote};
 use super::super::{IptablesError, Table};
 use super::ruleset::{Refused, Ruleset, TableState};
 
@@ -12,10 +12,20 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn into_error(self, input: &str) -> IptablesError {
+        let program = "iptables-restore".to_owned();
+        let lines = quote(input, self.line);
+        if is_deletion(input, self.line) {
+            return IptablesError::Overtaken {
+                program,
+                line: Some(self.line),
+                lines,
+                message: self.message,
+            };
+        }
         IptablesError::Refused {
-            program: "iptables-restore".to_owned(),
+            program,
             line: Some(self.line),
-            lines: quote(input, self.line),
+            lines,
             message: self.message,
         }
     }

@@ -166,6 +166,43 @@ fn a_switch_that_failed_for_what_passes_is_made_again_within_seconds_and_the_old
 }
 
 #[test]
+fn neither_a_neighbours_commit_nor_what_the_old_mode_lacks_is_a_lack_of_ipvs() {
+    let errors: [fn() -> DataPlaneError; 2] = [
+        || {
+            let overtaken = IptablesError::Overtaken {
+                program: "iptables-restore".into(),
+                line: Some(6),
+                lines: Vec::new(),
+                message: "line 6 failed: Resource temporarily unavailable".into(),
+            };
+            overtaken.into()
+        },
+        || {
+            let refused = IptablesError::Refused {
+                program: "iptables-restore".into(),
+                line: None,
+                lines: Vec::new(),
+                message: "of the rules that serve".into(),
+            };
+            DataPlaneError::BeforeSwitch(Box::new(refused.into()))
+        },
+    ];
+    for error in errors {
+        let mut bench = Bench::at_rest();
+        bench.stage.lock().failures = VecDeque::from(["switch"]);
+        bench.stage.lock().error = Some(error);
+        bench.push(wants(Mode::IPVS));
+        bench.wake();
+        let report = bench.report();
+        assert_eq!(report.refused, None);
+        assert!(report.failure.unwrap().contains("iptables-restore"));
+        bench.wake();
+        assert_eq!(bench.report().mode, Some(ActiveMode::IPVS));
+        assert_eq!(bench.report().failure, None);
+    }
+}
+
+#[test]
 fn a_switch_that_does_not_come_about_in_a_minute_is_given_up() {
     let mut bench = Bench::at_rest();
     bench.finds_the_lock_held("switch", 100);
