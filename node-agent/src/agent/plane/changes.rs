@@ -6,7 +6,7 @@ use sluice_kernel::iptables::Variant;
 use sluice_service_plan::plan::Plan;
 
 use super::choice::Change;
-use super::{Plane, PlaneError};
+use super::{LedgerError, Plane, PlaneError};
 use crate::data_plane::{DataPlaneError, SyncReport};
 
 impl Plane {
@@ -46,10 +46,11 @@ impl Plane {
         plan: &Plan,
     ) -> Result<SyncReport, PlaneError> {
         let mut plane = self.planes.open(variant, mode)?;
-        self.ledger.add(variant)?;
+        // Where this fails, it is noted later: a full disk keeps no node from being served.
+        let noted = self.ledger.add(variant);
+        self.tell_noted(noted);
         let report = plane.reconcile(plan)?;
         tracing::info!(%variant, %mode, "data plane in use");
-        self.ledger.set_mode(mode)?;
         self.current = Some((variant, plane));
         Ok(report)
     }
@@ -76,7 +77,9 @@ impl Plane {
             Ok(new) => new,
             Err(error) => return self.keep_variant(next, error, plan),
         };
-        self.ledger.add(next)?;
+        if let Err(error) = self.ledger.add(next) {
+            return self.put_off(Change::Variant(next), error.into(), plan);
+        }
         let programmed =
             new.reconcile(plan)
                 .and_then(|report| match new.verify()?.into_iter().next() {
@@ -91,9 +94,9 @@ impl Plane {
                 Ok(report)
             }
             Err(error) => {
-                // What cannot be removed now is retired with the end of this sync.
+                // What cannot be removed, or struck out, now is retired at the end of this sync.
                 if new.remove_rules().is_empty() {
-                    self.ledger.remove(next)?;
+                    let _ = self.ledger.remove(next);
                 }
                 self.keep_variant(next, error, plan)
             }
@@ -111,17 +114,17 @@ impl Plane {
             self.choice.refuse_variant(next, with_causes(&error));
             return self.bring_about(plan);
         }
-        self.put_off(Change::Variant(next), error, plan)
+        self.put_off(Change::Variant(next), error.into(), plan)
     }
 
     /// What serves is brought to the plan, and the change made again later.
     fn put_off(
         &mut self,
         change: Change,
-        error: DataPlaneError,
+        error: PlaneError,
         plan: &Plan,
     ) -> Result<SyncReport, PlaneError> {
-        self.choice.put_off_switch(change, error.into());
+        self.choice.put_off_switch(change, error);
         // Where this fails too, it is not for what is new.
         let report = self.bring_about(plan)?;
         self.choice.count_try();
@@ -142,21 +145,38 @@ impl Plane {
             Ok(report) => {
                 self.choice.switched(Change::Mode(next));
                 tracing::info!(mode = %next, %before, "mode changed: old connections stay where they are");
-                self.ledger.set_mode(next)?;
                 Ok(report)
             }
             // The new mode serves already; the next sync ends the rest.
             Err(error) if plane.mode() == next => {
                 self.choice.switched(Change::Mode(next));
-                self.ledger.set_mode(next)?;
                 Err(error.into())
             }
             Err(error) if next == ActiveMode::IPVS && error.is_lack_of_ipvs() => {
                 self.choice.refuse(next, error.to_string());
                 self.bring_about(plan)
             }
-            Err(error) => self.put_off(Change::Mode(next), error, plan),
+            Err(error) => self.put_off(Change::Mode(next), error.into(), plan),
         }
+    }
+
+    /// Notes the variant and mode in use. What could not be noted is a condition, and tried again with the next look.
+    pub(super) fn note(&mut self) {
+        let Some((variant, plane)) = &self.current else {
+            return;
+        };
+        let noted = self.ledger.add(*variant);
+        let noted = noted.and_then(|()| self.ledger.set_mode(plane.mode()));
+        self.tell_noted(noted);
+    }
+
+    fn tell_noted(&mut self, noted: Result<(), LedgerError>) {
+        self.unnoted = noted.err().map(|error| {
+            format!(
+                "which iptables variant and mode are in use cannot be noted for the next run: {}",
+                with_causes(&error)
+            )
+        });
     }
 
     /// Removes rules of variants that are not in use, of this run or an earlier one. They would go on translating by what they knew, so it

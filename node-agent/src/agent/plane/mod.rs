@@ -58,6 +58,8 @@ pub struct Plane {
     pub(in crate::agent) choice: Choice,
     current: Option<(Variant, Box<dyn DataPlane>)>,
     leftovers: Leftovers,
+    /// Why the variant and mode in use could not be noted.
+    unnoted: Option<String>,
 }
 
 impl Plane {
@@ -69,6 +71,7 @@ impl Plane {
             choice: Choice::default(),
             current: None,
             leftovers: Leftovers::default(),
+            unnoted: None,
         }
     }
 
@@ -105,6 +108,7 @@ impl Plane {
     pub fn conditions(&self) -> Vec<String> {
         let mut conditions = self.choice.conditions(self.serving());
         conditions.extend(self.leftovers.condition().cloned());
+        conditions.extend(self.unnoted.clone());
         if let Some((_, plane)) = &self.current {
             conditions.extend(plane.conditions());
         }
@@ -133,7 +137,9 @@ impl Plane {
 
     /// Opens the data plane at first, changes variant and mode where that is wanted, and makes the kernel hold the plan.
     pub fn reconcile(&mut self, plan: &Plan) -> Result<SyncReport, PlaneError> {
-        let mut report = self.bring_about(plan)?;
+        let outcome = self.bring_about(plan);
+        self.note();
+        let mut report = outcome?;
         report += self.retire_others(plan)?;
         Ok(report)
     }
@@ -171,6 +177,7 @@ impl Plane {
     /// Looks for drift by counts.
     pub fn check(&mut self) -> Result<Vec<Drift>, PlaneError> {
         self.leftovers.looked();
+        self.note();
         Ok(self
             .current
             .as_mut()

@@ -194,6 +194,38 @@ fn a_start_with_a_variant_that_the_node_lacks_serves_by_the_other_one_in_the_mod
 }
 
 #[test]
+fn a_state_directory_that_cannot_be_written_keeps_no_node_from_being_served() {
+    let bench = Bench::new();
+    // A folder cannot be written over.
+    let files = ["iptables-variants", "mode"].map(|file| bench.state_dir.path().join(file));
+    let mut bench = Bench::over(bench.state_dir);
+    for file in &files {
+        std::fs::create_dir(file).unwrap();
+    }
+    bench.inbox.set_listed();
+    bench.settle();
+    assert_eq!(bench.stage.calls(), ["nft reconcile 0"]);
+    assert!(bench.health.is_healthy());
+    assert!(bench.is_told("cannot be noted for the next run"));
+    bench.push(wants_legacy());
+    bench.wake();
+    assert_eq!(
+        bench.stage.calls(),
+        ["nft reconcile 0"],
+        "the old one stays"
+    );
+    assert!(bench.report().failure.unwrap().contains("--state-dir"));
+    for file in &files {
+        std::fs::remove_dir(file).unwrap();
+    }
+    while bench.report().failure.is_some() {
+        bench.wake();
+    }
+    assert!(!bench.is_told("cannot be noted for the next run"));
+    assert_eq!(bench.variants_noted(), "legacy");
+}
+
+#[test]
 fn rules_that_give_no_notice_are_compared_every_few_seconds() {
     let mut bench = Bench::at_rest();
     bench.push(wants_legacy());
