@@ -1,8 +1,11 @@
 //! What is not ours stays as it is.
 
-use sluice_agent::balancer::Balancer;
+use sluice_agent::balancer::ipvs::names;
+use sluice_agent::balancer::{Balancer, Scope};
+use sluice_agent::data_plane::Drift;
+use sluice_kernel::address_set::{AddressSetError, AddressSets, Entry, IpProtocol};
 use sluice_kernel::ipvs::{Cause, Change, Destination, Ipvs, RealServer, Service, VirtualServer};
-use sluice_service_plan::model::Protocol;
+use sluice_service_plan::model::{Family, Protocol};
 
 use crate::world::{World, name, service, slice, tcp, weights};
 
@@ -110,6 +113,73 @@ fn what_is_changed_behind_our_back_is_drift_and_mended() {
         world.drain_after(1);
         assert_eq!(world.kernel.state(), before, "{edit}");
     }
+}
+
+/// Somebody empties the set that says which virtual servers are ours.
+fn empty_the_ledger(world: &World) {
+    let mut sets = world.kernel.sets.clone();
+    let name = names::servers(Family::V4);
+    let headers = sets.headers(&name).unwrap();
+    let listed = sets.list(&name).unwrap();
+    let entries: Vec<Entry> = listed.iter().map(|one| one.entry).collect();
+    sets.delete(&headers[0].spec, &entries).unwrap();
+}
+
+#[test]
+fn what_we_made_stays_ours_where_a_comparison_finds_the_ledger_emptied() {
+    let mut world = World::new();
+    put(&mut world);
+    world.sync();
+    let before = world.kernel.state();
+    empty_the_ledger(&world);
+    assert!(!world.balancer.verify().unwrap().is_empty());
+    world.start();
+    assert_eq!(world.kernel.state(), before);
+    assert_eq!(world.balancer.conditions(), [""; 0]);
+}
+
+#[test]
+fn what_we_made_stays_ours_where_a_ledger_of_the_same_size_lacks_it() {
+    let mut world = World::new();
+    let vip = put(&mut world);
+    world.sync();
+    let before = world.kernel.state();
+    empty_the_ledger(&world);
+    let mut sets = world.kernel.sets.clone();
+    let spec = sets.headers(&names::servers(Family::V4)).unwrap()[0]
+        .spec
+        .clone();
+    let odd = Entry::IpPort("10.96.0.9".parse().unwrap(), IpProtocol::TCP, 80);
+    sets.add(&spec, &[odd]).unwrap();
+    let drifts = world.balancer.verify().unwrap();
+    let named = |drift: &Drift| drift.object.contains(&vip.to_string());
+    assert!(drifts.iter().any(named), "{drifts:?}");
+    assert_eq!(world.balancer.conditions(), [""; 0]);
+    // The next look counts.
+    sets.delete(&spec, &[odd]).unwrap();
+    assert!(!world.balancer.check().unwrap().is_empty());
+    world.start();
+    assert_eq!(world.kernel.state(), before);
+}
+
+#[test]
+fn a_restoration_of_the_ledger_that_fails_is_made_again() {
+    let mut world = World::new();
+    put(&mut world);
+    world.sync();
+    let before = world.kernel.state();
+    empty_the_ledger(&world);
+    for calls in 0..8 {
+        let failure = || AddressSetError::NotFound {
+            name: "some".to_owned(),
+        };
+        world.kernel.sets.fail_after(calls, failure);
+        let plan = world.catalog.plan();
+        let _ = world.balancer.apply(plan, Scope::All);
+    }
+    world.start();
+    assert_eq!(world.kernel.state(), before);
+    assert_eq!(world.balancer.conditions(), [""; 0]);
 }
 
 #[test]

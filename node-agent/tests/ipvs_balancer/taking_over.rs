@@ -186,6 +186,28 @@ fn one_that_kube_proxy_makes_at_the_same_moment_is_taken_over_once_its_sets_name
 }
 
 #[test]
+fn what_we_made_stays_ours_where_the_ledger_is_emptied_while_kube_proxys_sets_are_there() {
+    let mut world = World::new();
+    world
+        .catalog
+        .set_service(service("db", "10.96.0.2", Protocol::Tcp));
+    world
+        .catalog
+        .set_slice(slice("db", Protocol::Tcp, &["10.1.0.2"]));
+    world.sync();
+    claim(&world);
+    let before = world.kernel.state();
+    let mut sets = world.kernel.sets.clone();
+    let header = &sets.headers("SLUICE-4-V-SERVERS").unwrap()[0];
+    let entry = Entry::IpPort(ip("10.96.0.2"), IpProtocol::TCP, 80);
+    sets.delete(&header.spec, &[entry]).unwrap();
+    world.balancer.take_note(world.catalog.plan()).unwrap();
+    world.start();
+    assert_eq!(world.kernel.state(), before);
+    assert_eq!(world.balancer.conditions(), [""; 0]);
+}
+
+#[test]
 fn what_is_not_named_or_not_as_kube_proxy_makes_them_is_left_alone() {
     let plain = destination("10.9.9.9", 1);
     let routed = Destination {

@@ -66,7 +66,16 @@ impl IpvsBalancer {
     }
 
     /// Where the ledger was emptied, what this run has made must not pass for another's.
-    pub(super) fn restore_ledger(&mut self, former: &Plan) -> Result<(), DataPlaneError> {
+    pub(super) fn restore_ledger(&mut self) -> Result<(), DataPlaneError> {
+        let Some(former) = self.plan.take() else {
+            return Ok(());
+        };
+        let restored = self.restore_ledger_by(&former);
+        self.plan = Some(former);
+        restored
+    }
+
+    fn restore_ledger_by(&mut self, former: &Plan) -> Result<(), DataPlaneError> {
         if self.ledger.check()?.is_empty() {
             return Ok(());
         }

@@ -129,9 +129,9 @@ impl Balancer for IpvsBalancer {
                 (report, former)
             }
             (_, former) => {
-                if let Some(former) = former {
-                    self.restore_ledger(&former)?;
-                }
+                self.plan = former;
+                self.restore_ledger()?;
+                self.plan = None;
                 (self.program_all(plan)?, plan.clone())
             }
         };
@@ -230,11 +230,9 @@ impl Balancer for IpvsBalancer {
         let Some(plan) = self.plan.take() else {
             return Ok(Vec::new());
         };
-        let differences = self.compare_all(&plan);
+        let drifts = self.count_or_compare(&plan);
         self.plan = Some(plan);
-        let mut drifts = self.count()?;
-        drifts.extend(differences?);
-        Ok(drifts)
+        drifts
     }
 
     fn servers(&self) -> (u64, u64) {
@@ -257,6 +255,16 @@ impl IpvsBalancer {
         let mut drifts = self.vips.check()?;
         drifts.extend(self.ledger.check()?);
         Ok(drifts)
+    }
+
+    /// By a ledger that somebody emptied nobody can tell what is ours.
+    fn count_or_compare(&mut self, plan: &Plan) -> Result<Vec<Drift>, DataPlaneError> {
+        let drifts = self.count()?;
+        if drifts.is_empty() {
+            self.compare_all(plan)
+        } else {
+            Ok(drifts)
+        }
     }
 
     fn settings(&self) -> IpvsSettings {

@@ -90,12 +90,28 @@ impl Others {
 }
 
 impl IpvsBalancer {
+    /// Takes note of what is not in the ledger. What the programmed plan asks for and nobody else was seen to have is ours all the same.
+    pub(super) fn see_others(&mut self, plan: &Plan, node_ports: &[IpAddr], mut seen: Seen) {
+        let known = |server: &VirtualServer| self.servers.others.contain(server);
+        if !seen.keys().all(known) {
+            for service in plan.services.values() {
+                let desired = self.desired(plan, node_ports, [service.as_ref()]);
+                let ours = desired.servers.keys().map(|server| &server.key);
+                for server in ours.filter(|server| !known(server)) {
+                    seen.remove(server);
+                }
+            }
+        }
+        self.servers.others.see(seen);
+    }
+
     /// What is to be taken over is in the ledger before our rules refuse what is not in it: kube-proxy serves by it.
     pub(super) fn note_claimed(&mut self, plan: &Plan) -> Result<(), DataPlaneError> {
         let claims = self.ledger.claims_of_kube_proxy()?;
         if self.retired.is_some() || claims == Claims::default() {
             return Ok(());
         }
+        self.restore_ledger()?;
         self.servers.others.believe(claims, &plan.node.addresses);
         let (found, seen) = Found::read(&mut self.servers, &mut self.ledger)?;
         self.servers.others.see(seen);

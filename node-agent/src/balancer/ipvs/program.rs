@@ -95,9 +95,9 @@ impl IpvsBalancer {
         if !others.is_empty() {
             self.believe_kube_proxy()?;
         }
-        self.servers.others.see(others);
         let ours = found.addresses.clone();
         let node_ports = node_port_addresses(&plan.node, &plan.settings);
+        self.see_others(plan, &node_ports, others);
         let mut needed = HashSet::new();
         let mut drifts = Vec::new();
         let mut steps = Steps::default();
