@@ -1,9 +1,11 @@
 //! Another balancer takes the new connections.
 
-use sluice_agent::balancer::Balancer;
-use sluice_service_plan::model::Protocol;
+use std::sync::Arc;
 
-use crate::world::{World, service, slice, tcp, udp, weights};
+use sluice_agent::balancer::Balancer;
+use sluice_service_plan::model::{Protocol, ServicePort, SlicePort, TrafficPolicy};
+
+use crate::world::{World, name, on_nodes, service, slice, tcp, udp, weights};
 
 fn world() -> World {
     let mut world = World::new();
@@ -97,4 +99,75 @@ fn another_agent_ends_what_the_last_one_retired() {
     assert!(world.balancer.remove().is_empty());
     assert!(world.kernel.state().servers.is_empty());
     assert!(world.kernel.routed().is_empty());
+}
+
+#[test]
+fn a_departure_of_what_has_gone_already_takes_no_address_from_what_is_left() {
+    let mut world = World::new();
+    let mut web = service("web", "10.96.0.1", Protocol::Tcp);
+    let mut slice = slice("web", Protocol::Tcp, &["10.1.0.1"]);
+    web.ports.push(ServicePort {
+        name: Arc::from("tls"),
+        port: 443,
+        ..web.ports[0].clone()
+    });
+    slice.ports.push(SlicePort {
+        name: Arc::from("tls"),
+        protocol: Protocol::Tcp,
+        port: 8443,
+    });
+    world.catalog.set_service(web);
+    world.catalog.set_slice(slice);
+    world.sync();
+    let tls = tcp("10.96.0.1", 443);
+    world.kernel.set_active(tls, "10.1.0.1:8443", 1);
+    world.balancer.deactivate().unwrap();
+    world.drain_after(1);
+    assert!(world.kernel.weights(tcp("10.96.0.1", 80)).is_none());
+    world.catalog.remove_service(&name("web"));
+    world.sync();
+    world.drain_after(1);
+    assert_eq!(world.kernel.routed(), ["10.96.0.1"]);
+    assert_eq!(
+        world.kernel.weights(tls).unwrap(),
+        [("10.1.0.1:8443".to_owned(), 0)]
+    );
+    assert_eq!(world.balancer.check().unwrap(), vec![]);
+    world.kernel.set_active(tls, "10.1.0.1:8443", 0);
+    assert_eq!(world.drain_after(1).waiting, 0);
+    assert!(world.kernel.routed().is_empty());
+}
+
+#[test]
+fn a_departure_of_what_never_came_takes_no_address_from_what_is_left() {
+    let mut world = World::new();
+    let local = |named: &str, port: u16| {
+        let mut service = service(named, &format!("10.96.0.{}", port - 79), Protocol::Tcp);
+        service.external_ips = vec!["198.51.100.1".parse().unwrap()];
+        service.ports[0].port = port;
+        on_nodes(service, 30_000 + port, TrafficPolicy::Local)
+    };
+    world.catalog.set_service(local("web", 80));
+    world
+        .catalog
+        .set_slice(slice("web", Protocol::Tcp, &["10.1.0.2"]));
+    world.sync();
+    let vip = tcp("198.51.100.1", 80);
+    world.kernel.set_active(vip, "10.1.0.2:8080", 1);
+    world.balancer.deactivate().unwrap();
+    world.drain_after(1);
+    let marks = world.kernel.state().sets["SLUICE-4-V-INSIDE"].clone();
+    for port in 81..85 {
+        world.catalog.set_service(local("late", port));
+        world
+            .catalog
+            .set_slice(slice("late", Protocol::Tcp, &["10.1.0.1"]));
+        world.sync();
+        world.catalog.remove_service(&name("late"));
+        world.sync();
+        world.drain_after(1);
+    }
+    assert_eq!(world.kernel.state().sets["SLUICE-4-V-INSIDE"], marks);
+    assert_eq!(world.kernel.routed(), ["198.51.100.1"]);
+    assert_eq!(world.balancer.check().unwrap(), vec![]);
 }

@@ -193,7 +193,9 @@ impl IpvsBalancer {
         let keys: BTreeSet<&Server> = keys.chain(unreached).collect();
         for server in keys {
             let (old, new) = (before.servers.get(server), after.servers.get(server));
+            let has_gone = self.has_retired_from(server);
             if let Some(new) = new
+                && !has_gone
                 && let Some(held) = self.servers.claimed(&server.key)?
             {
                 steps.take_over(*server, new, &held);
@@ -201,7 +203,7 @@ impl IpvsBalancer {
             }
             let foreign = self.servers.others.contest(&server.key, new.is_some());
             let is_left = new.is_none() && !self.vips.is_reached(server);
-            if !foreign && (old != new || is_left) {
+            if !foreign && !has_gone && (old != new || is_left) {
                 let mut held = self.held(server, old);
                 if is_left {
                     held = held.map(|_| Held::default());
@@ -209,8 +211,20 @@ impl IpvsBalancer {
                 steps.put(*server, new, held.as_ref());
             }
         }
-        steps.put_marks(&after.inside, &before.inside);
+        if self.retired.is_some() && !before.inside.is_empty() {
+            let marked = self.ledger.read()?.inside.into_iter();
+            let held = marked.filter(|(entry, _)| before.inside.contains_key(entry));
+            steps.put_marks(&after.inside, &held.collect());
+        } else {
+            steps.put_marks(&after.inside, &before.inside);
+        }
         Ok(steps)
+    }
+
+    /// The plan asks for it, and it has gone since another balancer serves, or never came.
+    fn has_retired_from(&self, server: &Server) -> bool {
+        let left = self.retired.as_ref();
+        left.is_some_and(|left| !left.contains(server)) && !self.draining.contains(server)
     }
 
     /// Reads anew what kube-proxy claims.
