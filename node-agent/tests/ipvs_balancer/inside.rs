@@ -148,6 +148,54 @@ fn connections_by_mark_keep_their_address_after_the_service_is_gone() {
 }
 
 #[test]
+fn connections_by_mark_share_the_addresses_that_they_may_need_after_a_restart() {
+    let mut world = world_with(&["10.1.0.1", "10.1.0.2"], settings());
+    let mut db = on_nodes(
+        service("db", "10.96.0.2", Protocol::Tcp),
+        30_081,
+        TrafficPolicy::Local,
+    );
+    db.external_ips = vec!["198.51.100.2".parse().unwrap()];
+    world.catalog.set_service(db);
+    world
+        .catalog
+        .set_slice(slice("db", Protocol::Tcp, &["10.1.0.1"]));
+    world.sync();
+    let mut marks: Vec<u32> = marks(&world).0.iter().map(|mark| mark.value).collect();
+    marks.sort_unstable();
+    marks.dedup();
+    let [lower, higher] = marks[..] else {
+        panic!("{marks:?}");
+    };
+    let outside = tcp("198.51.100.1", 80);
+    world.kernel.set_active(outside, "10.1.0.2:8080", 1);
+    for mark in [lower, higher] {
+        world.kernel.set_active(by_mark(mark), "10.1.0.1:8080", 1);
+    }
+    for service in ["web", "db"] {
+        world.catalog.remove_service(&name(service));
+    }
+    world.sync();
+    world.drain_after(1);
+    let both = ["198.51.100.1", "198.51.100.2"];
+    assert_eq!(world.kernel.routed(), both);
+    world.restart();
+    assert_eq!(world.drain_after(1).waiting, 3);
+    for ended in [
+        (outside, "10.1.0.2:8080"),
+        (by_mark(lower), "10.1.0.1:8080"),
+    ] {
+        world.kernel.set_active(ended.0, ended.1, 0);
+        world.drain_after(1);
+        assert_eq!(world.kernel.routed(), both, "{ended:?}");
+    }
+    world.kernel.set_active(by_mark(higher), "10.1.0.1:8080", 0);
+    assert_eq!(world.drain_after(1).waiting, 0);
+    assert!(world.kernel.routed().is_empty());
+    assert!(world.kernel.state().sets.values().all(Vec::is_empty));
+}
+
+#[test]
 fn another_policy_takes_the_mark_away_and_gives_it_back() {
     let mut world = world_with(&["10.1.0.1", "10.1.0.2"], settings());
     let before = world.kernel.state();

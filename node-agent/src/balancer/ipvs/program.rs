@@ -79,9 +79,7 @@ impl IpvsBalancer {
         for address in self.draining.carry_on(&former) {
             self.vips.claim(address);
         }
-        for server in self.draining.without_addresses() {
-            self.keep_unneeded(&server);
-        }
+        self.keep_addresses();
         self.vips.touch_all();
         report += self.settle()?;
         self.vips.finish_restart()?;

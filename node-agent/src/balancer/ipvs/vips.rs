@@ -165,10 +165,12 @@ impl Vips {
         })
     }
 
-    /// Addresses that are bound, or were to be, and that nobody needs.
-    pub(super) fn unneeded(&self) -> Vec<IpAddr> {
-        let unneeded = self.known.iter().filter(|(_, vip)| vip.needed_by == 0);
-        unneeded.map(|(ip, _)| *ip).collect()
+    /// Addresses that are bound, or were to be, and that no service needs for new connections.
+    pub(super) fn only_kept(&self) -> Vec<IpAddr> {
+        let only_kept =
+            |(ip, vip): &(&IpAddr, &Vip)| vip.needed_by == 0 || !self.frontends.contains_key(*ip);
+        let known = self.known.iter().filter(only_kept);
+        known.map(|(ip, _)| *ip).collect()
     }
 
     /// Addresses that are in the ledger, or should be.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sluice_kernel::address_set::Family;
 use sluice_kernel::ipvs::Change;
 
 use super::IpvsBalancer;
@@ -84,12 +85,15 @@ impl IpvsBalancer {
         Ok(report)
     }
 
-    /// Of a virtual server by mark nobody knows any more over which addresses its connections come: it may be any of these.
-    pub(super) fn keep_unneeded(&mut self, server: &Server) {
-        for ip in self.vips.unneeded() {
-            let same_family = sluice_kernel::address_set::Family::of(ip) == server.key.family();
-            if same_family && self.draining.keep_address(server, ip) {
-                self.vips.claim(ip);
+    /// Of virtual servers by mark nobody knows any more over which addresses their connections come: it may be any of these.
+    pub(super) fn keep_addresses(&mut self) {
+        let addresses = self.vips.only_kept();
+        for server in self.draining.without_addresses() {
+            for ip in &addresses {
+                let same_family = Family::of(*ip) == server.key.family();
+                if same_family && self.draining.keep_address(&server, *ip) {
+                    self.vips.claim(*ip);
+                }
             }
         }
     }
