@@ -199,6 +199,7 @@ fn an_endpoint_that_the_kernel_refuses_costs_no_other_its_traffic() {
         weights(&[("10.1.0.1", 1), ("10.1.0.3", 1)])
     );
     assert_eq!(world.balancer.conditions().len(), 1);
+    assert_eq!(world.balancer.verify().unwrap(), vec![]);
     world.catalog.remove_service(&name("web"));
     world.sync();
     assert!(world.balancer.conditions().is_empty());

@@ -7,6 +7,7 @@ use sluice_agent::data_plane::{DataPlane, DataPlaneError};
 use sluice_agent::glue::pod_classes::sets_of;
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::{AddressSets, Entry};
+use sluice_kernel::ipvs::{Cause, Change};
 use sluice_service_plan::model::{Family, VipBinding};
 use sluice_service_plan::plan::Plan;
 
@@ -32,6 +33,32 @@ fn calls_of_switch(from: ActiveMode, plan: &Plan) -> usize {
     let before = kernel.watch.calls();
     plane.switch(other(from), plan).unwrap();
     kernel.watch.calls() - before
+}
+
+#[test]
+fn an_endpoint_that_the_kernel_refuses_keeps_no_node_from_ipvs() {
+    let catalog = catalog(&two_services(), VipBinding::LocalRoute);
+    let switch = |kernel: &Kernel| {
+        let mut plane = kernel.plane(ActiveMode::IPTables);
+        plane.reconcile(catalog.plan()).unwrap();
+        plane.switch(ActiveMode::IPVS, catalog.plan()).unwrap();
+        plane
+    };
+    let model = Kernel::new();
+    model.ipvs.forget_changes();
+    switch(&model);
+    let changes = model.ipvs.changes();
+    let is_real_server = |change: &Change| matches!(change, Change::NewDestination(..));
+    let kernel = Kernel::new();
+    kernel
+        .ipvs
+        .refuse_after(changes.iter().position(is_real_server).unwrap(), || {
+            Cause::BadAddress
+        });
+    let mut plane = switch(&kernel);
+    assert_eq!(plane.mode(), ActiveMode::IPVS);
+    assert_ne!(kernel.state(), model.state());
+    assert_eq!(plane.verify().unwrap(), vec![]);
 }
 
 proptest! {

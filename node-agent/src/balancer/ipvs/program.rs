@@ -103,6 +103,10 @@ impl IpvsBalancer {
             let desired = self.desired(plan, &node_ports, [service.as_ref()]);
             found.compare(&desired, &mut self.servers, &mut steps)?;
             needed.extend(steps.needed_addresses());
+            // These are conditions, and tried again with the next change of everything.
+            steps
+                .arrivals
+                .retain(|change| !self.servers.has_refused(change));
             drifts.extend(std::mem::take(&mut steps).into_drifts());
         }
         found.compare_rest(&mut self.servers, &self.vips, &mut steps)?;

@@ -59,6 +59,16 @@ impl Servers {
         self.refused.clear();
     }
 
+    /// The kernel did not take this real server.
+    pub(super) fn has_refused(&self, arrival: &Change) -> bool {
+        match arrival {
+            Change::NewDestination(of, new) | Change::SetDestination(of, new) => {
+                self.refused.contains_key(&(*of, new.server))
+            }
+            _ => false,
+        }
+    }
+
     /// Creates virtual servers and sets how they balance. Returns those that another made meanwhile.
     pub(super) fn write_services(
         &mut self,
