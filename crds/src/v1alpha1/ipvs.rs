@@ -14,7 +14,8 @@ use super::schema::not_zero;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Ipvs {
     /// How IPVS chooses the endpoint of a new connection, by the kernel's name: rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh or twos.
-    /// A change keeps connections. Default: rr.
+    /// A change keeps connections. `dh` leads all of a service address to one endpoint; while that one keeps old connections
+    /// (`gracefulTermination`), the address refuses new ones. Default: rr.
     #[schemars(extend("enum" = SCHEDULERS))]
     pub scheduler: String,
     /// How a node takes service addresses as its own, which IPVS needs. Default: `LocalRoute`.
