@@ -8,6 +8,7 @@
 mod binding;
 mod graceful;
 mod inside;
+mod listing;
 mod ownership;
 mod paths;
 mod retiring;

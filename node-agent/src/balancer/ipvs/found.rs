@@ -1,6 +1,6 @@
 //! What of ours the kernel holds, read as a whole and compared with what it has to hold.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use sluice_kernel::address_set::Entry;
@@ -18,7 +18,7 @@ use crate::data_plane::DataPlaneError;
 /// What is left to be compared.
 pub(super) struct Found {
     servers: BTreeMap<Server, Service>,
-    /// In the ledger, not in the kernel.
+    /// In the ledger, not in the listing.
     missing: HashSet<Server>,
     /// Frontends with their marks.
     pub(super) inside: HashMap<Entry, u32>,
@@ -71,7 +71,6 @@ impl Found {
             if servers.others.contest(&server.key, true) {
                 continue;
             }
-            self.missing.remove(server);
             let held = self.held(server, servers)?;
             if held.is_some() {
                 steps.claims.extend(server.address());
@@ -95,13 +94,15 @@ impl Found {
         vips: &Vips,
         steps: &mut Steps,
     ) -> Result<(), DataPlaneError> {
-        let left: Vec<Server> = self.servers.keys().copied().collect();
+        let left: BTreeSet<Server> = self.servers.keys().chain(&self.missing).copied().collect();
         for server in left {
-            let held = if vips.is_reached(&server) {
-                self.held(&server, servers)?.unwrap_or_default()
-            } else {
-                Held::default()
+            let Some(mut held) = self.held(&server, servers)? else {
+                steps.struck.push(server);
+                continue;
             };
+            if !vips.is_reached(&server) {
+                held = Held::default();
+            }
             let before = steps.deleted.len();
             steps.put(server, None, Some(&held));
             if steps.deleted.len() == before {
@@ -109,28 +110,29 @@ impl Found {
             }
             steps.struck.extend(steps.deleted.drain(before..));
         }
-        steps.struck.extend(self.missing);
         let inside: BTreeMap<Entry, u32> = self.inside.into_iter().collect();
         steps.claims.extend(inside.keys().filter_map(address));
         steps.put_marks(&BTreeMap::new(), &inside);
         Ok(())
     }
 
-    /// Takes one out, with its real servers.
+    /// Takes one out, with its real servers. The kernel may leave out one that is there while others are deleted during the listing, so
+    /// each that is missing is asked for by itself.
     fn held(
         &mut self,
         server: &Server,
         servers: &mut Servers,
     ) -> Result<Option<Held>, DataPlaneError> {
-        let Some(service) = self.servers.remove(server) else {
+        let service = self.servers.remove(server);
+        if service.is_none() && !self.missing.remove(server) {
             return Ok(None);
-        };
+        }
         let Some(listed) = servers.destinations(&server.key)? else {
             return Ok(None);
         };
         let destinations = listed.into_iter().map(|listed| listed.destination);
         Ok(Some(Held {
-            service: Some(service),
+            service,
             destinations: destinations.map(|d| (d.server, d)).collect(),
         }))
     }
