@@ -21,6 +21,7 @@ use server::Server;
 use servers::Servers;
 use vips::Vips;
 
+mod comparison;
 mod desired;
 mod device;
 mod draining;
@@ -255,16 +256,6 @@ impl IpvsBalancer {
         let mut drifts = self.vips.check()?;
         drifts.extend(self.ledger.check()?);
         Ok(drifts)
-    }
-
-    /// By a ledger that somebody emptied nobody can tell what is ours.
-    fn count_or_compare(&mut self, plan: &Plan) -> Result<Vec<Drift>, DataPlaneError> {
-        let drifts = self.count()?;
-        if drifts.is_empty() {
-            self.compare_all(plan)
-        } else {
-            Ok(drifts)
-        }
     }
 
     fn settings(&self) -> IpvsSettings {

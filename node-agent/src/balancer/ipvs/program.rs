@@ -16,7 +16,7 @@ use super::found::Found;
 use super::marks::needs_mark;
 use super::server::Server;
 use super::steps::{Held, Steps};
-use crate::data_plane::{DataPlaneError, Drift, SyncReport};
+use crate::data_plane::{DataPlaneError, SyncReport};
 use crate::family::kernel_protocol;
 use crate::kube_proxy::Claims;
 
@@ -85,35 +85,6 @@ impl IpvsBalancer {
         self.vips.finish_restart()?;
         self.ledger.note_sizes()?;
         Ok(report)
-    }
-
-    /// What the kernel would have to be told, were it programmed anew.
-    pub(super) fn compare_all(&mut self, plan: &Plan) -> Result<Vec<Drift>, DataPlaneError> {
-        let (mut found, others) = Found::read(&mut self.servers, &mut self.ledger)?;
-        if !others.is_empty() {
-            self.believe_kube_proxy()?;
-        }
-        let ours = found.addresses.clone();
-        let node_ports = node_port_addresses(&plan.node, &plan.settings);
-        self.see_others(plan, &node_ports, others);
-        let mut needed = HashSet::new();
-        let mut drifts = Vec::new();
-        let mut steps = Steps::default();
-        for service in plan.services.values() {
-            let desired = self.desired(plan, &node_ports, [service.as_ref()]);
-            found.compare(&desired, &mut self.servers, &mut steps)?;
-            needed.extend(steps.needed_addresses());
-            // These are conditions, and tried again with the next change of everything.
-            steps
-                .arrivals
-                .retain(|change| !self.servers.has_refused(change));
-            drifts.extend(std::mem::take(&mut steps).into_drifts());
-        }
-        found.compare_rest(&mut self.servers, &self.vips, &mut steps)?;
-        needed.extend(steps.needed_addresses());
-        drifts.extend(steps.into_drifts());
-        drifts.extend(self.vips.verify(&needed, &ours)?);
-        Ok(drifts)
     }
 
     /// Writes what a change of the plan asks for.
