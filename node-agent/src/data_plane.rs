@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sluice_crds::v1alpha1::ActiveMode;
 use sluice_kernel::address_set::AddressSetError;
-use sluice_kernel::iptables::IptablesError;
+use sluice_kernel::iptables::{Family, IptablesError};
 use sluice_kernel::ipvs::{Cause, IpvsError};
 use sluice_kernel::links::{LinkError, RouteNotice};
 use sluice_service_plan::plan::{Plan, PlanChange};
@@ -162,6 +162,8 @@ impl DataPlaneError {
 pub trait DataPlane: Send {
     /// Who picks endpoints.
     fn mode(&self) -> ActiveMode;
+    /// The families that are served: of others there are neither rules nor sets.
+    fn families(&self) -> Vec<Family>;
     /// Puts another balancer in the place of the present one: programs it whole beside it, verifies it, gives it the new connections, and lets
     /// the old one keep those that it has. After an error [`mode`](Self::mode) tells who serves. Where that is the old one, nothing is left
     /// of the new; where it is the new one, [`reconcile`](Self::reconcile) ends what is left to do.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_attachment::{Family, HairpinMode, SetName, Sysctl, Treatment};
 use sluice_crds::v1alpha1::{LabelSelector, PodClass, ServiceProxyPolicySpec};
+use sluice_kernel::address_set;
 use sluice_service_plan::model::{self, Settings};
 
 use crate::glue::membership::{Role, SetId};
@@ -61,6 +62,18 @@ impl Terms {
             sets: of_classes.chain(fixed).collect(),
             classes,
         }
+    }
+
+    /// The same where only these families are served: nobody makes sets of another.
+    #[must_use]
+    pub fn of_families(&self, families: &[address_set::Family]) -> Self {
+        let served = |set: &SetName| families.contains(&kernel_family(set.family));
+        let mut terms = self.clone();
+        terms.sets.retain(served);
+        for class in &mut terms.classes {
+            class.sets.retain(served);
+        }
+        terms
     }
 
     /// Labels of pods matter.
@@ -126,6 +139,14 @@ fn named(of_family: impl Fn(model::Family) -> Vec<String>) -> Vec<SetName> {
         names.into_iter().map(move |name| SetName { family, name })
     });
     sets.collect()
+}
+
+/// The kernel doors' word.
+pub(super) const fn kernel_family(family: Family) -> address_set::Family {
+    match family {
+        Family::V4 => address_set::Family::V4,
+        Family::V6 => address_set::Family::V6,
+    }
 }
 
 fn hairpin(policy: &ServiceProxyPolicySpec) -> HairpinMode {

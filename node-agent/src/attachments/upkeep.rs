@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use super::correction::Correction;
 use super::pods::Pods;
-use super::terms::Terms;
+use super::terms::{Terms, kernel_family};
 use crate::agent::Report;
 use crate::metrics::Metrics;
 
@@ -207,15 +207,10 @@ fn entries(addresses: &BTreeSet<IpAddr>) -> Vec<Entry> {
 
 /// As much of it as writing entries takes.
 fn spec(set: &SetName) -> SetSpec {
-    use sluice_attachment::Family as Named;
-    use sluice_kernel::address_set::Family;
     SetSpec {
         name: set.name.clone(),
         kind: SetKind::HashIp,
-        family: match set.family {
-            Named::V4 => Family::V4,
-            Named::V6 => Family::V6,
-        },
+        family: kernel_family(set.family),
         max_entries: 0,
         expected_entries: 0,
         timeout_seconds: None,

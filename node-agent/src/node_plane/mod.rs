@@ -295,6 +295,10 @@ impl DataPlane for NodePlane {
         self.mode
     }
 
+    fn families(&self) -> Vec<Family> {
+        self.rules.lock().families()
+    }
+
     fn switch(&mut self, mode: ActiveMode, plan: &Plan) -> Result<SyncReport, DataPlaneError> {
         self.switch_to(mode, plan)
     }

@@ -9,7 +9,7 @@ mod tests;
 
 use sluice_api_access::with_causes;
 use sluice_crds::v1alpha1::ActiveMode;
-use sluice_kernel::iptables::Variant;
+use sluice_kernel::iptables::{Family, Variant};
 use sluice_kernel::links::RouteNotice;
 use sluice_kernel::sysctl;
 use sluice_service_plan::plan::{Plan, PlanChange};
@@ -216,6 +216,12 @@ impl Plane {
     /// The variant in use.
     pub fn variant(&self) -> Option<Variant> {
         self.current.as_ref().map(|(variant, _)| *variant)
+    }
+
+    /// The families that are served; absent while nothing serves.
+    pub fn families(&self) -> Option<Vec<Family>> {
+        let current = self.current.as_ref();
+        current.map(|(_, plane)| plane.families())
     }
 
     /// IPVS has something of ours now, or will after the next sync.

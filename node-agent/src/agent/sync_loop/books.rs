@@ -168,12 +168,7 @@ impl Books {
     }
 
     /// All is programmed, but for what is done otherwise than the settings ask; what is new of it is logged.
-    pub(super) fn tell_conditions(
-        &self,
-        conditions: Vec<String>,
-        plane: &Plane,
-        terms: &Arc<Terms>,
-    ) {
+    pub(super) fn tell_conditions(&self, conditions: Vec<String>, plane: &Plane, terms: &Terms) {
         let told = self.report.borrow().conditions.clone();
         for condition in conditions.iter().filter(|c| !told.contains(c)) {
             tracing::warn!(condition, "the settings need attention");
@@ -193,7 +188,9 @@ impl Books {
             report.refused = refused.cloned();
             report.conditions = conditions;
             report.service_ports = u32::try_from(self.service_ports).unwrap_or(u32::MAX);
-            report.terms = Some(Arc::clone(terms));
+            if let Some(families) = plane.families() {
+                report.terms = Some(Arc::new(terms.of_families(&families)));
+            }
         });
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sluice_crds::v1alpha1::{ActiveMode, IptablesVariant, ServiceProxyPolicySpec};
 use sluice_kernel::address_set::AddressSetError;
-use sluice_kernel::iptables::Variant;
+use sluice_kernel::iptables::{Family, Variant};
 use sluice_kernel::modules::MemoryModules;
 use sluice_kernel::sysctl::ProcSysctls;
 use sluice_service_plan::model::{
@@ -40,6 +40,8 @@ struct Script {
     start_of_last_sync: Option<Instant>,
     /// An earlier run left connections in IPVS.
     left_in_ipvs: bool,
+    /// What planes serve.
+    families: Vec<Family>,
     /// A file, and what was in it at the last sync.
     watched: (PathBuf, String),
 }
@@ -125,6 +127,10 @@ struct FakePlane {
 impl DataPlane for FakePlane {
     fn mode(&self) -> ActiveMode {
         self.mode
+    }
+
+    fn families(&self) -> Vec<Family> {
+        self.stage.lock().families.clone()
     }
 
     fn switch(&mut self, mode: ActiveMode, _: &Plan) -> Result<SyncReport, DataPlaneError> {
@@ -239,6 +245,7 @@ impl Bench {
             sync_takes: Duration::ZERO,
             start_of_last_sync: None,
             left_in_ipvs: false,
+            families: vec![Family::V4, Family::V6],
             watched: (PathBuf::new(), String::new()),
         })));
         let inbox = Arc::new(Inbox::default());

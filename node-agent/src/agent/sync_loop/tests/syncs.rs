@@ -242,3 +242,26 @@ fn the_ports_of_services_are_told_and_not_the_services() {
     bench.wake();
     assert_eq!(told(&bench), 1);
 }
+
+#[test]
+fn pods_are_put_into_sets_of_families_that_are_served_and_of_no_other() {
+    let mut bench = Bench::new();
+    bench.stage.lock().families = vec![Family::V4];
+    let classes = r#"[{"name": "out", "action": "Masquerade"}]"#;
+    bench.push(policy(|spec| {
+        spec.source_nat.pod_classes = serde_json::from_str(classes).unwrap();
+    }));
+    bench.inbox.set_listed();
+    bench.settle();
+    let terms = bench.sync_loop.books.report.borrow().terms.clone().unwrap();
+    let treatment = terms.treatment(terms.classes.first());
+    let address = |ip: &str| ip.parse().unwrap();
+    assert_eq!(treatment.sets_of(address("10.244.0.5")).count(), 1);
+    assert_eq!(treatment.sets_of(address("fd00::5")).count(), 0);
+    assert!(
+        terms
+            .sets
+            .iter()
+            .all(|set| set.name.starts_with("SLUICE-4-"))
+    );
+}
