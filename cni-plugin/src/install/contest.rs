@@ -21,7 +21,9 @@ impl Contest {
         let was_on = self.is_on();
         self.score = match pass {
             Pass::Added(_) => (self.score + GONE).min(PATIENCE + GONE * DOUBLINGS),
-            Pass::Unchanged | Pass::NothingSuitable => self.score.saturating_sub(1),
+            Pass::Unchanged | Pass::OtherVersion { .. } | Pass::NothingSuitable => {
+                self.score.saturating_sub(1)
+            }
         };
         self.is_on() && !was_on
     }

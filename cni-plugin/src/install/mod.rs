@@ -20,6 +20,7 @@ pub use self::arguments::{Action, Arguments, USAGE};
 use self::contest::Contest;
 pub use self::error::InstallError;
 use self::rest::Rest;
+use crate::cni::{RawObject, Version};
 
 const PROGRAM: &str = "sluice-cni";
 /// Between two looks at the configuration. A pod that is attached meanwhile lacks what the plugin gives; CHECK would tell.
@@ -32,6 +33,13 @@ enum Pass {
     Unchanged,
     /// This file has it now.
     Added(PathBuf),
+    /// The plugin would refuse every call by the active configuration, so it is not in there.
+    OtherVersion {
+        /// Which configuration.
+        path: PathBuf,
+        /// Which version it says, as it is written there.
+        version: Option<String>,
+    },
     /// There is no configuration of a main plugin.
     NothingSuitable,
 }
@@ -79,6 +87,13 @@ fn told(pass: &Pass, arguments: &Arguments) -> String {
     match pass {
         Pass::Unchanged => "the active network configuration has the plugin".to_owned(),
         Pass::Added(path) => format!("the plugin was added to {}", path.display()),
+        Pass::OtherVersion { path, version } => format!(
+            "{} says {} for its cniVersion, which the plugin does not speak and would fail every pod by, so pods are attached without it: \
+             have its owner set cniVersion to one of {}",
+            path.display(),
+            version.as_deref().unwrap_or("nothing"),
+            Version::list()
+        ),
         Pass::NothingSuitable => format!(
             "no network configuration with a main plugin in {} (files *.conflist, *.conf and *.json): install one; with --watch this goes on \
              looking",
@@ -113,6 +128,7 @@ fn put_in(arguments: &Arguments) -> Result<Pass, InstallError> {
             return Ok(Pass::NothingSuitable);
         };
         let put = match active.shape {
+            _ if !is_spoken(&active.object) => keep_out(&active)?,
             Shape::List => put_in_list(arguments, &active)?,
             Shape::Plain => Some(put_before_plain(arguments, &active)?),
         };
@@ -122,6 +138,32 @@ fn put_in(arguments: &Arguments) -> Result<Pass, InstallError> {
             return Ok(pass);
         }
     }
+}
+
+/// Runtimes hand on what a configuration says, and an empty text where it says nothing.
+fn is_spoken(network: &RawObject) -> bool {
+    let raw = network.get("cniVersion");
+    let name = raw.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+    name.is_some_and(|name| Version::named(&name).is_some())
+}
+
+/// Takes the plugin out where it was before its owner changed the version. `None` where it wrote meanwhile.
+fn keep_out(active: &Active) -> Result<Option<Pass>, InstallError> {
+    match active.shape {
+        Shape::List if conflist::has(&active.object)? => {
+            let without = conflist::without(&active.object)?;
+            let (path, bytes) = (&active.path, &active.bytes);
+            if !files::replace_unchanged(path, bytes, without.as_bytes(), active.mode)? {
+                return Ok(None);
+            }
+        }
+        Shape::List => {}
+        Shape::Plain => files::remove(&list_before(&active.path))?,
+    }
+    Ok(Some(Pass::OtherVersion {
+        path: active.path.clone(),
+        version: active.object.get("cniVersion").map(ToString::to_string),
+    }))
 }
 
 /// `None` where its owner wrote it meanwhile.

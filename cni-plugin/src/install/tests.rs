@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::{Action, Arguments, Pass, place_program, put_in, uninstall};
 
+mod versions;
+
 struct Node(tempfile::TempDir);
 
 const CALICO: &str = "{\n  \"name\": \"k8s-pod-network\", \"cniVersion\": \"0.3.1\",\n  \"odd\": 1e400,\n  \"plugins\": [\n    {\"type\": \"calico\"},\n    {\"type\": \"portmap\"}\n  ]\n}\n";
@@ -142,7 +144,7 @@ fn another_plugins_installer_may_move_the_entry_and_write_it_otherwise() {
     ] {
         node.write(
             "10-calico.conflist",
-            &format!(r#"{{"name": "n", "plugins": {plugins}}}"#),
+            &format!(r#"{{"cniVersion": "1.0.0", "name": "n", "plugins": {plugins}}}"#),
         );
         assert!(matches!(node.install(), Pass::Added(_)));
         assert_eq!(node.types("10-calico.conflist"), ["calico", "sluice-cni"]);
