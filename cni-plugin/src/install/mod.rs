@@ -23,6 +23,7 @@ use self::rest::Rest;
 use crate::cni::{RawObject, Version};
 
 const PROGRAM: &str = "sluice-cni";
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Between two looks at the configuration. A pod that is attached meanwhile lacks what the plugin gives; CHECK would tell.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -58,6 +59,14 @@ pub fn run(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallErro
             let mut last = None;
             let mut contest = Contest::default();
             loop {
+                if !is_program_whole(arguments)? {
+                    place_program(arguments)?;
+                    let path = program(arguments);
+                    say(
+                        log,
+                        &format!("{} was gone: it is in place again", path.display()),
+                    );
+                }
                 let pass = put_in(arguments)?;
                 if last.as_ref() != Some(&pass) {
                     say(log, &told(&pass, arguments));
@@ -116,9 +125,17 @@ fn program(arguments: &Arguments) -> PathBuf {
 
 /// The program first: no configuration may name one that is not there.
 fn place_program(arguments: &Arguments) -> Result<(), InstallError> {
-    let own = Path::new("/proc/self/exe");
+    let own = Path::new(OWN_PROGRAM);
     let bytes = fs::read(own).map_err(|e| InstallError::io("read", own, e))?;
     files::replace(&program(arguments), &bytes, 0o755)
+}
+
+/// By its length: to read it each second would be too much.
+fn is_program_whole(arguments: &Arguments) -> Result<bool, InstallError> {
+    let own = Path::new(OWN_PROGRAM);
+    let own = fs::metadata(own).map_err(|e| InstallError::io("read", own, e))?;
+    let placed = fs::metadata(program(arguments));
+    Ok(placed.is_ok_and(|placed| placed.is_file() && placed.len() == own.len()))
 }
 
 /// Sees to it that the configuration that runtimes use, the first by name that is one, has the plugin.

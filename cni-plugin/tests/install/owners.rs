@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -177,4 +178,27 @@ fn an_owner_that_takes_the_plugin_out_again_and_again_is_named_and_the_fight_slo
     let said = String::from_utf8_lossy(&said.stderr);
     let told = said.matches("again and again").count();
     assert_eq!(told, 1, "{said}");
+}
+
+#[test]
+fn a_program_that_somebody_removes_comes_back() {
+    let node = Node::new(&[(FILE, &list(0))]);
+    let watch = Watch::start(&node);
+    let program = node.path("bin/sluice-cni");
+    eventually("the plugin is in", || {
+        node.types(FILE).contains(&"sluice-cni".to_owned())
+    });
+    let whole = fs::read(&program).unwrap();
+    let is_whole = || fs::read(&program).is_ok_and(|present| present == whole);
+    fs::remove_file(&program).unwrap();
+    eventually("the program is back", is_whole);
+    assert_eq!(
+        fs::metadata(&program).unwrap().permissions().mode() & 0o777,
+        0o755
+    );
+    fs::write(node.path("bin/other"), &whole[..whole.len() / 2]).unwrap();
+    fs::rename(node.path("bin/other"), &program).unwrap();
+    eventually("the program is whole", is_whole);
+    drop(watch);
+    node.run(&["uninstall"]);
 }
