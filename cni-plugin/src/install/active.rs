@@ -10,7 +10,9 @@ use crate::cni::RawObject;
 
 /// Of lists that the installer made beside a plain configuration.
 pub(super) const OWN_ENDING: &str = "-sluice.conflist";
-const ENDINGS: [&str; 3] = ["conf", "conflist", "json"];
+/// Of files that are read as lists; others are read as one plugin's, whatever is in them.
+pub(super) const LIST: &str = "conflist";
+const ENDINGS: [&str; 3] = ["conf", LIST, "json"];
 
 /// A configuration that has a main plugin.
 pub(super) struct Active {
@@ -73,11 +75,13 @@ pub(super) fn read(path: &Path) -> Result<Option<Active>, InstallError> {
     let Ok(object) = serde_json::from_slice::<RawObject>(&bytes) else {
         return Ok(None);
     };
-    let shape = match conflist::main_plugins(&object) {
-        Some(0) => return Ok(None),
-        Some(_) => Shape::List,
-        None if object.get("type").is_some() => Shape::Plain,
-        None => return Ok(None),
+    let is_list = path.extension().is_some_and(|ending| ending == LIST);
+    let shape = if is_list && conflist::main_plugins(&object).is_some_and(|all| all > 0) {
+        Shape::List
+    } else if !is_list && object.get("type").is_some() {
+        Shape::Plain
+    } else {
+        return Ok(None);
     };
     Ok(Some(Active {
         path: path.to_path_buf(),

@@ -212,7 +212,7 @@ fn put_before_plain(arguments: &Arguments, active: &Active) -> Result<Pass, Inst
 fn remove_orphans(arguments: &Arguments, network: Option<&Path>) -> Result<(), InstallError> {
     let all = active::all(&arguments.configurations)?;
     let (lists, plains): (Vec<_>, Vec<_>) =
-        (all.iter()).partition(|path| path.extension().is_some_and(|ending| ending == "conflist"));
+        (all.iter()).partition(|path| path.extension().is_some_and(|ending| ending == active::LIST));
     let of_ours = |path: &&&PathBuf| path.to_string_lossy().ends_with(active::OWN_ENDING);
     for path in lists.iter().filter(of_ours) {
         let of = |plain: &Path| list_before(plain) == **path;

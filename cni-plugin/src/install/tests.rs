@@ -240,6 +240,12 @@ fn what_is_no_configuration_is_passed_over() {
         ),
         ("05-notes.txt", "{}"),
         ("05-nothing.json", "{}"),
+        ("05-list.conf", CALICO),
+        ("05-list.json", CALICO),
+        (
+            "05-plain.conflist",
+            r#"{"cniVersion":"0.3.1","name":"x","type":"bridge"}"#,
+        ),
     ] {
         let node = Node::new(&[(name, text)]);
         assert_eq!(node.install(), Pass::NothingSuitable, "{name}");
