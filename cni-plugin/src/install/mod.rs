@@ -211,8 +211,10 @@ fn put_before_plain(arguments: &Arguments, active: &Active) -> Result<Pass, Inst
 /// be writing it anew just now.
 fn remove_orphans(arguments: &Arguments, network: Option<&Path>) -> Result<(), InstallError> {
     let all = active::all(&arguments.configurations)?;
-    let (lists, plains): (Vec<_>, Vec<_>) =
-        (all.iter()).partition(|path| path.extension().is_some_and(|ending| ending == active::LIST));
+    let (lists, plains): (Vec<_>, Vec<_>) = (all.iter()).partition(|path| {
+        path.extension()
+            .is_some_and(|ending| ending == active::LIST)
+    });
     let of_ours = |path: &&&PathBuf| path.to_string_lossy().ends_with(active::OWN_ENDING);
     for path in lists.iter().filter(of_ours) {
         let of = |plain: &Path| list_before(plain) == **path;
@@ -236,6 +238,28 @@ fn saved(arguments: &Arguments, active: &Active) -> Result<PathBuf, InstallError
     Ok(directory.join(active.path.file_name().unwrap_or_default()))
 }
 
+/// Whether the plugin was in it. What its owner writes meanwhile is looked at anew.
+fn take_out(arguments: &Arguments, path: &Path) -> Result<bool, InstallError> {
+    let original = arguments
+        .originals
+        .join(path.file_name().unwrap_or_default());
+    loop {
+        let Some(found) = active::read(path)? else {
+            return Ok(false);
+        };
+        if found.shape != Shape::List || !conflist::has(&found.object)? {
+            return Ok(false);
+        }
+        let bytes = match fs::read(&original) {
+            Ok(bytes) if conflist::became(&bytes, &found.object)? => bytes,
+            _ => conflist::without(&found.object)?.into_bytes(),
+        };
+        if files::replace_unchanged(path, &found.bytes, &bytes, found.mode)? {
+            return Ok(true);
+        }
+    }
+}
+
 /// Configurations first, then the program and what it remembers, which nobody would take away when its pods go. A file that is as it was made gets its owner's bytes back; from one that its owner wrote since, only the
 /// plugin is taken.
 fn uninstall(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallError> {
@@ -245,21 +269,9 @@ fn uninstall(arguments: &Arguments, log: &mut dyn Write) -> Result<(), InstallEr
             say(log, &format!("{} is removed", path.display()));
             continue;
         }
-        let Some(found) = active::read(&path)? else {
-            continue;
-        };
-        if found.shape != Shape::List || !conflist::has(&found.object)? {
-            continue;
+        if take_out(arguments, &path)? {
+            say(log, &format!("{} is as it was", path.display()));
         }
-        let original = arguments
-            .originals
-            .join(path.file_name().unwrap_or_default());
-        let bytes = match fs::read(&original) {
-            Ok(bytes) if conflist::became(&bytes, &found.object)? => bytes,
-            _ => conflist::without(&found.object)?.into_bytes(),
-        };
-        files::replace(&path, &bytes, found.mode)?;
-        say(log, &format!("{} is as it was", path.display()));
     }
     if arguments.originals.exists() {
         fs::remove_dir_all(&arguments.originals)

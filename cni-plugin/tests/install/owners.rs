@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -201,4 +202,23 @@ fn a_program_that_somebody_removes_comes_back() {
     eventually("the program is whole", is_whole);
     drop(watch);
     node.run(&["uninstall"]);
+}
+
+#[test]
+fn an_owner_that_writes_while_the_plugin_is_taken_out_keeps_what_it_wrote() {
+    let node = Node::new(&[(FILE, &list(0))]);
+    node.run(&["install"]);
+    // The installer has read the configuration when it reads this, and waits for it.
+    let original = node.path("originals").join(FILE);
+    fs::remove_file(&original).unwrap();
+    let made = Command::new("mkfifo").arg(&original).status().unwrap();
+    assert!(made.success());
+    let mut uninstall = node.start(&["uninstall"]);
+    let mut pipe = fs::OpenOptions::new().write(true).open(&original).unwrap();
+    renamed(&node.conf(FILE), &list(1));
+    fs::remove_file(&original).unwrap();
+    pipe.write_all(list(0).as_bytes()).unwrap();
+    drop(pipe);
+    assert!(uninstall.wait().unwrap().success());
+    assert_eq!(node.files(), [(node.conf(FILE), list(1))]);
 }
