@@ -66,7 +66,7 @@ pub enum Response {
 /// Whether pods can be attached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// The first sync is done.
+    /// The first sync since the node started is done.
     pub ready: bool,
     /// Why not, or what is in force.
     #[serde(default)]

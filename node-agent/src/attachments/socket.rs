@@ -186,16 +186,18 @@ impl Desk {
         }
     }
 
-    /// Ready from the first sync on.
+    /// Ready from the first sync on, be it an earlier agent's whose work the kernel still holds.
     fn status(&self) -> Status {
         let report = self.report.borrow();
+        let is_left = report.terms.is_some();
         let message = match (report.mode, &report.failure) {
             (Some(mode), _) => format!("services are programmed in mode {mode}"),
             (None, Some(failure)) => format!("services are not programmed: {failure}"),
+            (None, None) if is_left => "services are as an earlier agent left them".to_owned(),
             (None, None) => "services are not programmed yet".to_owned(),
         };
         Status {
-            ready: report.mode.is_some(),
+            ready: report.mode.is_some() || is_left,
             message,
         }
     }

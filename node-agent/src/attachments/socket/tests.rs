@@ -237,3 +237,22 @@ fn an_attachment_that_ends_is_looked_at_and_an_agent_that_was_killed_leaves_no_o
     let mode = fs::metadata(agent.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[test]
+fn an_agent_that_starts_by_what_an_earlier_one_left_is_ready() {
+    let agent = Agent::start();
+    let policy = ServiceProxyPolicySpec::default();
+    let terms = NodeSettings::resolve(&policy, NodeNetworks::default()).attachments;
+    agent
+        .report
+        .send_modify(|report| report.terms = Some(terms));
+    for failure in [None, Some("the kernel is busy")] {
+        agent
+            .report
+            .send_modify(|report| report.failure = failure.map(ToOwned::to_owned));
+        let Response::Status(status) = agent.ask(&Request::Status(Nothing {})) else {
+            panic!("not a status");
+        };
+        assert!(status.ready, "{status:?}");
+    }
+}
