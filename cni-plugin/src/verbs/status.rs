@@ -1,5 +1,6 @@
 //! STATUS (CNI specification 1.1.0, section 2): whether ADD can be served.
 
+use sluice_attachment::Family;
 use sluice_attachment::client::ClientError;
 
 use super::kernel_sets;
@@ -39,11 +40,12 @@ pub(crate) fn status(conf: &Conf) -> Result<(), CniError> {
     }
 }
 
+/// The sets of IPv4, which are on every node that was served once, stand for all.
 fn classes_are_there() -> bool {
-    let headers = kernel_sets().and_then(|mut sets| sets.headers("SLUICE-"));
-    let there = headers.unwrap_or_default();
-    SourceNat::Preserve
-        .sets()
-        .iter()
-        .any(|set| there.iter().any(|header| header.spec.name == set.name))
+    let Ok(mut kernel) = kernel_sets() else {
+        return false;
+    };
+    let mut sets = SourceNat::Preserve.sets().into_iter();
+    let set = sets.find(|set| set.family == Family::V4);
+    set.is_some_and(|set| kernel.list(&set.name).is_ok())
 }

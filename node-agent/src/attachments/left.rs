@@ -7,10 +7,12 @@ use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 use sluice_kernel::address_set::{AddressSetError, AddressSets, Family};
 
 use super::terms::Terms;
-use super::upkeep::PREFIX;
 use crate::family::plan_family;
 use crate::glue::membership::prefix;
 use crate::settings::{NodeNetworks, NodeSettings};
+
+/// What names of our sets start with.
+const PREFIX: &str = "SLUICE-";
 
 /// The terms of the last policy, as long as the kernel has all of their sets: rules by them are kept until they can be programmed anew, and so
 /// are the sets' members. Nothing after a reboot, when a pod would be given a class that no rule knows.

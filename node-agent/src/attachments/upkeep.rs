@@ -19,8 +19,6 @@ use super::terms::{Terms, kernel_family};
 use crate::agent::Report;
 use crate::metrics::Metrics;
 
-/// What names of our sets start with.
-pub(super) const PREFIX: &str = "SLUICE-";
 /// Between two looks where nobody says that something changed.
 const EVERY: Duration = Duration::from_secs(30);
 /// Changes that come together are looked at together.
@@ -182,21 +180,18 @@ fn held(
     sets: &mut dyn AddressSets,
     terms: &Terms,
 ) -> Result<BTreeMap<SetName, BTreeSet<IpAddr>>, UpkeepError> {
-    let headers = sets.headers(PREFIX)?;
     let mut held = BTreeMap::new();
     for set in &terms.sets {
-        let Some(header) = headers.iter().find(|header| header.spec.name == set.name) else {
-            continue;
+        // By its name: to ask for all names costs a message a set, and affinity has many thousands.
+        let listed = match sets.list(&set.name) {
+            Err(AddressSetError::NotFound { .. }) => continue,
+            other => other?,
         };
-        let mut addresses = BTreeSet::new();
-        if header.entries > 0 {
-            let listed = sets.list(&set.name)?;
-            addresses.extend(listed.into_iter().filter_map(|listed| match listed.entry {
-                Entry::Ip(address) => Some(address),
-                _ => None,
-            }));
-        }
-        held.insert(set.clone(), addresses);
+        let addresses = listed.into_iter().filter_map(|listed| match listed.entry {
+            Entry::Ip(address) => Some(address),
+            _ => None,
+        });
+        held.insert(set.clone(), addresses.collect());
     }
     Ok(held)
 }
@@ -215,5 +210,59 @@ fn spec(set: &SetName) -> SetSpec {
         expected_entries: 0,
         timeout_seconds: None,
         marks: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+    use sluice_kernel::address_set::{MemorySets, Operation};
+    use sluice_kernel::links::MemoryLinks;
+
+    use super::*;
+    use crate::settings::{NodeNetworks, NodeSettings};
+
+    #[test]
+    fn a_look_asks_for_the_sets_of_pods_only() {
+        let policy = ServiceProxyPolicySpec::default();
+        let terms = NodeSettings::resolve(&policy, NodeNetworks::default()).attachments;
+        let mut sets = MemorySets::new();
+        // Others may be missing.
+        let set = terms
+            .sets
+            .iter()
+            .find(|set| set.name.starts_with("SLUICE-4"));
+        let set = SetSpec {
+            max_entries: 100,
+            expected_entries: 16,
+            ..spec(set.unwrap())
+        };
+        sets.create(&set).unwrap();
+        let stray = "10.244.0.5".parse().unwrap();
+        sets.add(&set, &[Entry::Ip(stray)]).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let (_report, report) = watch::channel(Report {
+            terms: Some(Arc::clone(&terms)),
+            ..Report::default()
+        });
+        let (_pods, pods) = watch::channel(Pods::default());
+        let mut upkeep = Upkeep {
+            store: Store::open(directory.path()).unwrap(),
+            sets: Box::new(sets.clone()),
+            links: Box::new(MemoryLinks::new()),
+            report,
+            pods,
+            nudge: Arc::default(),
+            metrics: Arc::default(),
+        };
+        sets.forget_operations();
+        upkeep.look().unwrap();
+        let all = |operation: &Operation| matches!(operation, Operation::Headers(_));
+        let operations = sets.operations();
+        assert!(!operations.iter().any(all), "{operations:?}");
+        assert!(
+            sets.list(&set.name).unwrap().is_empty(),
+            "a stray address stays"
+        );
     }
 }
