@@ -21,6 +21,7 @@ use super::ipvs_words::{binding_lines, restore_lines};
 use crate::balancer::ipvs::readback::{Readback, ServerKey};
 use crate::data_plane::DataPlane;
 use crate::family::family_words;
+use crate::glue::membership::is_filled_by_others;
 use crate::node_plane::{Doors, MemoryIpvsDoor, NodePlane};
 
 /// All chains and sets of ours start so.
@@ -142,8 +143,8 @@ impl Snapshot {
                 continue;
             }
             let mut lines = vec![describe(&spec)];
-            // Entries with a lifetime are the kernel's own notes of clients.
-            if spec.timeout_seconds.is_none() {
+            // Entries with a lifetime are the kernel's own notes of clients, and pods are put into their sets by the CNI plugin.
+            if spec.timeout_seconds.is_none() && !is_filled_by_others(&spec.name) {
                 let mut entries = sets.list(&spec.name)?;
                 entries.sort_unstable_by_key(|listed| listed.entry);
                 lines.extend(

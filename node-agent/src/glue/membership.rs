@@ -11,7 +11,7 @@ use sluice_service_plan::plan::{
     ServicePlan,
 };
 
-pub use super::role::{Role, SetId, prefix};
+pub use super::role::{Role, SetId, is_filled_by_others, prefix};
 use crate::family::kernel_protocol;
 
 /// One entry of one set.

@@ -5,6 +5,9 @@ use sluice_service_plan::model::Family;
 
 use super::pod_classes::ClassKey;
 
+/// So go on the names of sets that tell the pods of a class.
+const OF_PODS: &str = "POD-";
+
 /// What a set is for. The order is the order in which entries are added; they are deleted the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -94,7 +97,7 @@ impl Role {
             Self::Guarded => "GUARDED",
             Self::PodPreserve => "POD-PRESERVE",
             Self::PodMasquerade => "POD-MASQ",
-            Self::PodClass(_) => "POD-",
+            Self::PodClass(_) => OF_PODS,
             Self::Masquerade => "MASQ",
             Self::MasqueradeOutside => "MASQ-OUTSIDE",
             Self::MasqueradeNode => "MASQ-NODE",
@@ -183,6 +186,14 @@ pub const fn prefix(family: Family) -> &'static str {
     }
 }
 
+/// [`Role::is_filled_by_others`] of a set with this name.
+pub fn is_filled_by_others(name: &str) -> bool {
+    let mut rests = Family::ALL
+        .into_iter()
+        .filter_map(|family| name.strip_prefix(prefix(family)));
+    rests.any(|rest| rest.starts_with(OF_PODS))
+}
+
 #[cfg(test)]
 mod tests {
     use sluice_service_plan::model::{PodAction, PodClass, Settings};
@@ -240,6 +251,20 @@ mod tests {
         };
         for key in ruled(&settings).into_keys() {
             assert_eq!(Role::PodClass(key).kind(), SetKind::HashIp);
+        }
+    }
+
+    #[test]
+    fn who_fills_a_set_is_known_by_its_name() {
+        for family in Family::ALL {
+            for role in Role::ALL {
+                let name = SetId { role, family }.name();
+                assert_eq!(
+                    is_filled_by_others(&name),
+                    role.is_filled_by_others(),
+                    "{name}"
+                );
+            }
         }
     }
 }
