@@ -258,10 +258,13 @@ async fn follow<K: Watched>(
                     break;
                 }
             };
-            rest = rest::FIRST;
-            if !trouble.is_empty() {
-                trouble.clear();
-                tracing::info!(kind = K::KIND.as_str(), "the API server answers again");
+            // A list that is read in whole begins before the server was asked.
+            if !matches!(event, Event::Init) {
+                rest = rest::FIRST;
+                if !trouble.is_empty() {
+                    trouble.clear();
+                    tracing::info!(kind = K::KIND.as_str(), "the API server answers again");
+                }
             }
             match event {
                 Event::Init => listed.clear(),
@@ -292,3 +295,6 @@ async fn follow<K: Watched>(
 fn streams_no_lists(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if matches!(status.code, 400 | 422))
 }
+
+#[cfg(test)]
+mod tests;
