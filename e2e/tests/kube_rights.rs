@@ -172,7 +172,7 @@ fn agents_and_operators_have_the_rights_that_they_need_and_no_others() {
             "serviceproxypolicies.sluice.dev [list watch]",
             "serviceproxypolicies.sluice.dev/status [patch]",
             "nodeserviceproxies.sluice.dev [create delete list patch watch]",
-            "events.events.k8s.io [create patch]",
+            "events.events.k8s.io [create]",
             "leases.coordination.k8s.io [create get update]",
             "controllerrevisions.apps [create delete list watch]",
         ])

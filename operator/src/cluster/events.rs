@@ -17,7 +17,8 @@ const LONGEST_NOTE: usize = 1024;
 
 /// See the module.
 pub(super) struct Events {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
     pub(super) patience: Patience,
 }
 
@@ -28,7 +29,8 @@ impl Events {
             instance: Some(identity.to_owned()),
         };
         Self {
-            recorder: Recorder::new(client, reporter),
+            client,
+            reporter,
             patience: Patience::default(),
         }
     }
@@ -89,7 +91,9 @@ impl Events {
             action: "Rollout".to_owned(),
             secondary: None,
         };
-        let publish = self.recorder.publish(&published, &about);
+        // One that remembers would take what is new for the last of its reason again, with the note of then.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        let publish = recorder.publish(&published, &about);
         let error = match self.patience.wait(publish).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => with_causes(&error),

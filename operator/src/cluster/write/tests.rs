@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::objects::{Node as KnownNode, Proxy};
 use crate::revision::{Content, Revision};
+use crate::status::Event;
 
 const PROXIES: &str = "/apis/sluice.dev/v1alpha1/nodeserviceproxies";
 const POLICIES: &str = "/apis/sluice.dev/v1alpha1/serviceproxypolicies";
@@ -25,13 +26,18 @@ struct ApiServer {
     /// By path and what is sent there.
     refuses: fn(&str, &str) -> bool,
     asked: Mutex<Vec<String>>,
+    /// Notes of events that were made.
+    notes: Mutex<Vec<Value>>,
 }
 
 impl ApiServer {
     /// One that runs, a writer that writes to it, and the cluster that the writer knows.
     async fn start(refuses: fn(&str, &str) -> bool) -> (Arc<Self>, Writer, Arc<Cluster>) {
-        let asked = Mutex::default();
-        let server = Arc::new(Self { refuses, asked });
+        let server = Arc::new(Self {
+            refuses,
+            asked: Mutex::default(),
+            notes: Mutex::default(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answering = Arc::clone(&server);
@@ -71,6 +77,9 @@ impl ApiServer {
             _ if path.starts_with("/api/v1/nodes/") => json!({"metadata": {"name": "served"}}),
             _ => serde_json::from_str(sent).unwrap(),
         };
+        if *method == Method::POST && path.ends_with("/events") {
+            self.notes.lock().unwrap().push(answer["note"].clone());
+        }
         if path.starts_with(POLICIES) {
             let is_strange = path.contains("strange");
             answer["spec"] = if is_strange { strange() } else { json!({}) };
@@ -211,4 +220,20 @@ async fn a_revision_and_a_status_are_written_before_a_node_is_told() {
     for earlier in [format!("POST {REVISIONS}"), format!("PATCH {POLICIES}/")] {
         assert!(last(&earlier).unwrap() < node, "{asked:?}");
     }
+}
+
+#[tokio::test]
+async fn two_events_of_one_reason_are_told_with_the_words_of_each() {
+    let (server, writer, _) = ApiServer::start(|_, _| false).await;
+    for note in ["node n1 is late", "node n2 is late"] {
+        let event = Event {
+            is_warning: true,
+            reason: "RolloutStalled",
+            note: note.to_owned(),
+        };
+        let about = Arc::from("edge");
+        writer.events.tell(Kind::Policy, &about, None, &event).await;
+    }
+    let notes = server.notes.lock().unwrap().clone();
+    assert_eq!(notes, ["node n1 is late", "node n2 is late"]);
 }
