@@ -61,18 +61,35 @@ impl Leadership {
     }
 }
 
-/// Tells of a term; that it is renewed is no news.
+/// Tells of a term; that it is renewed is no news, but for one that had run out by itself.
 fn tell(terms: &watch::Sender<Term>, term: Term) {
     terms.send_if_modified(|known| {
-        let was_over = *known == Term::Over;
+        let is_news = match term {
+            Term::Over => *known != Term::Over,
+            Term::Until(_) | Term::Unlimited => !known.is_now(),
+        };
         *known = term;
-        was_over != (term == Term::Over)
+        is_news
     });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_term_that_ran_out_by_itself_is_news_when_it_is_renewed() {
+        let (terms, receiver) = watch::channel(Term::Over);
+        let mut leadership = Leadership(receiver);
+        tell(&terms, Term::Until(Instant::now()));
+        leadership.0.borrow_and_update();
+        tell(&terms, Term::Until(Instant::now() + LASTS));
+        assert!(leadership.is_ours() && leadership.0.has_changed().unwrap());
+        tell(&terms, Term::Until(Instant::now()));
+        leadership.0.borrow_and_update();
+        tell(&terms, Term::Over);
+        assert!(leadership.0.has_changed().unwrap(), "somebody waits for it");
+    }
 
     #[test]
     fn a_term_ends_by_itself_and_renewing_it_is_no_news() {
