@@ -20,6 +20,8 @@ pub use events::{Event, events};
 const NAMED: usize = 3;
 /// `Auto` gives nodes another data plane.
 const MODE_BY_AUTO: &str = "ModeByAuto";
+/// Said at the end of why a revision was rejected, as long as it is so.
+const WAIT: &str = "; nodes wait, because of spec.rollout.paused";
 
 /// What a condition says.
 struct Said {
@@ -263,12 +265,18 @@ impl Texts<'_> {
             let message = format!("{}; mend the nodes, or change the policy", failure.message);
             return said(STALLED, true, failure.reason, message);
         };
+        let wait = match self.outcome.state {
+            State::Paused { .. } => WAIT,
+            _ => "",
+        };
         if failure.message.is_empty() {
             // Why it failed was said when it did, and the nodes that said it have gone back since.
             let mut written = self.policy.status.conditions.iter();
             let earlier = written.find(|c| c.type_ == STALLED && c.status == "True");
             if let Some(earlier) = earlier.filter(|earlier| earlier.reason == "RolledBack") {
-                return said(STALLED, true, "RolledBack", earlier.message.clone());
+                let why = &earlier.message;
+                let why = why.strip_suffix(WAIT).unwrap_or(why);
+                return said(STALLED, true, "RolledBack", format!("{why}{wait}"));
             }
         }
         let why = if failure.message.is_empty() {
@@ -277,7 +285,7 @@ impl Texts<'_> {
             failure.message.clone()
         };
         let message = format!(
-            "{rejected} failed and nodes go back to {}: {why}. It is not tried again before the policy's spec is edited",
+            "{rejected} failed and nodes go back to {}: {why}. It is not tried again before the policy's spec is edited{wait}",
             self.outcome.update
         );
         said(STALLED, true, "RolledBack", message)

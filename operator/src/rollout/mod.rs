@@ -179,7 +179,9 @@ impl<'a> Stepper<'a> {
         let mut count = self.members.iter().filter(|m| m.counts());
         let all_ready = count
             .all(|m| m.place == Place::There && (m.is_settled() || (is_proven && m.is_mute())));
-        if is_back {
+        if is_back && self.pool.rollout.paused && behind > 0 {
+            State::Paused { behind }
+        } else if is_back {
             State::RolledBack {
                 is_under_way: behind > 0 || !all_ready,
             }

@@ -31,6 +31,36 @@ fn a_paused_policy_moves_nothing_and_says_so() {
 }
 
 #[test]
+fn a_policy_that_is_paused_when_its_revision_fails_says_that_nodes_wait() {
+    let mut world = World::settled(&[GOOD; 4], quick());
+    let old = world.revisions();
+    world.agent("n00").runs = false;
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, quick())));
+    world.run(5);
+    let paused = Rollout {
+        paused: true,
+        ..quick()
+    };
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, paused)));
+    world.run(400);
+    assert!(world.rejected().is_some());
+    let (status, reason, _) = world.condition("Reconciling");
+    assert_eq!((&*status, &*reason), ("False", "Paused"));
+    let waits = "; nodes wait, because of spec.rollout.paused";
+    let message = world.condition("Stalled").2;
+    assert!(
+        message.contains("n00") && message.ends_with(waits),
+        "{message}"
+    );
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, quick())));
+    world.run(5);
+    assert!(!world.condition("Stalled").2.contains("paused"));
+    world.agent("n00").runs = true;
+    world.run(100);
+    assert_eq!(world.revisions(), old);
+}
+
+#[test]
 fn a_node_that_is_late_takes_the_revision_back() {
     let mut world = World::settled(&[GOOD; 4], quick());
     let old = world.revisions();
