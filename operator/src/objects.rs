@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use siphasher::sip::SipHasher13;
@@ -109,6 +109,8 @@ pub struct Proxy {
     pub ready_since: Option<Timestamp>,
     /// Since when it has not been ready, of one that was, or that said nothing.
     pub unready_since: Option<Timestamp>,
+    /// The longest that it has been ready with what it was told, of times that are over: what it has proved it has proved.
+    pub longest_ready: SignedDuration,
 }
 
 /// A hash by which settings are compared.
@@ -238,6 +240,7 @@ impl Proxy {
             made_at: metadata.creation_timestamp.map(|time| time.0),
             ready_since: times("True").max().filter(|_| is_ready),
             unready_since: times("False").min().filter(|_| !is_ready),
+            longest_ready: SignedDuration::ZERO,
             told,
             moving_since: None,
         }

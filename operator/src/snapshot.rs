@@ -72,6 +72,11 @@ impl Snapshot {
         proxy.made_at = made_at.or_else(|| seen(proxy.made_at));
         let moving_since = same.and_then(|same| same.moving_since);
         proxy.moving_since = moving_since.or_else(|| seen(proxy.moved_at));
+        let was_ready = same.filter(|same| same.answer == Answer::Ready);
+        let since = was_ready.and_then(|same| same.ready_since);
+        let ended = since.filter(|_| !is_ready).map(|at| now.duration_since(at));
+        proxy.longest_ready = same.map_or(SignedDuration::ZERO, |same| same.longest_ready);
+        proxy.longest_ready = proxy.longest_ready.max(ended.unwrap_or_default());
         (proxy.ready_since, proxy.unready_since) = match (known, same) {
             // What an agent says may have been so, and written, before the node was moved.
             (None, _) if is_ready => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use sluice_crds::v1alpha1::{
     LabelSelector, Rollout, ServiceProxyPolicySpec, ServiceProxyPolicyStatus,
 };
@@ -131,6 +131,7 @@ fn write(held: &mut Snapshot, plan: Plan, now: Timestamp) {
             made_at: None,
             ready_since: None,
             unready_since: None,
+            longest_ready: SignedDuration::ZERO,
         };
         held.set_proxy(&write.node, proxy, now);
     }

@@ -130,7 +130,10 @@ impl<'a> Member<'a> {
             return false;
         };
         let had_proved_itself = match proxy.ready_since {
-            Some(since) => since + min_ready + UNNOTICED <= went,
+            Some(since) => {
+                let long = min_ready + UNNOTICED;
+                since + long <= went || proxy.longest_ready >= long
+            }
             // It was late already, or nobody saw how it was before it was not ready.
             None => told + deadline < went,
         };
@@ -286,7 +289,7 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Since when a node that had proved itself is not ready any more. It had if it was ready for long enough. Where nobody saw how it was before, or where it
+/// Since when a node that had proved itself is not ready any more. It had if it was ready for long enough at any time. Where nobody saw how it was before, or where it
 /// has only begun to speak, it has its time again if it was not found wanting when that was over.
 fn fell_at(
     proxy: &Proxy,
@@ -295,7 +298,7 @@ fn fell_at(
 ) -> Option<Timestamp> {
     let fell_at = proxy.unready_since?;
     let had_proved_itself = match proxy.ready_since {
-        Some(since) => since + min_ready <= fell_at,
+        Some(_) => proxy.longest_ready >= min_ready,
         None => proxy
             .moving_since
             .is_none_or(|moving_since| moving_since + deadline < fell_at),

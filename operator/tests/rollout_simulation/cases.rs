@@ -680,6 +680,42 @@ fn a_moment_in_which_a_node_that_proved_itself_is_not_ready_takes_nothing_back()
 }
 
 #[test]
+fn a_node_that_proved_itself_may_fall_twice_in_a_row() {
+    let rollout = Rollout {
+        progress_deadline_seconds: 60,
+        ..Rollout::default()
+    };
+    let mut world = World::settled(&[GOOD; 40], rollout.clone());
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, rollout)));
+    world.run(120);
+    for _ in 0..2 {
+        world.falls("n00");
+        world.run(3);
+        world.agent("n00").runs = true;
+        world.run(4);
+    }
+    world.falls("n00");
+    world.run(50);
+    assert_eq!(world.rejected(), None);
+    world.run(20);
+    assert!(world.rejected().is_some(), "it stays broken");
+}
+
+#[test]
+fn a_node_that_proved_itself_fell_and_vanishes_takes_nothing_back() {
+    let mut world = World::settled(&[GOOD; 40], Rollout::default());
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, Rollout::default())));
+    world.run(120);
+    world.falls("n00");
+    world.run(3);
+    world.agent("n00").runs = true;
+    world.run(4);
+    world.hears_of("n00", false);
+    world.run(2000);
+    assert_eq!(world.rejected(), None);
+}
+
+#[test]
 fn a_node_that_proved_itself_and_stays_broken_takes_the_revision_back() {
     let rollout = Rollout {
         progress_deadline_seconds: 60,

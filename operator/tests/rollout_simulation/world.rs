@@ -141,6 +141,7 @@ impl World {
                 made_at: before.and_then(|before| before.made_at).or(Some(self.now)),
                 ready_since: None,
                 unready_since: None,
+                longest_ready: SignedDuration::ZERO,
             };
             self.told_at.insert(Arc::clone(&write.node), self.now);
             self.held
