@@ -10,8 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use siphasher::sip::SipHasher13;
 use sluice_crds::v1alpha1::conditions::{HEALTHY, PROGRAMMED, SUPPORTED};
 use sluice_crds::v1alpha1::{
-    ActiveMode, MOVED_AT, NOT_READY_TAINT, NodeServiceProxySpec, NodeServiceProxyStatus,
-    ResolvedSettings, ServiceProxyPolicySpec, ServiceProxyPolicyStatus, can_have_agent,
+    ActiveMode, MODE_BEFORE, MOVED_AT, NOT_READY_TAINT, NodeServiceProxySpec,
+    NodeServiceProxyStatus, ResolvedSettings, ServiceProxyPolicySpec, ServiceProxyPolicyStatus,
+    can_have_agent,
 };
 
 /// A policy.
@@ -89,6 +90,8 @@ pub struct Proxy {
     pub told: Option<Told>,
     /// When, as it is written; absent for a node that cannot be late.
     pub moved_at: Option<Timestamp>,
+    /// The mode that it was told with the revision that it would go back to; absent for a node that would go back to none.
+    pub mode_before: Option<ActiveMode>,
     /// When by the operator's clock, as far as that is known.
     pub moving_since: Option<Timestamp>,
     /// What it says of that.
@@ -219,6 +222,7 @@ impl Proxy {
         let why = said("False").next();
         let times = |value| said(value).map(|c| c.last_transition_time.0);
         let is_ready = answer == Answer::Ready;
+        let annotations = metadata.annotations.unwrap_or_default();
         Self {
             uid: metadata.uid,
             version: metadata.resource_version,
@@ -228,9 +232,11 @@ impl Proxy {
                 .flatten()
                 .find(|owner| owner.kind == "Node")
                 .map(|owner| owner.uid),
-            moved_at: metadata
-                .annotations
-                .and_then(|annotations| annotations.get(MOVED_AT)?.parse().ok()),
+            moved_at: annotations.get(MOVED_AT).and_then(|at| at.parse().ok()),
+            mode_before: annotations.get(MODE_BEFORE).and_then(|mode| {
+                let modes = [ActiveMode::IPTables, ActiveMode::IPVS];
+                modes.into_iter().find(|known| known.to_string() == *mode)
+            }),
             answer,
             message: why.map(|c| c.message.clone()).unwrap_or_default(),
             is_programmed: is(PROGRAMMED, "True"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sluice_crds::v1alpha1::{
-    NodeServiceProxySpec, Rollout, ServiceProxyPolicySpec, ServiceProxyPolicyStatus,
+    ActiveMode, NodeServiceProxySpec, Rollout, ServiceProxyPolicySpec, ServiceProxyPolicyStatus,
 };
 
 use crate::objects::{Node, Policy, Proxy};
@@ -75,6 +75,8 @@ pub struct NodeWrite {
     pub spec: NodeServiceProxySpec,
     /// Since when, for nodes that may be late.
     pub moved_at: Option<Timestamp>,
+    /// The mode that it was told with the revision that it would go back to.
+    pub mode_before: Option<ActiveMode>,
 }
 
 impl Plan {
@@ -255,6 +257,7 @@ impl Plan {
                     settings: revision.content.settings.clone(),
                 },
                 moved_at: *moved_at,
+                mode_before: mode_before(snapshot.proxies.get(&node.name), revision, current),
             });
         }
     }
@@ -269,6 +272,22 @@ impl Plan {
                 status: new,
             });
         }
+    }
+}
+
+/// The mode that a node was told with the revision that it would go back to when it is told another. On its way from one that was not good it stays what it was.
+fn mode_before(
+    proxy: Option<&Proxy>,
+    revision: &Revision,
+    current: Option<&Revision>,
+) -> Option<ActiveMode> {
+    let current = current.filter(|current| current.name != revision.name)?;
+    let proxy = proxy?;
+    let told = proxy.told.as_ref()?;
+    if told.revision == current.name || told.policy != current.policy {
+        Some(told.mode)
+    } else {
+        proxy.mode_before
     }
 }
 

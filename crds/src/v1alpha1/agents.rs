@@ -7,6 +7,8 @@ pub const NOT_READY_TAINT: &str = "node.sluice.dev/agent-not-ready";
 
 /// Annotation of a [`NodeServiceProxy`](super::NodeServiceProxy): when an operator told the node its revision, by the clock of that operator (RFC 3339).
 pub const MOVED_AT: &str = "sluice.dev/moved-at";
+/// Annotation of a [`NodeServiceProxy`](super::NodeServiceProxy): the mode that the node was told with the revision that it would go back to.
+pub const MODE_BEFORE: &str = "sluice.dev/mode-before";
 
 /// Labels of nodes where no agent can be: Windows keeps kube-proxy; a machine of Amazon's Fargate holds one pod and runs nothing else; behind a
 /// virtual kubelet is no kernel. The chart's `agent.nodeSelector` and `agent.affinity` say the same.

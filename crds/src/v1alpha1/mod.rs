@@ -29,7 +29,7 @@ mod source_nat;
 mod sync;
 mod sysctls;
 
-pub use agents::{MOVED_AT, NOT_READY_TAINT, can_have_agent};
+pub use agents::{MODE_BEFORE, MOVED_AT, NOT_READY_TAINT, can_have_agent};
 pub use cidr::{Cidr, CidrError};
 pub use conntrack::Conntrack;
 pub use definitions::definitions;

@@ -121,6 +121,7 @@ fn write(held: &mut Snapshot, plan: Plan, now: Timestamp) {
             owner: Some(write.uid),
             told: Some(Told::of(&write.spec)),
             moved_at: write.moved_at,
+            mode_before: write.mode_before,
             moving_since: None,
             answer: Answer::Ready,
             message: String::new(),

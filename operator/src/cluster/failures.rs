@@ -78,6 +78,7 @@ mod tests {
                     settings: ResolvedSettings::default(),
                 },
                 moved_at: None,
+                mode_before: None,
             });
             plan.statuses.push(StatusWrite {
                 policy,

@@ -3,7 +3,7 @@
 use kube::api::{DeleteParams, PatchParams, Preconditions};
 use serde_json::{Value, json};
 use sluice_crds::v1alpha1::{
-    API_VERSION, MOVED_AT, NODE_SERVICE_PROXY, NOT_READY_TAINT, SERVICE_PROXY_POLICY,
+    API_VERSION, MODE_BEFORE, MOVED_AT, NODE_SERVICE_PROXY, NOT_READY_TAINT, SERVICE_PROXY_POLICY,
 };
 
 use super::FIELD_MANAGER;
@@ -32,7 +32,10 @@ pub(super) fn node(write: &NodeWrite) -> Value {
     });
     let mut metadata = json!({"name": &*write.node, "ownerReferences": [owner]});
     if let Some(at) = write.moved_at {
-        metadata["annotations"] = json!({MOVED_AT: at.to_string()});
+        metadata["annotations"][MOVED_AT] = json!(at.to_string());
+    }
+    if let Some(mode) = write.mode_before {
+        metadata["annotations"][MODE_BEFORE] = json!(mode.to_string());
     }
     json!({
         "apiVersion": API_VERSION,
@@ -96,6 +99,7 @@ mod tests {
                 settings: ResolvedSettings::default(),
             },
             moved_at: None,
+            mode_before: None,
         };
         let owner = json!({"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "uid-1"});
         let metadata = json!({"name": "a", "ownerReferences": [owner]});
@@ -103,6 +107,9 @@ mod tests {
         write.moved_at = Some("2026-11-01T00:00:00Z".parse().unwrap());
         let annotations = node(&write)["metadata"]["annotations"].clone();
         assert_eq!(annotations, json!({MOVED_AT: "2026-11-01T00:00:00Z"}));
+        write.mode_before = Some(ActiveMode::IPTables);
+        let annotations = node(&write)["metadata"]["annotations"].clone();
+        assert_eq!(annotations[MODE_BEFORE], "IPTables");
     }
 
     #[test]

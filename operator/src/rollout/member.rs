@@ -79,7 +79,7 @@ impl<'a> Member<'a> {
             fell_at: None,
             is_mute: false,
         };
-        member.wanted.mode = member.mode_of(target, pool.services);
+        member.wanted.mode = member.mode_of(target, pool);
         if let Some(proxy) = proxy {
             let is_there = proxy.told.as_ref() == Some(&member.wanted);
             member.place = if is_there {
@@ -142,12 +142,11 @@ impl<'a> Member<'a> {
     }
 
     /// The mode that a revision means for it.
-    pub(super) fn mode_of(&self, revision: &Revision, services: usize) -> ActiveMode {
-        let told = self.proxy.and_then(|proxy| proxy.told.as_ref());
+    pub(super) fn mode_of(&self, revision: &Revision, pool: &Pool<'_>) -> ActiveMode {
+        let has = self.proxy.and_then(|proxy| mode_had(proxy, revision, pool));
         let can_run_ipvs = self.proxy.and_then(|proxy| proxy.can_run_ipvs);
-        revision
-            .content
-            .mode_for(services, told.map(|told| told.mode), can_run_ipvs)
+        let content = &revision.content;
+        content.mode_for(pool.services, has, can_run_ipvs)
     }
 
     pub(super) fn answer(&self) -> Answer {
@@ -287,6 +286,19 @@ impl<'a> Member<'a> {
             .is_some_and(|at| now.duration_since(at) < deadline);
         !(has_current && is_recent)
     }
+}
+
+/// The mode that a node is in, as far as a revision may leave it there: the mode of another one, which failed or was taken back, does not count where it
+/// goes back.
+fn mode_had(proxy: &Proxy, revision: &Revision, pool: &Pool<'_>) -> Option<ActiveMode> {
+    let told = proxy.told.as_ref()?;
+    let is_current = pool.current.is_some_and(|one| one.name == revision.name);
+    let goes_back = is_current && told.policy == revision.policy && told.revision != revision.name;
+    let has_failed = told.revision == pool.newest.name;
+    if goes_back && (has_failed || proxy.mode_before.is_some()) {
+        return proxy.mode_before;
+    }
+    Some(told.mode)
 }
 
 /// Since when a node that had proved itself is not ready any more. It had if it was ready for long enough at any time. Where nobody saw how it was before, or where it

@@ -210,7 +210,7 @@ impl<'a> Stepper<'a> {
         new.map(|m| Move {
             node: Arc::clone(&m.node.name),
             revision: Arc::clone(&first.name),
-            mode: m.mode_of(first, self.pool.services),
+            mode: m.mode_of(first, self.pool),
             moved_at: Some(self.now),
         })
         .collect()

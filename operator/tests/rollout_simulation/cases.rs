@@ -623,6 +623,47 @@ fn nodes_whose_mode_changes_with_the_cluster_go_no_further_than_the_first_that_f
 }
 
 #[test]
+fn nodes_that_go_back_to_auto_have_the_data_plane_that_they_had_with_it() {
+    let told_ipvs = |world: &World| {
+        let told = world.held.proxies.values();
+        let told = told.filter_map(|proxy| proxy.told.as_ref());
+        told.filter(|told| told.mode == ActiveMode::IPVS).count()
+    };
+    // The second edit comes when nodes are on their way to the first, or to what they had.
+    for (edits, then) in [
+        (&[Mode::IPVS][..], 0),
+        (&[Mode::IPVS; 2], 1),
+        (&[Mode::IPVS, Mode::Auto], 0),
+    ] {
+        let mut world = World::settled(&[GOOD; 4], quick());
+        world.held.services = 900;
+        world.apply(POLICY, Ok(spec(0, Mode::Auto, quick())));
+        world.run(60);
+        assert_eq!(told_ipvs(&world), 0);
+        world.agent("n01").ipvs_takes = 100_000;
+        let mut number = 0;
+        for mode in edits {
+            world.apply(POLICY, Ok(spec(number, *mode, quick())));
+            world.run(20);
+            assert!(told_ipvs(&world) > 0 || *mode == Mode::Auto);
+            number += then;
+        }
+        world.run(1000);
+        assert_eq!(told_ipvs(&world), 0, "{edits:?}");
+    }
+    // What Auto had chosen by the number of services it keeps too.
+    let mut world = World::settled(&[GOOD; 4], quick());
+    world.held.services = 5000;
+    world.apply(POLICY, Ok(spec(0, Mode::Auto, quick())));
+    world.run(60);
+    world.held.services = 900;
+    world.agent("n01").takes = 400;
+    world.apply(POLICY, Ok(spec(0, Mode::IPTables, quick())));
+    world.run(1000);
+    assert_eq!(told_ipvs(&world), 4);
+}
+
+#[test]
 fn a_node_that_was_good_and_breaks_later_blocks_no_node_that_changes_policy() {
     let mut world = two_policies(&quick());
     world.falls("n00");

@@ -131,6 +131,7 @@ impl World {
                 owner: Some(write.uid),
                 told: Some(Told::of(&write.spec)),
                 moved_at: write.moved_at,
+                mode_before: write.mode_before,
                 moving_since: None,
                 answer: Answer::None,
                 message: String::new(),

@@ -15,6 +15,7 @@ fn write(mode: ActiveMode) -> NodeWrite {
             settings: ResolvedSettings::default(),
         },
         moved_at: None,
+        mode_before: None,
     }
 }
 
