@@ -14,7 +14,6 @@ use crate::cluster::{Access, Cluster, Writer, watch_all};
 use crate::election::{Candidate, Leadership};
 use crate::http;
 use crate::metrics::Metrics;
-use crate::rest;
 
 /// Changes that come together are planned for together.
 const GATHER: Duration = Duration::from_millis(50);
@@ -148,7 +147,6 @@ async fn work(
     remove_taint: bool,
 ) {
     let mut wake: Option<Timestamp> = None;
-    let mut rest = rest::FIRST;
     let mut led = false;
     loop {
         let until = async {
@@ -187,18 +185,10 @@ async fn work(
         if plan.is_empty() {
             continue;
         }
-        let written = writer.write(plan).await;
-        let again = written.again.map(|at| {
+        let again = writer.write(plan).await.map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             Timestamp::now() + left
         });
         wake = wake.into_iter().chain(again).min();
-        if written.all_well {
-            rest = rest::FIRST;
-        } else {
-            sleep(rest).await;
-            rest = rest::doubled(rest);
-            wake = Some(Timestamp::now());
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! Policies whose revision or status could not be written. They rest before they are tried again, and their nodes wait with them, which are told
-//! nothing before that is written; other policies go on. Pure.
+//! What could not be written. It rests before it is tried again, and everything else goes on; but nodes of a policy whose revision or status could not
+//! be written wait with it, and are told nothing before that is written. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,6 +7,23 @@ use std::time::{Duration, Instant};
 
 use crate::plan::Plan;
 use crate::rest;
+
+/// What is written of something that has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum What {
+    /// A policy's revision and its status.
+    Policy,
+    /// What a node is told.
+    Told,
+    /// That the object of a node goes.
+    Gone,
+    /// That a node's taint goes.
+    Taint,
+    /// That a revision goes.
+    OldRevision,
+}
+
+pub(super) type Key = (What, Arc<str>);
 
 #[derive(Debug)]
 struct Failure {
@@ -16,19 +33,20 @@ struct Failure {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Failures(HashMap<Arc<str>, Failure>);
+pub(super) struct Failures(HashMap<Key, Failure>);
 
 impl Failures {
-    /// Books what went well for which policy.
-    pub(super) fn book(&mut self, went_well: BTreeMap<Arc<str>, bool>, now: Instant) {
-        for (policy, well) in went_well {
-            let before = self.0.remove(&policy);
+    /// Books what went well and what did not; tells when the first of what rests is tried again.
+    pub(super) fn book(&mut self, went_well: BTreeMap<Key, bool>, now: Instant) -> Option<Instant> {
+        for (key, well) in went_well {
+            let before = self.0.remove(&key);
             if !well {
                 let rest = before.map_or(rest::FIRST, |before| rest::doubled(before.rest));
                 let until = now + rest;
-                self.0.insert(policy, Failure { rest, until });
+                self.0.insert(key, Failure { rest, until });
             }
         }
+        self.next(now)
     }
 
     /// Takes out of a plan what rests; tells when the first of it is tried again.
@@ -36,14 +54,26 @@ impl Failures {
         // Where nothing was tried for so long there is nothing to try any more.
         self.0
             .retain(|_, failure| now < failure.until + rest::LONGEST);
-        let rests = |policy: &str| {
-            self.0
-                .get(policy)
-                .is_some_and(|failure| now < failure.until)
+        let is_due = |what, name: &Arc<str>| {
+            let failure = self.0.get(&(what, Arc::clone(name)));
+            failure.is_none_or(|failure| failure.until <= now)
         };
-        plan.revisions.retain(|revision| !rests(&revision.policy));
-        plan.statuses.retain(|write| !rests(&write.policy));
-        plan.nodes.retain(|write| !rests(&write.spec.policy));
+        plan.revisions
+            .retain(|revision| is_due(What::Policy, &revision.policy));
+        plan.statuses
+            .retain(|write| is_due(What::Policy, &write.policy));
+        plan.nodes.retain(|write| {
+            let policy = Arc::from(write.spec.policy.as_str());
+            is_due(What::Policy, &policy) && is_due(What::Told, &write.node)
+        });
+        plan.gone.retain(|gone| is_due(What::Gone, &gone.node));
+        plan.served.retain(|(node, _)| is_due(What::Taint, node));
+        plan.old_revisions
+            .retain(|name| is_due(What::OldRevision, name));
+        self.next(now)
+    }
+
+    fn next(&self, now: Instant) -> Option<Instant> {
         let times = self.0.values().map(|failure| failure.until);
         times.filter(|until| now < *until).min()
     }
@@ -91,8 +121,9 @@ mod tests {
         plan
     }
 
-    fn outcome(bad_went_well: bool) -> BTreeMap<Arc<str>, bool> {
-        BTreeMap::from([(Arc::from("bad"), bad_went_well), (Arc::from("good"), true)])
+    fn outcome(bad_went_well: bool) -> BTreeMap<Key, bool> {
+        let key = |name| (What::Policy, Arc::from(name));
+        BTreeMap::from([(key("bad"), bad_went_well), (key("good"), true)])
     }
 
     #[test]

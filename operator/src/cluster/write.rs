@@ -13,7 +13,7 @@ use sluice_api_access::with_causes;
 
 use super::contest::{self, Contest};
 use super::events::Events;
-use super::failures::Failures;
+use super::failures::{Failures, Key, What};
 use super::patience::{NoAnswer, Patience};
 use super::stored::{StoredPolicy, StoredProxy};
 use super::{Cluster, Kind, kept_revision, requests};
@@ -41,15 +41,6 @@ enum WriteError {
     Kube(#[from] kube::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-}
-
-/// What became of a plan.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Written {
-    /// But for policies, which rest where it did not. What did not go well is in the next plan again.
-    pub(crate) all_well: bool,
-    /// When something may be written that somebody else keeps undoing, or that could not be written.
-    pub(crate) again: Option<Instant>,
 }
 
 /// See the module.
@@ -87,9 +78,10 @@ impl Writer {
         }
     }
 
-    /// Writes a plan, in its order, but for what has its time: what could not be written, and what was undone since it was written last.
-    pub(crate) async fn write(&self, mut plan: Plan) -> Written {
-        lock(&self.failures).hold_back(&mut plan, Instant::now());
+    /// Writes a plan, in its order, but for what has its time: what could not be written, and what was undone since it was written last. Tells when the
+    /// first of that may be written.
+    pub(crate) async fn write(&self, mut plan: Plan) -> Option<Instant> {
+        let resting = lock(&self.failures).hold_back(&mut plan, Instant::now());
         let contested = lock(&self.contest).hold_back(&mut plan, Instant::now());
         let went_well = self.write_policies(&plan).await;
         let failed = {
@@ -99,17 +91,18 @@ impl Writer {
             // A revision that is not kept could not be gone back to, and a failure that is not noted would be tried again.
             failures.hold_back(&mut plan, now)
         };
-        Written {
-            all_well: self.write_others(&plan).await,
-            again: contested.into_iter().chain(failed).min(),
-        }
+        let went_well = self.write_others(&plan).await;
+        let others = lock(&self.failures).book(went_well, Instant::now());
+        let times = [resting, contested, failed, others];
+        times.into_iter().flatten().min()
     }
 
     /// Writes revisions and statuses; tells of each policy whether that went well.
-    async fn write_policies(&self, plan: &Plan) -> BTreeMap<Arc<str>, bool> {
+    async fn write_policies(&self, plan: &Plan) -> BTreeMap<Key, bool> {
         let mut went_well = BTreeMap::new();
         let mut book = |policy: &Arc<str>, well: bool| {
-            *went_well.entry(Arc::clone(policy)).or_insert(true) &= well;
+            let key = (What::Policy, Arc::clone(policy));
+            *went_well.entry(key).or_insert(true) &= well;
         };
         for revision in &plan.revisions {
             let kept = self.keep(revision).await;
@@ -127,25 +120,30 @@ impl Writer {
         went_well
     }
 
-    async fn write_others(&self, plan: &Plan) -> bool {
-        let all = |well: bool, this: bool| async move { well & this };
+    /// Writes everything else; tells of each whether that went well.
+    async fn write_others(&self, plan: &Plan) -> BTreeMap<Key, bool> {
         let nodes = stream::iter(&plan.nodes).map(|write| async move {
-            self.told("NodeServiceProxy", &write.node, self.node(write).await)
+            let well = self.told("NodeServiceProxy", &write.node, self.node(write).await);
+            ((What::Told, Arc::clone(&write.node)), well)
         });
         let gone = stream::iter(&plan.gone).map(|gone| async move {
-            self.told("NodeServiceProxy", &gone.node, self.delete_node(gone).await)
+            let deleted = self.delete_node(gone).await;
+            let well = self.told("NodeServiceProxy", &gone.node, deleted);
+            ((What::Gone, Arc::clone(&gone.node)), well)
         });
         let served = stream::iter(&plan.served).map(|(name, taint)| async move {
-            self.told("taint", name, self.remove_taint(name, *taint).await)
+            let well = self.told("taint", name, self.remove_taint(name, *taint).await);
+            ((What::Taint, Arc::clone(name)), well)
         });
         let old = stream::iter(&plan.old_revisions).map(|name| async move {
-            self.told("ControllerRevision", name, self.forget(name).await)
+            let well = self.told("ControllerRevision", name, self.forget(name).await);
+            ((What::OldRevision, Arc::clone(name)), well)
         });
-        let nodes = nodes.buffer_unordered(AT_ONCE).fold(true, all).await;
-        let gone = gone.buffer_unordered(AT_ONCE).fold(true, all).await;
-        let served = served.buffer_unordered(AT_ONCE).fold(true, all).await;
-        let old = old.buffer_unordered(AT_ONCE).fold(true, all).await;
-        nodes & gone & served & old
+        let mut went_well: BTreeMap<Key, bool> = nodes.buffer_unordered(AT_ONCE).collect().await;
+        went_well.extend(gone.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
+        went_well.extend(served.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
+        went_well.extend(old.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
+        went_well
     }
 
     fn told(&self, kind: &'static str, name: &str, result: Result<(), WriteError>) -> bool {

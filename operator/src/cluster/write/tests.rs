@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::objects::{Node as KnownNode, Proxy};
+use crate::rest;
 use crate::revision::{Content, Revision};
 use crate::status::Event;
 
@@ -147,8 +148,8 @@ fn fill(cluster: &Cluster) {
 async fn a_status_is_written_though_the_spec_in_the_answer_is_not_known_here() {
     let (server, writer, cluster) = ApiServer::start(|_, _| false).await;
     add_policy(&cluster, "strange", &strange());
-    let written = writer.write(cluster.plan(false)).await;
-    assert!(written.all_well && written.again.is_none(), "{written:?}");
+    let again = writer.write(cluster.plan(false)).await;
+    assert_eq!(again, None);
     let status = format!("PATCH {POLICIES}/strange/status");
     assert!(server.asked().contains(&status), "{:?}", server.asked());
     assert!(cluster.plan(false).is_empty(), "it is known to be written");
@@ -162,8 +163,8 @@ async fn what_is_refused_of_a_policy_keeps_its_nodes_back_and_nothing_else() {
         let (server, writer, cluster) = ApiServer::start(refuses).await;
         fill(&cluster);
         let plan = cluster.plan(true);
-        let written = writer.write(plan.clone()).await;
-        assert!(written.again.is_some(), "it is tried again");
+        let again = writer.write(plan.clone()).await;
+        assert!(again.is_some(), "it is tried again");
         let asked = server.asked();
         for done in [
             format!("PATCH {POLICIES}/good/status"),
@@ -193,9 +194,7 @@ async fn what_gets_no_answer_is_given_up_and_keeps_nobody_else_waiting() {
     add_node(&cluster, "silent", "mute", None);
     let write = writer.write(cluster.plan(true));
     let written = tokio::time::timeout(Duration::from_secs(20), write).await;
-    let written = written.unwrap();
-    assert!(!written.all_well, "a node has not answered");
-    assert!(written.again.is_some(), "a status is tried again");
+    assert!(written.unwrap().is_some(), "it is tried again");
     let asked = server.asked();
     for done in [
         format!("PATCH {POLICIES}/silent/status"),
@@ -220,6 +219,27 @@ async fn a_revision_and_a_status_are_written_before_a_node_is_told() {
     for earlier in [format!("POST {REVISIONS}"), format!("PATCH {POLICIES}/")] {
         assert!(last(&earlier).unwrap() < node, "{asked:?}");
     }
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_written_rests_and_keeps_nobody_else_waiting() {
+    const REFUSED: &str = "PATCH /api/v1/nodes/served";
+    let (server, writer, cluster) =
+        ApiServer::start(|path, _| path == "/api/v1/nodes/served").await;
+    fill(&cluster);
+    let begun = Instant::now();
+    let again = writer.write(cluster.plan(true)).await.unwrap();
+    assert!(again > begun && again < Instant::now() + rest::LONGEST);
+    let first = server.asked();
+    let refused = |asked: &[String]| asked.iter().filter(|one| *one == REFUSED).count();
+    assert_eq!(refused(&first), 1);
+    add_node(&cluster, "new", "good", None);
+    let again = writer.write(cluster.plan(true)).await;
+    assert!(again.is_some(), "it waits for its time");
+    let asked = server.asked();
+    assert_eq!(refused(&asked), 1);
+    let new = format!("PATCH {PROXIES}/new");
+    assert!(asked.contains(&new), "{asked:?}");
 }
 
 #[tokio::test]
