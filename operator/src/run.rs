@@ -177,7 +177,7 @@ async fn work(
             };
             tracing::info!("{words}");
         }
-        if !leads_now || !cluster.missing().is_empty() {
+        if !leads_now || !cluster.is_known() {
             continue;
         }
         let plan = cluster.plan(remove_taint);

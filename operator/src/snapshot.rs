@@ -95,6 +95,22 @@ impl Snapshot {
         self.proxies.insert(Arc::clone(name), proxy);
     }
 
+    /// Nothing was heard of nodes in this time, nor could they be told anything: it does not count where a node may be late.
+    pub fn was_unheard(&mut self, since: Timestamp, now: Timestamp) {
+        let lost = now.duration_since(since);
+        let shift = |at: &mut Option<Timestamp>| {
+            *at = at.map(|at| at.checked_add(lost).map_or(now, |at| at.min(now)));
+        };
+        for proxy in self.proxies.values_mut() {
+            shift(&mut proxy.moving_since);
+            shift(&mut proxy.unready_since);
+            shift(&mut proxy.made_at);
+        }
+        for node in self.nodes.values_mut() {
+            shift(&mut node.so_since);
+        }
+    }
+
     /// Puts a node in place, and remembers since when it can be reached, or cannot.
     pub fn set_node(&mut self, mut node: Node, now: Timestamp) {
         node.so_since = match self.nodes.get(&node.name) {

@@ -68,6 +68,10 @@ struct Held {
     /// Hashes of the names of those that are proxied.
     services: HashSet<u64>,
     listed: BTreeSet<Kind>,
+    /// Kinds of which nothing is heard: what is held of them may be old.
+    unheard: BTreeSet<Kind>,
+    /// Since when that is so of any.
+    unheard_since: Option<Timestamp>,
     /// Versions of objects of nodes. What a watch tells of an earlier one came later only.
     versions: HashMap<Arc<str>, u64>,
     /// Who else wrote last what is the operator's to write, where somebody did.
@@ -75,6 +79,23 @@ struct Held {
 }
 
 impl Held {
+    /// The API server cannot be asked for a kind any more.
+    fn lost(&mut self, kind: Kind, now: Timestamp) {
+        self.unheard.insert(kind);
+        self.unheard_since.get_or_insert(now);
+    }
+
+    /// A kind was listed.
+    fn listed(&mut self, kind: Kind, now: Timestamp) {
+        self.listed.insert(kind);
+        self.unheard.remove(&kind);
+        if self.unheard.is_empty()
+            && let Some(since) = self.unheard_since.take()
+        {
+            self.snapshot.was_unheard(since, now);
+        }
+    }
+
     /// Takes the object of a node, unless a later state of it is known. A list is believed in any case: versions begin anew with a new etcd.
     fn take_proxy(&mut self, object: StoredProxy, is_listed: bool) {
         let Some(name) = object.meta().name.as_deref().map(Arc::<str>::from) else {
@@ -138,6 +159,11 @@ impl Cluster {
         Kind::ALL.into_iter().filter(is_missing).collect()
     }
 
+    /// Everything was listed, and nothing that is held is old for want of an API server.
+    pub(crate) fn is_known(&self) -> bool {
+        self.missing().is_empty() && self.lock().unheard.is_empty()
+    }
+
     /// What is to be written now.
     pub(crate) fn plan(&self, remove_taint: bool) -> Plan {
         plan(&self.lock().snapshot, remove_taint, Timestamp::now())
@@ -161,5 +187,40 @@ impl Cluster {
 
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_planned_for_what_may_be_old_and_that_time_counts_once_all_is_listed_again() {
+        let cluster = Cluster::default();
+        for kind in Kind::ALL {
+            assert!(!cluster.is_known());
+            cluster.change(|held| held.listed(kind, at(0)));
+        }
+        let node = crate::objects::Node {
+            name: Arc::from("n1"),
+            uid: String::new(),
+            labels: BTreeMap::new(),
+            is_reachable: false,
+            so_since: Some(at(5)),
+            not_ready_taint: None,
+        };
+        cluster.change(|held| drop(held.snapshot.nodes.insert(Arc::from("n1"), node)));
+        let since = || cluster.lock().snapshot.nodes["n1"].so_since;
+        for (kind, second) in [(Kind::Proxy, 10), (Kind::Node, 15), (Kind::Proxy, 20)] {
+            cluster.change(|held| held.lost(kind, at(second)));
+        }
+        cluster.change(|held| held.listed(Kind::Node, at(400)));
+        assert!(!cluster.is_known() && since() == Some(at(5)));
+        cluster.change(|held| held.listed(Kind::Proxy, at(410)));
+        assert!(cluster.is_known() && since() == Some(at(405)));
     }
 }

@@ -241,6 +241,7 @@ async fn follow<K: Watched>(
                         break;
                     }
                     metrics.count_watch_error(K::KIND.as_str());
+                    cluster.change(|held| held.lost(K::KIND, Timestamp::now()));
                     let words = with_causes(&error);
                     if trouble != words {
                         let remedy = distrust(&error, authority);
@@ -279,7 +280,7 @@ async fn follow<K: Watched>(
                         }
                     }
                     listed = BTreeSet::new();
-                    held.listed.insert(K::KIND);
+                    held.listed(K::KIND, Timestamp::now());
                 }),
                 Event::Apply(object) => cluster.change(|held| K::take(held, object, false)),
                 Event::Delete(object) => {

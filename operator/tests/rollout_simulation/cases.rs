@@ -84,6 +84,27 @@ fn a_node_that_is_late_takes_the_revision_back() {
 }
 
 #[test]
+fn a_time_without_an_api_server_makes_no_node_late() {
+    let mut world = World::settled(&[GOOD; 4], quick());
+    world.agent("n01").takes = 450;
+    world.apply(POLICY, Ok(spec(1, Mode::IPTables, quick())));
+    world.run(5);
+    world.is_cut_off(400);
+    world.run(100);
+    assert_eq!(world.rejected(), None);
+    assert_eq!(world.condition("Ready").0, "True");
+    // One that stays away after it is late all the same.
+    world.agent("n01").takes = 100_000;
+    world.apply(POLICY, Ok(spec(2, Mode::IPTables, quick())));
+    world.run(5);
+    world.is_cut_off(400);
+    world.run(250);
+    assert_eq!(world.rejected(), None);
+    world.run(100);
+    assert!(world.rejected().is_some());
+}
+
+#[test]
 fn on_failure_pause_leaves_every_node_where_it_is() {
     let pause = Rollout {
         on_failure: OnFailure::Pause,

@@ -238,6 +238,14 @@ impl World {
         self.held.set_proxy(name, proxy, self.operators_now());
     }
 
+    /// For so long nobody can ask or tell the API server anything.
+    pub(crate) fn is_cut_off(&mut self, seconds: i64) {
+        let since = self.operators_now();
+        self.now += SignedDuration::from_secs(seconds);
+        let now = self.operators_now();
+        self.held.was_unheard(since, now);
+    }
+
     /// One second after another.
     pub(crate) fn run(&mut self, seconds: u32) {
         for _ in 0..seconds {

@@ -53,9 +53,12 @@ async fn lists_that_fail_are_asked_for_ever_more_seldom() {
     let (Opened { config, authority }, asked) = lists_fail().await;
     let (cluster, metrics) = (Cluster::default(), Metrics::new());
     let api = Api::all(Client::try_from(config).unwrap());
+    cluster.change(|held| held.listed.extend(Kind::ALL));
+    assert!(cluster.is_known());
     let follows = follow::<StoredPolicy>(api, &authority, &cluster, &metrics);
     let ends = timeout(Duration::from_secs(3), follows).await;
     assert!(ends.is_err(), "it goes on for ever");
+    assert!(!cluster.is_known(), "what was listed before may be old");
     let asked = asked.lock().unwrap();
     let rests: Vec<Duration> = asked.windows(2).map(|two| two[1] - two[0]).collect();
     assert!(
