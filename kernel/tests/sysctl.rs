@@ -11,12 +11,14 @@ use sluice_kernel::sysctl::{
 
 const LOCALNET: &str = "net.ipv4.conf.all.route_localnet";
 const PORTS: &str = "net.ipv4.ip_local_port_range";
+const RESERVED: &str = "net.ipv4.ip_local_reserved_ports";
 
 fn everywhere(test: impl Fn(&mut dyn Sysctls) + Sync) {
     in_new_namespace(|| test(&mut ProcSysctls::new()));
     test(&mut MemorySysctls::new([
         (LOCALNET, "0"),
         (PORTS, "32768\t60999"),
+        (RESERVED, ""),
     ]));
 }
 
@@ -137,6 +139,22 @@ fn original_values_come_back_also_after_a_restart() {
 }
 
 #[test]
+fn a_value_that_was_empty_is_so_again() {
+    everywhere(|door| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ledger = SysctlLedger::open(&directory.path().join("sysctls.json")).unwrap();
+        assert!(ledger.set(door, RESERVED, "8080").unwrap());
+        assert_eq!(door.read(RESERVED).unwrap(), "8080");
+        let outcomes = ledger.restore_all(door).unwrap();
+        assert!(
+            matches!(outcomes[..], [(_, Restored::Original)]),
+            "{outcomes:?}"
+        );
+        assert_eq!(door.read(RESERVED).unwrap(), "");
+    });
+}
+
+#[test]
 fn a_value_that_somebody_changed_after_us_is_left() {
     everywhere(|door| {
         let directory = tempfile::tempdir().unwrap();
@@ -202,7 +220,7 @@ fn a_record_that_cannot_be_written_keeps_no_value_from_coming_back() {
     let answer = ledger.restore_all(&mut door);
     assert!(matches!(answer, Err(LedgerError::Io { .. })), "{answer:?}");
     assert_eq!(door.read(LOCALNET).unwrap(), "0");
-    assert_eq!(door.read(PORTS).unwrap(), "1024 65535");
+    assert_eq!(door.read(PORTS).unwrap(), "1024\t65535");
 }
 
 #[test]

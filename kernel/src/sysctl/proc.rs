@@ -69,7 +69,9 @@ impl Sysctls for ProcSysctls {
         if same_value(&old, value) {
             return Ok(None);
         }
-        fs::write(self.path(name)?, value).map_err(|e| error(name, value, "write", e))?;
+        // With a line end, as sysctl(8) does it: nothing at all would not be written, and is a value too.
+        fs::write(self.path(name)?, format!("{value}\n"))
+            .map_err(|e| error(name, value, "write", e))?;
         Ok(Some(old))
     }
 }
