@@ -24,27 +24,27 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Listens on an address. The unspecified address of either family means all addresses of both, as it does for
-/// kube-proxy; on a kernel without IPv6, all of IPv4.
+/// Listens on an address as [`listen`] does. The error names who listens there, for which all processes of the node are looked through.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    let bound = if address.ip().is_unspecified() {
-        let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
-        match listen(both) {
-            Err(e) if lacks_ipv6(&e) => {
-                listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
-            }
-            other => other,
-        }
-    } else {
-        listen(address)
-    };
-    bound.map_err(|source| BindError {
+    listen(address).map_err(|source| BindError {
         address,
         holder: (source.kind() == io::ErrorKind::AddrInUse)
-            .then(|| ports::describe_tcp_holder(address.port()))
+            .then(|| ports::describe_tcp_holders(&[address.port()].into()).remove(&address.port()))
             .flatten(),
         source,
     })
+}
+
+/// Listens on an address. The unspecified address of either family means all addresses of both, as it does for
+/// kube-proxy; on a kernel without IPv6, all of IPv4.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    if !address.ip().is_unspecified() {
+        return listen_at(address);
+    }
+    match listen_at((Ipv6Addr::UNSPECIFIED, address.port()).into()) {
+        Err(e) if lacks_ipv6(&e) => listen_at((Ipv4Addr::UNSPECIFIED, address.port()).into()),
+        other => other,
+    }
 }
 
 /// The port of an address that [`bind`] takes for all addresses, where it is said.
@@ -59,7 +59,7 @@ fn lacks_ipv6(error: &io::Error) -> bool {
     )
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

@@ -1,5 +1,6 @@
 //! Which local sockets listen on which ports, as `/proc/net` tells.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -84,35 +85,60 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
 
 /// The process that has a socket open, as `name (pid)`; absent when it cannot be seen from here.
 pub fn owner_of(inode: u64) -> Option<String> {
-    let wanted = format!("socket:[{inode}]");
-    for process in fs::read_dir("/proc").ok()?.flatten() {
-        let pid = process.file_name().to_string_lossy().parse::<u32>().ok();
-        if let Some(pid) = pid
-            && has_open(&process.path().join("fd"), &wanted)
-        {
-            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(format!("{} ({pid})", name.trim()));
-        }
-    }
-    None
+    owners_of(&[inode].into()).remove(&inode)
 }
 
-fn has_open(fds: &Path, wanted: &str) -> bool {
-    fs::read_dir(fds).is_ok_and(|entries| {
-        entries
-            .flatten()
-            .any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == wanted))
+/// The same of several sockets, by one look through the processes.
+fn owners_of(inodes: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+    let mut owners = BTreeMap::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        if owners.len() == inodes.len() {
+            break;
+        }
+        let Ok(pid) = process.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let fds = process.path().join("fd");
+        let open = open_sockets(&fds);
+        let mut found = open.filter(|inode| inodes.contains(inode)).peekable();
+        if found.peek().is_none() {
+            continue;
+        }
+        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        let owner = format!("{} ({pid})", name.trim());
+        for inode in found {
+            owners.entry(inode).or_insert_with(|| owner.clone());
+        }
+    }
+    owners
+}
+
+fn open_sockets(fds: &Path) -> impl Iterator<Item = u64> {
+    let entries = fs::read_dir(fds).into_iter().flatten().flatten();
+    entries.filter_map(|fd| {
+        let to = fs::read_link(fd.path()).ok()?;
+        let inode = to.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+        inode.parse().ok()
     })
 }
 
-/// Says who listens on a TCP port, for a message: `nginx (812) at 0.0.0.0:30080`.
-pub fn describe_tcp_holder(port: u16) -> Option<String> {
-    let listener = listeners()
-        .ok()?
-        .into_iter()
-        .find(|l| l.protocol == Protocol::Tcp && l.address.port() == port)?;
-    let owner = owner_of(listener.inode).unwrap_or_else(|| "a process that cannot be seen".into());
-    Some(format!("{owner} at {}", listener.address))
+/// Says who listens on each of these TCP ports, for messages: `nginx (812) at 0.0.0.0:30080`. It reads the tables of sockets and looks through
+/// the processes, once for all ports.
+pub fn describe_tcp_holders(ports: &BTreeSet<u16>) -> BTreeMap<u16, String> {
+    let mut holders: BTreeMap<u16, Listener> = BTreeMap::new();
+    for listener in listeners().unwrap_or_default() {
+        let port = listener.address.port();
+        if listener.protocol == Protocol::Tcp && ports.contains(&port) {
+            holders.entry(port).or_insert(listener);
+        }
+    }
+    let owners = owners_of(&holders.values().map(|holder| holder.inode).collect());
+    let described = holders.into_iter().map(|(port, holder)| {
+        let owner = owners.get(&holder.inode).map(String::as_str);
+        let owner = owner.unwrap_or("a process that cannot be seen");
+        (port, format!("{owner} at {}", holder.address))
+    });
+    described.collect()
 }
 
 #[cfg(test)]
