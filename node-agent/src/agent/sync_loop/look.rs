@@ -31,6 +31,8 @@ impl SyncLoop {
     /// Compares everything, and tries again what the node could not run: it may be able to by now.
     pub(super) fn review(&mut self) {
         self.plane.choice.try_again();
+        // With `Auto` a mode that was refused was not even asked for any more.
+        self.choose_mode();
         self.verify();
         self.schedule.reviewed(self.clock.now());
     }

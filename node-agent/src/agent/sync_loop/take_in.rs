@@ -11,6 +11,13 @@ impl SyncLoop {
         let change = self.desired.take_changes();
         let settings = self.desired.settings();
         self.books.planned(&change, settings.plan.mark_bit);
+        self.choose_mode();
+        change
+    }
+
+    /// Says which mode and variant the next sync brings about.
+    pub(super) fn choose_mode(&mut self) {
+        let settings = self.desired.settings();
         let services = self.desired.plan().services.len();
         // Who leaves the choice to us asks for nothing that the node cannot run.
         let can_run =
@@ -20,7 +27,6 @@ impl SyncLoop {
         self.plane
             .choice
             .want(settings.iptables_variant, asked, mode);
-        change
     }
 
     fn absorb(&mut self) {

@@ -86,6 +86,32 @@ fn a_mode_that_cannot_be_taken_is_a_condition_and_tried_again_at_the_full_interv
 }
 
 #[test]
+fn auto_too_tries_again_at_the_full_interval_what_the_node_could_not_run() {
+    let mut bench = Bench::at_rest();
+    let mut settings = auto(1, 1);
+    if let Some(spec) = &mut settings.policy {
+        spec.sync.full_interval_seconds = 60;
+    }
+    bench.push(settings);
+    bench.wake();
+    bench.lacks_ipvs();
+    bench.push(service("b", None));
+    bench.wake();
+    assert!(bench.stage.calls().contains(&"nft switch IPVS".to_owned()));
+    assert_eq!(bench.metric("sluice_mode{mode=\"IPTables\"}"), "1");
+    bench.push(service("cc", None));
+    bench.wake();
+    assert_eq!(bench.stage.calls(), ["nft apply 1"]);
+
+    let refused_at = bench.stage.now();
+    while !bench.stage.calls().contains(&"nft switch IPVS".to_owned()) {
+        bench.wake();
+        assert!(bench.stage.now() < refused_at + Duration::from_secs(61));
+    }
+    assert_eq!(bench.metric("sluice_mode{mode=\"IPVS\"}"), "1");
+}
+
+#[test]
 fn a_mode_that_could_not_be_taken_is_tried_at_once_when_the_settings_ask_for_it_anew() {
     let mut bench = Bench::at_rest();
     bench.lacks_ipvs();
