@@ -84,10 +84,14 @@ pub(crate) fn ipvs(settings: &NodeSettings, variant: Variant) -> IpvsTrials {
 fn schedulers(settings: &NodeSettings) -> BTreeSet<&str> {
     let plan = &settings.plan;
     let overrides = plan.service_overrides.iter();
-    overrides
+    let mut schedulers: BTreeSet<&str> = overrides
         .map(|row| &*row.ipvs_scheduler)
         .chain([&*plan.ipvs.scheduler, "wrr"])
-        .collect()
+        .collect();
+    if schedulers.contains("lc") {
+        schedulers.insert("wlc");
+    }
+    schedulers
 }
 
 /// Something that is a module of its own. It is tried only where that loads nothing.
@@ -193,5 +197,28 @@ impl fmt::Display for IpvsTrials {
         } else {
             writeln!(f, "this node cannot run mode IPVS")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+
+    use super::*;
+    use crate::settings::NodeNetworks;
+
+    #[test]
+    fn what_stands_in_for_least_connection_where_endpoints_have_weights_is_tried_too() {
+        let mut policy = ServiceProxyPolicySpec::default();
+        let tried = |policy: &ServiceProxyPolicySpec| {
+            let settings = NodeSettings::resolve(policy, NodeNetworks::default());
+            schedulers(&settings)
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(tried(&policy), ["rr", "wrr"]);
+        policy.ipvs.scheduler = "lc".into();
+        assert_eq!(tried(&policy), ["lc", "wlc", "wrr"]);
     }
 }
