@@ -155,6 +155,43 @@ fn a_value_that_was_empty_is_so_again() {
 }
 
 #[test]
+fn a_value_that_the_kernel_prints_otherwise_is_known_as_ours() {
+    in_new_namespace(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("sysctls.json");
+        let door = &mut ProcSysctls::new();
+        door.set(RESERVED, "9000").unwrap();
+        let mut ledger = SysctlLedger::open(&file).unwrap();
+        assert!(ledger.set(door, RESERVED, "8080,8081").unwrap());
+        assert_eq!(door.read(RESERVED).unwrap(), "8080-8081");
+        assert!(!ledger.set(door, RESERVED, "8080,8081").unwrap());
+        let mut ledger = SysctlLedger::open(&file).unwrap();
+        assert!(!ledger.set(door, RESERVED, "8080,8081").unwrap());
+        let outcomes = ledger.restore_all(door).unwrap();
+        assert!(
+            matches!(outcomes[..], [(_, Restored::Original)]),
+            "{outcomes:?}"
+        );
+        assert_eq!(door.read(RESERVED).unwrap(), "9000");
+    });
+}
+
+#[test]
+fn a_record_of_an_earlier_version_is_understood() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sysctls.json");
+    fs::write(
+        &file,
+        format!(r#"{{"{LOCALNET}": {{"original": "0", "ours": "1"}}}}"#),
+    )
+    .unwrap();
+    let mut door = MemorySysctls::new([(LOCALNET, "1")]);
+    let mut ledger = SysctlLedger::open(&file).unwrap();
+    ledger.restore_all(&mut door).unwrap();
+    assert_eq!(door.read(LOCALNET).unwrap(), "0");
+}
+
+#[test]
 fn a_value_that_somebody_changed_after_us_is_left() {
     everywhere(|door| {
         let directory = tempfile::tempdir().unwrap();

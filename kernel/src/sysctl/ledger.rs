@@ -24,6 +24,17 @@ pub struct SysctlLedger {
 struct Entry {
     original: String,
     ours: String,
+    /// How the kernel prints what we set, where otherwise: lists that it joins, numbers that it rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shown: Option<String>,
+}
+
+impl Entry {
+    /// The kernel holds what we set.
+    fn is_ours(&self, present: &str) -> bool {
+        let mut ours = self.shown.iter().chain([&self.ours]);
+        ours.any(|one| same_value(one, present))
+    }
 }
 
 /// What restoring did with one tunable.
@@ -92,13 +103,24 @@ impl SysctlLedger {
             return Ok(false);
         }
         let before = self.entries.get(name).cloned();
+        let set_before = before.as_ref().filter(|entry| entry.ours == value);
+        if set_before.is_some_and(|entry| entry.is_ours(&present)) {
+            return Ok(false);
+        }
         let entry = Entry {
+            shown: set_before.and_then(|entry| entry.shown.clone()),
             original: before.as_ref().map_or(present, |e| e.original.clone()),
             ours: value.to_owned(),
         };
-        self.note(name, Some(entry))?;
+        self.note(name, Some(entry.clone()))?;
         match sysctls.set(name, value) {
-            Ok(written) => Ok(written.is_some()),
+            Ok(written) => {
+                let shown = sysctls.read(name).ok();
+                let shown = shown.filter(|shown| !same_value(shown, value));
+                // Where this cannot be noted, the value is in force all the same, and the next call tries again.
+                let _ = self.note(name, Some(Entry { shown, ..entry }));
+                Ok(written.is_some())
+            }
             Err(error) => {
                 self.note(name, before)?;
                 Err(error.into())
@@ -199,7 +221,7 @@ fn bring_back(sysctls: &mut dyn Sysctls, name: &str, entry: &Entry) -> Restored 
     if same_value(&present, &entry.original) {
         return Restored::Original;
     }
-    if !same_value(&present, &entry.ours) {
+    if !entry.is_ours(&present) {
         return Restored::ChangedByOthers {
             ours: entry.ours.clone(),
             present,
