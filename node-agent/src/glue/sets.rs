@@ -12,6 +12,8 @@ use super::pod_classes::ClassKey;
 use crate::family::kernel_family;
 
 mod compare;
+#[cfg(test)]
+mod tests;
 
 /// An upper bound that no cluster meets; it costs nothing, a hash grows as it fills.
 const MAX_ENTRIES: u32 = 1 << 24;
@@ -194,10 +196,10 @@ impl GlueSets {
         Ok(false)
     }
 
+    /// References stay: where no rule is written after this, nobody asks for them anew.
     fn forget(&mut self) {
         self.owed.clear();
         self.sizes.clear();
-        self.references.clear();
         self.additions.clear();
         self.deletions.clear();
         self.stale.clear();
