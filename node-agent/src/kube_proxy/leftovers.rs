@@ -1,5 +1,8 @@
 //! What kube-proxy left in this node's kernel: found, and removed.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write as _;
 use std::io;
 use std::process::{Command, Output};
@@ -122,6 +125,16 @@ impl Leftovers {
                 return;
             }
         };
+        self.find_rules_behind(&mut door, families, errors);
+    }
+
+    fn find_rules_behind(
+        &mut self,
+        door: &mut dyn Iptables,
+        families: &[Family],
+        errors: &mut Vec<LeftoversError>,
+    ) {
+        let variant = door.variant();
         for &family in families {
             for table in Table::ALL {
                 match door.save(family, table, &|_| true) {
@@ -135,6 +148,8 @@ impl Leftovers {
                             removal,
                         });
                     }
+                    // A table that the kernel does not have holds nothing.
+                    Err(source) if source.is_lack() => {}
                     Err(source) => errors.push(LeftoversError::Iptables {
                         variant,
                         table,
