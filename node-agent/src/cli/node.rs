@@ -67,7 +67,7 @@ pub(super) fn desired_of(update: Update, health_port: Option<u16>) -> Result<Des
         slices: update.slices,
         node: update.node,
         policy: update.policy,
-        network: Some(NodeNetwork::read(&mut NetlinkLinks::open()?)?),
+        network: Some(NodeNetwork::read(Box::new(NetlinkLinks::open()?))?),
         ..Batch::default()
     });
     desired.take_changes();

@@ -23,6 +23,7 @@ struct Shared {
     failures: Vec<(LinkOperation, LinkError)>,
     fault: PlannedFault<LinkError>,
     changes: u64,
+    routes_told: u64,
 }
 
 /// A call of [`Links`] that can be told to fail.
@@ -67,6 +68,11 @@ impl MemoryLinks {
     /// Objects that were asked to be made, changed or deleted so far, in calls that did not fail.
     pub fn changes(&self) -> u64 {
         self.lock().changes
+    }
+
+    /// Routes that were told so far: what listing them costs.
+    pub fn routes_told(&self) -> u64 {
+        self.lock().routes_told
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -123,9 +129,11 @@ impl Links for MemoryLinks {
     }
 
     fn routes_of(&mut self, filter: &RouteFilter) -> Result<Vec<Route>, LinkError> {
-        let shared = self.list()?;
+        let mut shared = self.list()?;
         let wanted = |route: &Route| filter.matches(route);
-        Ok(shared.network.routes().filter(wanted).collect())
+        let routes: Vec<Route> = shared.network.routes().filter(wanted).collect();
+        shared.routes_told += routes.len() as u64;
+        Ok(routes)
     }
 
     fn add_dummy(&mut self, name: &str) -> Result<u32, LinkError> {
