@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use sluice_kernel::address_set::IpsetNetlink;
 use sluice_kernel::ipvs::{Ipvs, IpvsError, IpvsNetlink, VirtualServer};
-use sluice_service_plan::plan::{PlanChange, PortKey};
+use sluice_service_plan::plan::{PlanChange, PortKey, ServicePlan};
 
 use super::labels::family_name;
 use names::{Marked, Names};
@@ -75,11 +75,19 @@ impl IpvsServiceMetrics {
             return;
         }
         known.names.set_mark_bit(mark_bit);
+        // All of these first: a frontend may go from one service to another in one change.
+        for before in change.services.iter().filter_map(|s| s.before.as_ref()) {
+            known.names.forget(before);
+        }
         for service in &change.services {
-            if let Some(before) = &service.before {
-                known.names.forget(before);
-                for port in &before.ports {
-                    known.told.remove(&port.key);
+            let ports = |plan: &Option<Arc<ServicePlan>>| -> Vec<PortKey> {
+                let ports = plan.iter().flat_map(|plan| &plan.ports);
+                ports.map(|port| port.key.clone()).collect()
+            };
+            let after = ports(&service.after);
+            for gone in ports(&service.before) {
+                if !after.contains(&gone) {
+                    known.told.remove(&gone);
                 }
             }
             if let Some(after) = &service.after {
@@ -247,20 +255,32 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_service_port_that_is_told_of_stays_so_and_no_more_than_asked_are() {
-        let address = |last: u8| -> IpAddr { [10, 96, 0, last].into() };
-        let mut catalog = Catalog::new(NodeFacts::default(), Settings::default());
-        let mut ipvs = MemoryIpvs::new();
-        let metrics = IpvsServiceMetrics {
-            known: Arc::new(Mutex::new(Known {
-                most: 1,
+    struct World {
+        catalog: Catalog,
+        ipvs: MemoryIpvs,
+        metrics: IpvsServiceMetrics,
+    }
+
+    impl World {
+        fn telling_of(most: usize) -> Self {
+            let known = Known {
+                most,
                 ..Known::default()
-            })),
-        };
-        let mut add = |last: u8, name: &str| {
-            catalog.set_service(model::Service {
-                cluster_ips: vec![address(last)],
+            };
+            Self {
+                catalog: Catalog::new(NodeFacts::default(), Settings::default()),
+                ipvs: MemoryIpvs::new(),
+                metrics: IpvsServiceMetrics {
+                    known: Arc::new(Mutex::new(known)),
+                },
+            }
+        }
+
+        fn set(&mut self, name: &str, last: u8, affinity_seconds: Option<u32>) {
+            let address = address(last);
+            self.catalog.set_service(model::Service {
+                cluster_ips: vec![address],
+                affinity_seconds,
                 ports: vec![ServicePort {
                     name: "http".into(),
                     protocol: Protocol::Tcp,
@@ -269,20 +289,45 @@ mod tests {
                 }],
                 ..model::Service::new(ObjectName::new("shop", name))
             });
-            metrics.follow(&catalog.take_changes(), 14);
-            let server = VirtualServer::new(IpProtocol::TCP, address(last), 80);
-            let made = ipvs.apply(&[Change::NewService(Service::new(server, "rr"))]);
-            assert!(made.unwrap().is_empty());
-            let mut known = lock(&metrics.known);
-            known.count(&mut ipvs, &Marked::default()).unwrap();
-        };
-        add(2, "second");
-        add(1, "first");
-        let told: Vec<String> = lock(&metrics.known)
-            .told
-            .keys()
-            .map(|key| key.service.name.to_string())
-            .collect();
-        assert_eq!(told, ["second"]);
+            self.metrics.follow(&self.catalog.take_changes(), 14);
+            let server = VirtualServer::new(IpProtocol::TCP, address, 80);
+            let made = self
+                .ipvs
+                .apply(&[Change::NewService(Service::new(server, "rr"))]);
+            // One that is there already is refused.
+            made.unwrap();
+        }
+
+        fn told(&mut self) -> Vec<String> {
+            let mut known = lock(&self.metrics.known);
+            known.count(&mut self.ipvs, &Marked::default()).unwrap();
+            let names = known.told.keys().map(|key| key.service.name.to_string());
+            names.collect()
+        }
+    }
+
+    fn address(last: u8) -> IpAddr {
+        [10, 96, 0, last].into()
+    }
+
+    #[test]
+    fn a_service_port_that_is_told_of_stays_so_and_no_more_than_asked_are() {
+        let mut world = World::telling_of(1);
+        world.set("second", 2, None);
+        assert_eq!(world.told(), ["second"]);
+        world.set("first", 1, None);
+        assert_eq!(world.told(), ["second"]);
+        world.set("second", 2, Some(60));
+        assert_eq!(world.told(), ["second"], "also when it changes");
+    }
+
+    #[test]
+    fn a_frontend_that_goes_to_another_service_counts_for_that_one() {
+        let mut world = World::telling_of(2);
+        world.set("older", 1, None);
+        assert_eq!(world.told(), ["older"]);
+        // Of equal age, it goes by the name.
+        world.set("heir", 1, None);
+        assert_eq!(world.told(), ["heir"]);
     }
 }
