@@ -1,6 +1,10 @@
 //! Follows one kind of objects at the API server, for ever.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Debug;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,6 +167,7 @@ pub(super) async fn follow<K: Followed>(
         failures: Failures::default(),
         trouble: None,
         is_on_probation: false,
+        is_listing: false,
         believe: false,
     };
     let mut config = K::selection(&node).streaming_lists();
@@ -226,6 +231,8 @@ struct Follower {
     trouble: Option<&'static str>,
     /// The watch is resumed, and has not said anything yet.
     is_on_probation: bool,
+    /// A list has begun, and not ended.
+    is_listing: bool,
     /// The next list counts, whatever it lacks.
     believe: bool,
 }
@@ -248,6 +255,12 @@ impl Follower {
                 events.next().await
             };
             let error = match event {
+                // The runtime begins it anew without a word.
+                Some(Ok(Event::Init)) if self.is_listing => {
+                    let rest = self.failed(&cut_short());
+                    tokio::time::sleep(rest).await;
+                    return Next::ListAgain;
+                }
                 Some(Ok(event)) => {
                     if self.take::<K>(event).await {
                         tokio::time::sleep(LOOK_AGAIN).await;
@@ -309,6 +322,7 @@ impl Follower {
             Event::Apply(object) | Event::Delete(object) => self.listed.heard(object.meta()),
             Event::InitDone => {}
         }
+        self.is_listing = !is_end && (is_begin || self.is_listing);
         let doubts = self.mailbox.change(|view| match event {
             Event::Init => {
                 view.begin_list(kind);
@@ -324,8 +338,8 @@ impl Follower {
             }
             Event::InitDone => view.end_list(kind, believe),
         });
-        // A list that is read in whole begins before the server was asked.
-        if !is_begin {
+        // A list that is read in whole begins before the server was asked, and what breaks a list may do so each time.
+        if !self.is_listing {
             self.works();
         }
         if !is_end {
@@ -358,6 +372,7 @@ impl Follower {
     /// Books it, and says it where it is new. Returns how long to rest.
     fn failed(&mut self, error: &watcher::Error) -> Duration {
         let trouble = Trouble::of(error, &self.authority);
+        self.is_listing = false;
         self.metrics.api.set_connected(self.kind.as_str(), false);
         self.metrics
             .api
@@ -379,6 +394,14 @@ impl Follower {
             _ => LONGEST_REST,
         })
     }
+}
+
+/// A stream of a list ended before the list did: its server ended, or what is between.
+fn cut_short() -> watcher::Error {
+    watcher::Error::WatchFailed(kube::Error::ReadEvents(io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the list was cut short",
+    )))
 }
 
 /// A server whose gate `WatchList` is off calls the request invalid (KEP-3157).
