@@ -46,7 +46,7 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         Self {
             view: Mutex::new(View::new(settings)),
             arrived: Condvar::new(),
@@ -197,7 +197,7 @@ impl ClusterSource {
 
     /// Starts the watches, in a thread of their own.
     fn start(&mut self) -> Result<(), SourceError> {
-        let Some(runtime) = self.runtime.take() else {
+        let Some(runtime) = &self.runtime else {
             return Ok(());
         };
         let metrics = match &self.state {
@@ -208,6 +208,10 @@ impl ClusterSource {
             let _in_runtime = runtime.enter();
             let requests = metrics.api.requests();
             self.server.client(requests).map_err(SourceError::Access)?
+        };
+        // Not before: whoever asks again after an error starts them then.
+        let Some(runtime) = self.runtime.take() else {
+            return Ok(());
         };
         let store = Arc::new(Store::new(client.clone()));
         let server = Server {
@@ -361,6 +365,29 @@ current-context: c";
         assert!(late.is_too_late(&alone, after(71)));
         assert!(!late.is_too_late(&OTHERS, after(72)));
         assert!(!late.is_too_late(&alone, after(73)));
+    }
+
+    #[test]
+    fn a_start_that_failed_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let token = directory.path().join("token");
+        std::fs::write(&token, "good").unwrap();
+        let kubeconfig = directory.path().join("kubeconfig");
+        let user = format!("{{tokenFile: {}}}", token.display());
+        std::fs::write(&kubeconfig, KUBECONFIG.replace("{}", &user)).unwrap();
+        let access = Access {
+            kubeconfig: Some(kubeconfig),
+            server: None,
+        };
+        let policy = ServiceProxyPolicySpec::default();
+        let mut source = ClusterSource::open(&access, "n", policy, None).unwrap();
+        std::fs::remove_file(&token).unwrap();
+        let wait = Duration::from_millis(10);
+        source.next_update(wait).unwrap_err();
+        assert!(source.runtime.is_some());
+        std::fs::write(&token, "good").unwrap();
+        assert_eq!(source.next_update(wait).unwrap(), None);
+        assert!(source.runtime.is_none(), "it watches");
     }
 
     #[test]
