@@ -211,6 +211,45 @@ fn lists_are_their_items() {
 }
 
 #[test]
+fn a_list_keeps_its_objects_whatever_else_it_says() {
+    let with = |ip: &str, head: &str| {
+        format!(
+            r#"{{"apiVersion": "v1", "kind": "List", {head}"items": [{{"apiVersion": "v1", "kind": "Service",
+            "metadata": {{"name": "a"}}, "spec": {{"clusterIP": "{ip}", "ports": [{{"port": 1}}]}}}}]}}"#
+        )
+    };
+    let mut lab = Lab::new();
+    lab.write("f.json", &with("10.0.0.1", ""));
+    lab.load();
+    for (ip, head) in [
+        ("10.0.0.2", r#""metadata": null, "#),
+        ("10.0.0.3", r#""metadata": {"name": 5}, "#),
+        ("10.0.0.4", r#""metadata": {"name": "all"}, "#),
+    ] {
+        lab.write("f.json", &with(ip, head));
+        let update = lab.load();
+        let expected = format!("+service default/a {ip}");
+        assert_eq!(changes(&update), [expected], "{head}");
+        assert_eq!(refusals(&update), [""; 0], "{head}");
+    }
+    for body in [
+        r#""item": []"#,
+        r#""items": {}"#,
+        r#""metadata": {"name": "all"}, "items": "none""#,
+    ] {
+        lab.write("f.json", &format!(r#"{{"kind": "List", {body}}}"#));
+        let update = lab.load();
+        assert_eq!(changes(&update), [""; 0], "{body}");
+        assert_eq!(lab.source.refusals().count(), 1, "{body}");
+    }
+    // As Go writes an empty list.
+    lab.write("f.json", r#"{"kind": "List", "items": null}"#);
+    let update = lab.load();
+    assert_eq!(changes(&update), ["-service default/a"]);
+    assert_eq!(lab.source.refusals().count(), 0);
+}
+
+#[test]
 fn only_what_changed_is_told() {
     let mut lab = Lab::new();
     lab.write(

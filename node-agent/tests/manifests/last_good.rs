@@ -95,10 +95,15 @@ fn a_file_that_is_deleted_has_no_copy_any_more() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_hurts_nobody() {
+fn a_directory_that_cannot_be_written_hurts_nobody_and_is_written_once_it_can_be() {
     let copies = tempfile::tempdir().unwrap();
-    fs::write(copies.path().join("manifests"), "in the way").unwrap();
+    let directory = copies.path().join("manifests");
+    fs::write(&directory, "in the way").unwrap();
     let mut lab = Lab::new();
     lab.write("a.yaml", &service("a", "10.0.0.1"));
     assert_eq!(start(&mut lab, &copies).0, ["+service ns/a 10.0.0.1"]);
+    fs::remove_file(&directory).unwrap();
+    lab.source.save_last_good();
+    let copy = fs::read_to_string(directory.join("a.yaml")).unwrap();
+    assert_eq!(copy, service("a", "10.0.0.1"));
 }

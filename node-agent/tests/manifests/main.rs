@@ -6,6 +6,7 @@ mod convert;
 mod files;
 mod lab;
 mod last_good;
+mod links;
 mod planned;
 mod refusals;
 mod watch;

@@ -317,6 +317,26 @@ const DOCUMENTS: &[Row] = &[
             "f.yaml:5: Node n1: spec.podCIDRs[0]: \"10.0.0.0\" is not a network: write address/prefix length, such as 10.0.0.0/8 or fd00::/8",
         ],
     ),
+    (
+        "apiVersion: v1\nkind: ServiceList\nitem: []",
+        &["f.yaml:1: items: it is missing: add it"],
+    ),
+    (
+        "apiVersion: v1\nkind: List\nitems: {a: 1}",
+        &["f.yaml:3: items: it is no list: write one, or []"],
+    ),
+    (
+        "{\"kind\": \"List\",\n\"item\": []}",
+        &["f.yaml:1: items: it is missing: add it"],
+    ),
+    (
+        "{\"kind\": \"List\",\n\"items\": {\"a\": 1}}",
+        &["f.yaml:2: items: it is no list: write one, or []"],
+    ),
+    (
+        "{\"kind\": \"List\", \"items\": [],\n\"items\": []}",
+        &["f.yaml:1: items: duplicate field `items`"],
+    ),
     ("just words", &["f.yaml:1: kind: it is missing: add it"]),
     (
         "a: [1\nb: 2",

@@ -1,7 +1,7 @@
 //! The settings of this node: those of its `NodeServiceProxy`, else the last ones that it had, else the agent's own.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -100,9 +100,14 @@ impl SettingsFile {
         if let Some(directory) = self.0.parent() {
             fs::create_dir_all(directory).map_err(failed)?;
         }
-        fs::write(&beside, text)
-            .and_then(|()| fs::rename(&beside, &self.0))
-            .map_err(failed)
+        let replace = || {
+            let mut file = File::create(&beside)?;
+            file.write_all(text.as_bytes())?;
+            // Else a node that loses power may be left with an empty file of this name.
+            file.sync_all()?;
+            fs::rename(&beside, &self.0)
+        };
+        replace().map_err(failed)
     }
 }
 
@@ -112,6 +117,8 @@ pub(super) struct Settings {
     own: ServiceProxyPolicySpec,
     given: Option<Given>,
     file: Option<SettingsFile>,
+    /// The file does not have what was given. That was told.
+    is_file_behind: bool,
 }
 
 impl Settings {
@@ -121,6 +128,7 @@ impl Settings {
             own,
             given: file.as_ref().and_then(SettingsFile::read),
             file,
+            is_file_behind: false,
         }
     }
 
@@ -135,12 +143,16 @@ impl Settings {
         self.given.as_ref().map(Given::revision)
     }
 
-    /// Takes new settings, which are good, and keeps them.
+    /// Takes settings, which are good, and keeps them. What could not be kept is tried again each time.
     pub(super) fn take(&mut self, given: Given) {
-        if self.given.as_ref() == Some(&given) {
+        if self.given.as_ref() == Some(&given) && !self.is_file_behind {
             return;
         }
-        if let Some(Err(error)) = self.file.as_ref().map(|file| file.write(&given)) {
+        let kept = self.file.as_ref().map_or(Ok(()), |file| file.write(&given));
+        let was_behind = std::mem::replace(&mut self.is_file_behind, kept.is_err());
+        if let Err(error) = kept
+            && !was_behind
+        {
             tracing::warn!("{error}");
         }
         self.given = Some(given);
@@ -187,6 +199,21 @@ mod tests {
         assert_eq!(again.policy().source_nat.mark_bit, 15);
         assert_eq!(again.policy().mode, Mode::IPVS);
         assert_eq!(&*again.revision().unwrap().name, "p-15");
+    }
+
+    #[test]
+    fn settings_that_could_not_be_kept_are_kept_when_they_come_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        fs::write(&state, "in the way").unwrap();
+        let file = SettingsFile::new(&state);
+        let own = ServiceProxyPolicySpec::default();
+        let mut settings = Settings::new(own, Some(file.clone()));
+        settings.take(given(15));
+        assert_eq!(settings.policy().source_nat.mark_bit, 15);
+        fs::remove_file(&state).unwrap();
+        settings.take(given(15));
+        assert_eq!(file.read(), Some(given(15)));
     }
 
     #[test]

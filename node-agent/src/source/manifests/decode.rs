@@ -10,22 +10,20 @@ use serde_json::value::RawValue;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 
 use super::super::Kind;
-use super::document::Body;
+use super::document::{self, Body};
 use super::object::{Object, Policy};
 use sluice_plan_input::convert::{self, FieldError, Problem};
 
 /// What a document says that it is.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Head<'a> {
+pub(super) struct Head {
     #[serde(default)]
     pub(super) api_version: String,
     #[serde(default)]
     pub(super) kind: String,
     #[serde(default)]
     pub(super) metadata: HeadMetadata,
-    #[serde(default, borrow)]
-    pub(super) items: Option<Vec<&'a RawValue>>,
 }
 
 /// The names in a document's metadata.
@@ -38,7 +36,7 @@ pub(super) struct HeadMetadata {
 }
 
 /// Reads what a document says that it is, as far as it says so in the right types.
-pub(super) fn head<'a>(body: &Body<'a>) -> Head<'a> {
+pub(super) fn head(body: &Body<'_>) -> Head {
     match body {
         Body::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| {
             serde_json::from_str(text)
@@ -49,7 +47,7 @@ pub(super) fn head<'a>(body: &Body<'a>) -> Head<'a> {
     }
 }
 
-fn head_of_value(value: &Value) -> Head<'static> {
+fn head_of_value(value: &Value) -> Head {
     let text = |pointer: &str| {
         value
             .pointer(pointer)
@@ -64,7 +62,43 @@ fn head_of_value(value: &Value) -> Head<'static> {
             name: text("/metadata/name"),
             namespace: text("/metadata/namespace"),
         },
-        items: None,
+    }
+}
+
+/// What a list has. Null is an empty list: Go writes it so.
+#[derive(Deserialize)]
+struct Items<'a> {
+    // A field that is read by a function of its own must be there.
+    #[serde(borrow, deserialize_with = "Option::deserialize")]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+/// The items of a list that is JSON.
+pub(super) fn json_items(text: &str) -> Result<Vec<&RawValue>, Fault> {
+    let read: Result<Items<'_>, _> = serde_json::from_str(text);
+    let error = match read {
+        Ok(list) => return Ok(list.items.unwrap_or_default()),
+        Err(error) => error,
+    };
+    let again = serde_json::from_str(text).map(|value: Value| yaml_items(&value).map(drop));
+    let of_twice = items_fault(document::json_message(&error));
+    Err(again.ok().and_then(Result::err).unwrap_or(of_twice))
+}
+
+/// The items of a list that is YAML.
+pub(super) fn yaml_items(list: &Value) -> Result<&[Value], Fault> {
+    match list.get("items") {
+        Some(Value::Array(items)) => Ok(items),
+        Some(Value::Null) => Ok(&[]),
+        Some(_) => Err(items_fault("it is no list: write one, or []".to_owned())),
+        None => Err(FieldError::new("items", Problem::Missing).into()),
+    }
+}
+
+fn items_fault(reason: String) -> Fault {
+    Fault {
+        field: "items".to_owned(),
+        reason,
     }
 }
 

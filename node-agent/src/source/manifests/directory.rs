@@ -25,6 +25,16 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// Of a file whose state cannot be told: it is read again at each look.
+    pub(super) const UNKNOWN: Self = Self {
+        device: 0,
+        inode: 0,
+        size: 0,
+        modified: (0, 0),
+        changed: (0, 0),
+        settled: false,
+    };
+
     fn of(metadata: &Metadata, now: SystemTime) -> Self {
         let age = metadata
             .modified()
@@ -68,12 +78,15 @@ pub(super) fn list(directory: &Path) -> Result<BTreeMap<Arc<str>, Stamp>, Manife
         else {
             continue;
         };
-        // A file that is gone again, or a link to nothing, is no file.
-        if let Ok(metadata) = fs::metadata(&path)
-            && metadata.is_file()
-        {
-            files.insert(Arc::from(name), Stamp::of(&metadata, now));
-        }
+        let stamp = match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Stamp::of(&metadata, now),
+            Ok(_) => continue,
+            // It is gone again, or a link to nothing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // It may be a file all the same, such as one of a server that is away: whoever reads it will see.
+            Err(_) => Stamp::UNKNOWN,
+        };
+        files.insert(Arc::from(name), stamp);
     }
     Ok(files)
 }

@@ -117,13 +117,13 @@ impl Reader<'_> {
     fn document(&mut self, chunk: Chunk<'_>, body: Body<'_>) {
         let head = decode::head(&body);
         match head.kind.strip_suffix("List") {
-            Some(item_kind) => self.list(&LocatedText::new(chunk), &body, &head, item_kind),
+            Some(item_kind) => self.list(&LocatedText::new(chunk), body, &head, item_kind),
             None => self.whole(chunk, body, &head),
         }
     }
 
     /// Reads an object whose text is all of the chunk.
-    fn whole(&mut self, chunk: Chunk<'_>, body: Body<'_>, head: &Head<'_>) {
+    fn whole(&mut self, chunk: Chunk<'_>, body: Body<'_>, head: &Head) {
         let document = Document {
             text: &LocatedText::new(chunk),
             path: String::new(),
@@ -133,48 +133,58 @@ impl Reader<'_> {
     }
 
     /// Reads the items of `List`, or of `ServiceList` and the like, whose items need not say what they are.
-    fn list(&mut self, text: &LocatedText<'_>, body: &Body<'_>, list: &Head<'_>, item_kind: &str) {
-        match body {
-            Body::Json(_) => {
-                let mut lines = LineCounter::new(text.as_str());
-                for item in list.items.iter().flatten() {
-                    let line = text.line_of("") + lines.line_of(item.get()) - 1;
-                    let chunk = Chunk {
-                        line,
-                        text: item.get(),
-                    };
-                    if !self.is_known(chunk) {
-                        let body = Body::Json(chunk.text);
-                        let head = item_head(&body, list, item_kind);
-                        self.whole(chunk, body, &head);
-                    }
-                }
-            }
-            Body::Yaml(value) => {
-                for (index, item) in value
-                    .get("items")
-                    .and_then(Value::as_array)
-                    .into_iter()
-                    .flatten()
-                    .enumerate()
-                {
-                    let (hash, body) = (hash_of(item), Body::Yaml(item.clone()));
-                    let head = item_head(&body, list, item_kind);
-                    self.single(
-                        &Document {
-                            text,
-                            path: format!("items[{index}]"),
-                            body,
-                        },
-                        &head,
-                        hash,
-                    );
-                }
-            }
+    fn list(&mut self, text: &LocatedText<'_>, body: Body<'_>, list: &Head, item_kind: &str) {
+        let read = match &body {
+            Body::Json(json) => self.json_list(text, json, list, item_kind),
+            Body::Yaml(value) => self.yaml_list(text, value, list, item_kind),
+        };
+        if let Err(fault) = read {
+            let path = String::new();
+            self.refuse(&Document { text, path, body }, list, None, &[fault]);
+            // Whatever its own name is.
+            self.content.has_nameless = true;
         }
     }
 
-    fn single(&mut self, document: &Document<'_>, head: &Head<'_>, hash: u64) {
+    fn json_list(
+        &mut self,
+        text: &LocatedText<'_>,
+        json: &str,
+        list: &Head,
+        item_kind: &str,
+    ) -> Result<(), Fault> {
+        let mut lines = LineCounter::new(text.as_str());
+        for item in decode::json_items(json)? {
+            let chunk = Chunk {
+                line: text.line_of("") + lines.line_of(item.get()) - 1,
+                text: item.get(),
+            };
+            if !self.is_known(chunk) {
+                let body = Body::Json(chunk.text);
+                let head = item_head(&body, list, item_kind);
+                self.whole(chunk, body, &head);
+            }
+        }
+        Ok(())
+    }
+
+    fn yaml_list(
+        &mut self,
+        text: &LocatedText<'_>,
+        value: &Value,
+        list: &Head,
+        item_kind: &str,
+    ) -> Result<(), Fault> {
+        for (index, item) in decode::yaml_items(value)?.iter().enumerate() {
+            let (hash, body) = (hash_of(item), Body::Yaml(item.clone()));
+            let head = item_head(&body, list, item_kind);
+            let path = format!("items[{index}]");
+            self.single(&Document { text, path, body }, &head, hash);
+        }
+        Ok(())
+    }
+
+    fn single(&mut self, document: &Document<'_>, head: &Head, hash: u64) {
         let kind = match kind_of(head) {
             Ok(kind) => kind,
             Err(fault) => return self.refuse(document, head, None, &[fault]),
@@ -215,7 +225,7 @@ impl Reader<'_> {
     fn refuse(
         &mut self,
         document: &Document<'_>,
-        head: &Head<'_>,
+        head: &Head,
         kind: Option<Kind>,
         faults: &[Fault],
     ) {
@@ -252,7 +262,7 @@ impl Reader<'_> {
 }
 
 /// What an item of a list says that it is, or what the list says of its items.
-fn item_head<'a>(body: &Body<'a>, list: &Head<'_>, item_kind: &str) -> Head<'a> {
+fn item_head(body: &Body<'_>, list: &Head, item_kind: &str) -> Head {
     let mut head = decode::head(body);
     if head.kind.is_empty() && !item_kind.is_empty() {
         item_kind.clone_into(&mut head.kind);
@@ -261,7 +271,7 @@ fn item_head<'a>(body: &Body<'a>, list: &Head<'_>, item_kind: &str) -> Head<'a> 
     head
 }
 
-fn kind_of(head: &Head<'_>) -> Result<Kind, Fault> {
+fn kind_of(head: &Head) -> Result<Kind, Fault> {
     let fault = |field: &str, reason: String| {
         Err(Fault {
             field: field.to_owned(),

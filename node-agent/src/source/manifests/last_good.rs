@@ -48,11 +48,15 @@ impl LastGood {
     }
 
     /// Copies what waits, and removes copies of files that `known` does not have. A failure hurts only an agent that starts over a
-    /// broken file, so it is told and no more.
+    /// broken file, so it is told and no more; what could not be copied waits on.
     pub(super) fn save(&mut self, manifests: &Path, known: &BTreeSet<&str>) {
         let mut outcome = self.remove_others(known);
         for (name, hash) in std::mem::take(&mut self.waiting) {
-            outcome = outcome.and(self.copy(&manifests.join(&*name), &name, hash));
+            let copied = self.copy(&manifests.join(&*name), &name, hash);
+            if copied.is_err() {
+                self.waiting.insert(name, hash);
+            }
+            outcome = outcome.and(copied);
         }
         let was_failing = std::mem::replace(&mut self.is_failing, outcome.is_err());
         if let Err(error) = outcome

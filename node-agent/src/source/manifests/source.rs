@@ -138,14 +138,19 @@ impl ManifestSource {
         }
     }
 
-    fn read_file(&mut self, name: &Arc<str>, stamp: Stamp, update: &mut Update) {
+    fn read_file(&mut self, name: &Arc<str>, mut stamp: Stamp, update: &mut Update) {
         let known = self.files.remove(name);
         let is_new = known.is_none();
         let mut former = known.map(|file| file.objects).unwrap_or_default();
-        let mut read = self.read_content(name, &former);
+        let text = self.text_of(name);
+        if text.is_err() {
+            // When it can be read again, it need not look otherwise.
+            stamp = Stamp::UNKNOWN;
+        }
+        let mut read = self.read_content(name, text.as_deref(), &former);
         let is_good = matches!(&read, Ok(content) if content.refusals.is_empty());
         if is_new && !is_good && self.take_last_good(name, &mut former, update) {
-            read = self.read_content(name, &former);
+            read = self.read_content(name, text.as_deref(), &former);
         }
         let (objects, refusals) = match read {
             Ok(content) => self.take_content(name, former, content, update),
@@ -178,27 +183,32 @@ impl ManifestSource {
         true
     }
 
-    fn read_content(
-        &mut self,
-        name: &Arc<str>,
-        former: &[(ObjectKey, u64)],
-    ) -> Result<Content, Refusal> {
-        let text = fs::read_to_string(self.directory.join(&**name)).map_err(|error| Refusal {
+    fn text_of(&self, name: &Arc<str>) -> Result<String, Refusal> {
+        fs::read_to_string(self.directory.join(&**name)).map_err(|error| Refusal {
             file: Some(name.clone()),
             line: None,
             kind: None,
             object: String::new(),
             field: String::new(),
             reason: format!("the file cannot be read ({error}): until it can, the last good state of its objects is kept"),
-        })?;
+        })
+    }
+
+    fn read_content(
+        &mut self,
+        name: &Arc<str>,
+        text: Result<&str, &Refusal>,
+        former: &[(ObjectKey, u64)],
+    ) -> Result<Content, Refusal> {
+        let text = text.map_err(Clone::clone)?;
         let held = former
             .iter()
             .filter(|(key, _)| self.claims.is_held_by(key, name));
         let known: HashMap<u64, ObjectKey> = held.map(|(key, hash)| (*hash, key.clone())).collect();
-        let read = file::read(name, &text, &self.node_name, &known);
+        let read = file::read(name, text, &self.node_name, &known);
         if let Some(last_good) = &mut self.last_good {
             match &read {
-                Ok(content) if content.refusals.is_empty() => last_good.is_good(name, &text),
+                Ok(content) if content.refusals.is_empty() => last_good.is_good(name, text),
                 _ => last_good.is_broken(name),
             }
         }
@@ -345,5 +355,24 @@ impl ManifestSource {
         update.refusals = standing.difference(&self.told_refusals).cloned().collect();
         update.settled = self.told_refusals.difference(&standing).cloned().collect();
         self.told_refusals = standing;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("f.yaml"), b"\xff").unwrap();
+        // Long enough ago to be told from what comes after it.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let policy = ServiceProxyPolicySpec::default();
+        let mut source = ManifestSource::new(directory.path(), "n", policy);
+        assert_eq!(source.load().unwrap().refusals.len(), 1);
+        let stamp = source.files["f.yaml"].stamp;
+        let now = directory::list(directory.path()).unwrap()["f.yaml"];
+        assert!(now.is_unchanged(&now) && !stamp.is_unchanged(&now));
     }
 }
