@@ -26,11 +26,20 @@ const POLL_UNWATCHED: Duration = Duration::from_secs(1);
 /// Time between looks whether the directory is still the one that is watched.
 const CHECK_DIRECTORY: Duration = Duration::from_secs(5);
 
+/// Time between attempts to watch a directory that could not be watched.
+const WATCH_AGAIN: Duration = Duration::from_secs(60);
+
+/// Has a directory watched.
+type Start = fn(&Path, Sender<()>) -> notify::Result<RecommendedWatcher>;
+
 /// A [`ManifestSource`] that follows its directory, by inotify where that works and by looking again and again where not.
 #[derive(Debug)]
 pub struct ManifestWatch {
     source: ManifestSource,
+    start: Start,
     watcher: Option<DirectoryWatcher>,
+    /// What could not be watched, which has been told, and when that was tried last.
+    unwatched: Option<((u64, u64), Instant)>,
     sender: Sender<()>,
     events: Receiver<()>,
     loaded: Option<Instant>,
@@ -52,7 +61,9 @@ impl ManifestSource {
         let (sender, events) = mpsc::channel();
         ManifestWatch {
             source: self,
+            start: start_watcher,
             watcher: None,
+            unwatched: None,
             sender,
             events,
             loaded: None,
@@ -77,25 +88,30 @@ impl ManifestWatch {
         self.watcher.is_some()
     }
 
-    fn start_watcher(&self, directory: (u64, u64)) -> Option<DirectoryWatcher> {
-        let sender = self.sender.clone();
-        let on_event = move |event: notify::Result<notify::Event>| {
-            if event.as_ref().map_or(true, is_change) {
-                // The receiver goes only together with the watcher.
-                let _ = sender.send(());
-            }
-        };
+    fn start_watcher(&mut self, directory: (u64, u64)) -> Option<DirectoryWatcher> {
+        let now = Instant::now();
+        self.unwatched = self.unwatched.filter(|(of, _)| *of == directory);
+        if let Some((_, tried)) = self.unwatched
+            && now.duration_since(tried) < WATCH_AGAIN
+        {
+            return None;
+        }
         let path = self.source.directory();
-        let started = notify::recommended_watcher(on_event).and_then(|mut watcher| {
-            watcher.watch(path, RecursiveMode::NonRecursive)?;
-            Ok(DirectoryWatcher {
-                _watcher: watcher,
-                directory,
-            })
-        });
-        started
-            .inspect_err(|error| tracing::warn!(directory = %path.display(), %error, "the manifest directory cannot be watched, it is read every second"))
-            .ok()
+        match (self.start)(path, self.sender.clone()) {
+            Ok(watcher) => {
+                self.unwatched = None;
+                Some(DirectoryWatcher {
+                    _watcher: watcher,
+                    directory,
+                })
+            }
+            Err(error) => {
+                if self.unwatched.replace((directory, now)).is_none() {
+                    tracing::warn!(directory = %path.display(), %error, "the manifest directory cannot be watched, it is read every second");
+                }
+                None
+            }
+        }
     }
 
     /// Waits until something happened and the burst is over, or it is time to look, or until the deadline. Returns whether to look.
@@ -155,6 +171,18 @@ impl Source for ManifestWatch {
     }
 }
 
+fn start_watcher(directory: &Path, sender: Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let on_event = move |event: notify::Result<notify::Event>| {
+        if event.as_ref().map_or(true, is_change) {
+            // The receiver goes only together with the watcher.
+            let _ = sender.send(());
+        }
+    };
+    let mut watcher = notify::recommended_watcher(on_event)?;
+    watcher.watch(directory, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
 /// Reading the files is an event too, but no change.
 fn is_change(event: &notify::Event) -> bool {
     match event.kind {
@@ -170,7 +198,29 @@ fn identity_of(directory: &Path) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
+
     use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_watched_is_not_tried_at_every_look() {
+        static TRIED: AtomicU32 = AtomicU32::new(0);
+        let directory = tempfile::tempdir().unwrap();
+        let policy = ServiceProxyPolicySpec::default();
+        let mut watch = ManifestSource::new(directory.path(), "n1", policy).watch();
+        watch.start = |_, _| {
+            TRIED.fetch_add(1, Ordering::Relaxed);
+            Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch))
+        };
+        watch.next_update(Duration::ZERO).unwrap();
+        watch.next_update(Duration::from_millis(2200)).unwrap();
+        assert_eq!(TRIED.load(Ordering::Relaxed), 1);
+        std::fs::write(directory.path().join("f.yaml"), "kind: [").unwrap();
+        let read = watch.next_update(Duration::from_secs(2)).unwrap();
+        assert!(read.is_some(), "it is read all the same");
+    }
 
     #[test]
     fn reading_a_file_is_no_change_and_writing_is() {
