@@ -62,13 +62,14 @@ pub(super) fn objects_of(
             found.extend(look.ipvs().pool(*depends_on_side && *side != Side::Outside));
             found
         }
-        Step::Refused { .. } | Step::UnlistedPort { .. } => look.memberships(&[
-            Role::Drop,
-            Role::Reject,
-            Role::NodePortDrop,
-            Role::NodePortReject,
-            Role::ClusterIp,
-        ]),
+        Step::Refused { .. } | Step::UnlistedPort { .. } | Step::ClosedPort { .. } => look
+            .memberships(&[
+                Role::Drop,
+                Role::Reject,
+                Role::NodePortDrop,
+                Role::NodePortReject,
+                Role::ClusterIp,
+            ]),
         Step::Affinity { .. } => {
             let mut found = look.of_way(&["--match-set"]);
             found.extend(look.ipvs().persistence());

@@ -85,6 +85,18 @@ fn all(plan: &Plan) -> impl Iterator<Item = Found<'_>> {
         })
 }
 
+/// The service for which IPVS makes an address the node's own: one with endpoints behind it.
+pub(super) fn bound_for(plan: &Plan, ip: IpAddr) -> Option<&ObjectName> {
+    let is_bound = |Found { port, frontend }: &Found<'_>| {
+        let pools = [frontend.outside, frontend.inside];
+        frontend.address == FrontendAddress::Ip(ip)
+            && pools.iter().any(|pool| !port.pool(*pool).is_empty())
+    };
+    all(plan)
+        .find(is_bound)
+        .map(|found| &found.port.key.service)
+}
+
 impl<'p> Lookup<'p> for &'p Plan {
     fn frontend(&self, door: &Door) -> Option<Found<'p>> {
         all(self).find(|found| Door::of(*found) == *door)

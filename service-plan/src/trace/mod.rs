@@ -14,7 +14,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 pub use self::lookup::FrontendIndex;
-use self::lookup::{Door, Found, Lookup};
+use self::lookup::{Door, Found, Lookup, bound_for};
 pub use self::step::Step;
 use crate::access::Admission;
 use crate::masquerade::keeps_source;
@@ -79,6 +79,7 @@ pub fn trace(packet: &Packet, plan: &Plan) -> Trace {
 pub fn trace_by_ipvs(packet: &Packet, plan: &Plan) -> Trace {
     let decision = Decision {
         excluded: &plan.settings.ipvs.excluded,
+        is_by_ipvs: true,
         ..Decision::new(packet, plan)
     };
     decision.run(&plan)
@@ -96,6 +97,7 @@ struct Decision<'a> {
     plan: &'a Plan,
     /// Destinations that are others'.
     excluded: &'a [IpNet],
+    is_by_ipvs: bool,
     steps: Vec<Step>,
     class: Option<PodClass>,
 }
@@ -106,6 +108,7 @@ impl<'a> Decision<'a> {
             packet,
             plan,
             excluded: &[],
+            is_by_ipvs: false,
             steps: Vec::new(),
             class: None,
         }
@@ -305,6 +308,16 @@ impl<'a> Decision<'a> {
                 Verdict::NotOurs
             }
             _ => {
+                let is_bound = self.is_by_ipvs && !own;
+                let bound = is_bound.then(|| bound_for(self.plan, destination.ip()));
+                if let Some(service) = bound.flatten() {
+                    self.steps.push(Step::ClosedPort {
+                        service: service.clone(),
+                        destination,
+                        protocol: self.packet.protocol,
+                    });
+                    return Verdict::Reject;
+                }
                 self.steps.push(Step::NoFrontend {
                     destination,
                     protocol: self.packet.protocol,

@@ -95,6 +95,15 @@ pub enum Step {
         /// Its protocol.
         protocol: Protocol,
     },
+    /// IPVS makes the address the node's own, and the port is none of the service's ports.
+    ClosedPort {
+        /// A service that has the address.
+        service: ObjectName,
+        /// What the packet is addressed to.
+        destination: SocketAddr,
+        /// Its protocol.
+        protocol: Protocol,
+    },
     /// The address is an external or load-balancer IP, the port that of the node's health.
     Health {
         /// What the packet is addressed to.
@@ -179,11 +188,17 @@ impl fmt::Display for Step {
                 destination,
                 protocol,
             } => {
-                let (ip, port) = (destination.ip(), destination.port());
-                write!(
-                    f,
-                    "{ip} is a cluster IP of service {service}, without port {port}/{protocol}: refused"
-                )
+                let what = format!("a cluster IP of service {service}");
+                without_port(f, &what, *destination, *protocol)
+            }
+            Self::ClosedPort {
+                service,
+                destination,
+                protocol,
+            } => {
+                let what =
+                    format!("an address of service {service}, which IPVS makes the node's own");
+                without_port(f, &what, *destination, *protocol)
             }
             Self::Health { destination } => {
                 let (ip, port) = (destination.ip(), destination.port());
@@ -257,4 +272,14 @@ fn masquerade_words(rule: Masquerade, applies: bool) -> &'static str {
         }
         (Masquerade::Never, _) => "the source stays: no local detector is set, nor masqueradeAll",
     }
+}
+
+fn without_port(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    destination: SocketAddr,
+    protocol: Protocol,
+) -> fmt::Result {
+    let (ip, port) = (destination.ip(), destination.port());
+    write!(f, "{ip} is {what}, without port {port}/{protocol}: refused")
 }

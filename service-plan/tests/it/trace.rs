@@ -394,6 +394,20 @@ fn steps_are_typed() {
 }
 
 #[test]
+fn other_ports_of_an_address_that_ipvs_binds_are_refused_and_by_rules_they_pass() {
+    let slices = [slice("s", "web", vec![remote("10.1.1.1")])];
+    let services = [balancer(TrafficPolicy::Cluster)];
+    let served = plan_with(settings(), &services, &slices);
+    let empty = plan_with(settings(), &services, &[]);
+    let packet = packet(CLIENT, "203.0.113.1:8443");
+    assert_eq!(trace(&packet, &served).verdict, Verdict::NotOurs);
+    let closed = trace_by_ipvs(&packet, &served);
+    assert_eq!(closed.verdict, Verdict::Reject);
+    assert!(matches!(closed.steps[..], [Step::ClosedPort { .. }]));
+    assert_eq!(trace_by_ipvs(&packet, &empty).verdict, Verdict::NotOurs);
+}
+
+#[test]
 fn addresses_that_ipvs_leaves_to_others_are_services_by_rules_only() {
     let mut settings = settings();
     settings.ipvs.excluded = nets(&["203.0.113.0/24", "192.0.2.1/32"]);
