@@ -154,6 +154,8 @@ impl Source for ManifestWatch {
                         if is_first || !update.is_empty() {
                             return Ok(Some(update));
                         }
+                        // What could not be kept waits.
+                        self.source.save_last_good();
                     }
                     Err(error) if self.loaded.is_none() => return Err(error.into()),
                     Err(error) => {
