@@ -254,20 +254,16 @@ fn endpoints(world: &World, packet: &Packet, service: &Service, port: &ServicePo
 }
 
 /// All descriptions of one endpoint, at once: those that terminate count where there are no others. Of those that count: the ready one,
-/// else the local one, else the first; each state that any of them has.
+/// else the local one, else one whose node is told, else the first; each state that any of them has.
 fn merge(world: &World, descriptions: &[&SliceEndpoint]) -> Option<SliceEndpoint> {
     let all_terminate = descriptions.iter().all(|one| one.terminating);
     let counts = |one: &&&SliceEndpoint| one.terminating == all_terminate;
-    let rank = |one: &&&SliceEndpoint| (!one.ready, !here(world, one));
+    let place = |one: &&&SliceEndpoint| (!here(world, one), one.node.is_none());
+    let rank = |one: &&&SliceEndpoint| (!one.ready, place(one));
     let mut best = (*descriptions.iter().filter(counts).min_by_key(rank)?).clone();
     best.serving = descriptions.iter().filter(counts).any(|one| one.serving);
-    if descriptions
-        .iter()
-        .filter(counts)
-        .any(|one| here(world, one))
-    {
-        best.node = Some(world.node.name.clone());
-    }
+    let placed = descriptions.iter().filter(counts).min_by_key(place)?;
+    best.node.clone_from(&placed.node);
     Some(best)
 }
 
