@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use sluice_kernel::address_set::IpsetNetlink;
 use sluice_kernel::ipvs::{Ipvs, IpvsError, IpvsNetlink, VirtualServer};
-use sluice_service_plan::plan::{PlanChange, PortKey, ServicePlan};
+use sluice_service_plan::plan::{PlanChange, PortKey};
 
 use super::labels::family_name;
 use names::{Marked, Names};
@@ -80,15 +80,10 @@ impl IpvsServiceMetrics {
             known.names.forget(before);
         }
         for service in &change.services {
-            let ports = |plan: &Option<Arc<ServicePlan>>| -> Vec<PortKey> {
-                let ports = plan.iter().flat_map(|plan| &plan.ports);
-                ports.map(|port| port.key.clone()).collect()
-            };
-            let after = ports(&service.after);
-            for gone in ports(&service.before) {
-                if !after.contains(&gone) {
-                    known.told.remove(&gone);
-                }
+            let before = service.before.iter().flat_map(|plan| &plan.ports);
+            let after = service.after.iter().flat_map(|plan| &plan.ports);
+            for gone in before.filter(|port| after.clone().all(|one| one.key != port.key)) {
+                known.told.remove(&gone.key);
             }
             if let Some(after) = &service.after {
                 known.names.learn(after);

@@ -11,6 +11,8 @@
 mod follow;
 mod guarded;
 mod known;
+#[cfg(test)]
+mod nobody;
 mod pod_view;
 mod rest;
 mod settings;

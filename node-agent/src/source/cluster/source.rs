@@ -340,15 +340,9 @@ impl Source for ClusterSource {
 
 #[cfg(test)]
 mod tests {
+    use super::super::nobody;
     use super::*;
 
-    const KUBECONFIG: &str = "
-apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]
-contexts: [{name: c, context: {cluster: c, user: u}}]
-users: [{name: u, user: {}}]
-current-context: c";
     const OTHERS: [Kind; 3] = [Kind::Service, Kind::EndpointSlice, Kind::Node];
 
     #[test]
@@ -372,13 +366,8 @@ current-context: c";
         let directory = tempfile::tempdir().unwrap();
         let token = directory.path().join("token");
         std::fs::write(&token, "good").unwrap();
-        let kubeconfig = directory.path().join("kubeconfig");
         let user = format!("{{tokenFile: {}}}", token.display());
-        std::fs::write(&kubeconfig, KUBECONFIG.replace("{}", &user)).unwrap();
-        let access = Access {
-            kubeconfig: Some(kubeconfig),
-            server: None,
-        };
+        let access = nobody::access(&directory, &user);
         let policy = ServiceProxyPolicySpec::default();
         let mut source = ClusterSource::open(&access, "n", policy, None).unwrap();
         std::fs::remove_file(&token).unwrap();
@@ -392,12 +381,8 @@ current-context: c";
 
     #[test]
     fn services_are_told_without_settings_when_these_alone_stay_away() {
-        let kubeconfig = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(kubeconfig.path(), KUBECONFIG).unwrap();
-        let access = Access {
-            kubeconfig: Some(kubeconfig.path().to_owned()),
-            server: None,
-        };
+        let directory = tempfile::tempdir().unwrap();
+        let access = nobody::access(&directory, "{}");
         let policy = ServiceProxyPolicySpec::default();
         let mut source = ClusterSource::open(&access, "n", policy.clone(), None).unwrap();
         // Nobody watches: what is listed is said here.

@@ -3,19 +3,12 @@
 use std::time::Instant;
 
 use futures::stream;
-use sluice_api_access::{Access, Requests};
+use sluice_api_access::Requests;
 use sluice_crds::v1alpha1::ServiceProxyPolicySpec;
 
+use super::super::nobody;
 use super::super::settings::Settings;
 use super::*;
-
-const KUBECONFIG: &str = "
-apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]
-contexts: [{name: c, context: {cluster: c, user: u}}]
-users: [{name: u, user: {}}]
-current-context: c";
 
 fn slice(name: &str) -> Guarded<EndpointSlice> {
     let text =
@@ -25,12 +18,8 @@ fn slice(name: &str) -> Guarded<EndpointSlice> {
 
 /// Nobody is there to be asked.
 async fn follower() -> Follower {
-    let kubeconfig = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(kubeconfig.path(), KUBECONFIG).unwrap();
-    let access = Access {
-        kubeconfig: Some(kubeconfig.path().to_owned()),
-        server: None,
-    };
+    let directory = tempfile::tempdir().unwrap();
+    let access = nobody::access(&directory, "{}");
     let opened = access.open().await.unwrap();
     let client = opened.client(&Requests::default()).unwrap();
     let settings = Settings::new(ServiceProxyPolicySpec::default(), None);
