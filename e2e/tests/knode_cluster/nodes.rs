@@ -113,8 +113,14 @@ impl Node {
         cluster.field(&self.object(), ".status.activeMode")
     }
 
+    /// Whether this variant of iptables has taken all over: after a change, both hold our rules for a moment.
+    pub(crate) fn has_only(&self, variant: &str) -> bool {
+        let other = if variant == "nft" { "legacy" } else { "nft" };
+        self.chains(variant) > 0 && self.chains(other) == 0
+    }
+
     /// How many chains of ours a variant of iptables holds.
-    pub(crate) fn chains(&self, variant: &str) -> usize {
+    fn chains(&self, variant: &str) -> usize {
         let save = format!("iptables-{variant}-save");
         let text = self.lab.node().program(&save, &["-t", "nat"], "").unwrap();
         text.lines()

@@ -75,7 +75,7 @@ fn the_last_settings_count_without_operator_and_api_server() {
     );
     let mut node = Node::up(&cluster, "node-1", &[]);
     cluster.wait_for_condition("spp/all", "Ready");
-    cluster.eventually("the policy is in force", || node.chains("legacy") > 0);
+    cluster.eventually("the policy is in force", || node.has_only("legacy"));
     let loads = node.load();
     cluster.operator.kill().unwrap();
     node.relay.cut();
@@ -85,12 +85,12 @@ fn the_last_settings_count_without_operator_and_api_server() {
     node.relay.mend();
     node.wait_until_healthy(&cluster);
     // Not what its flags say, which is the variant that the node uses already, nft.
-    assert!(node.chains("legacy") > 0 && node.chains("nft") == 0);
+    assert!(node.has_only("legacy"));
 
     // Deleted by hand, and no operator to make it again.
     cluster.kubectl().run(&["delete", "nsp/node-1"]).unwrap();
     sleep(Duration::from_secs(1));
-    assert!(node.chains("legacy") > 0 && node.chains("nft") == 0);
+    assert!(node.has_only("legacy"));
     cluster.operator.start().unwrap();
     cluster.eventually("it is there again", || {
         cluster.condition("nsp/node-1", "Programmed", "status") == "True"

@@ -36,11 +36,8 @@ fn pools_differ_and_a_node_that_changes_its_pool_changes_its_data_plane_while_co
     for policy in ["spp/edge", "spp/everything"] {
         cluster.wait_for_condition(policy, "Ready");
     }
-    let settled = |node: &Node, legacy: bool| {
-        (node.chains("legacy") > 0) == legacy && (node.chains("nft") > 0) != legacy
-    };
     cluster.eventually("the pools differ", || {
-        settled(&edge, true) && settled(&inner, false)
+        edge.has_only("legacy") && inner.has_only("nft")
     });
     assert_eq!(cluster.field("nsp/edge-1", ".spec.policy"), "edge");
     assert_eq!(cluster.field("nsp/inner-1", ".spec.policy"), "everything");
@@ -52,7 +49,7 @@ fn pools_differ_and_a_node_that_changes_its_pool_changes_its_data_plane_while_co
     let label = ["label", "node", "inner-1", "pool=edge", "--overwrite"];
     cluster.kubectl().run(&label).unwrap();
     cluster.eventually("the node took the other pool's policy", || {
-        settled(&inner, true)
+        inner.has_only("legacy")
     });
     cluster.eventually("it says so", || {
         cluster.condition("nsp/inner-1", "Programmed", "status") == "True"
@@ -61,7 +58,7 @@ fn pools_differ_and_a_node_that_changes_its_pool_changes_its_data_plane_while_co
     // The policy goes: what it selected goes back to what then counts.
     cluster.kubectl().run(&["delete", "spp/edge"]).unwrap();
     cluster.eventually("both nodes went back", || {
-        settled(&edge, false) && settled(&inner, false)
+        edge.has_only("nft") && inner.has_only("nft")
     });
     cluster.wait_for_condition("spp/everything", "Ready");
     cluster.eventually("both are told to be ready", || {

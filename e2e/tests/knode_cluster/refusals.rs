@@ -47,9 +47,7 @@ fn an_agent_that_may_not_write_its_status_serves_on_says_so_once_and_recovers() 
 
     let_write_statuses(&cluster, "get");
     policy(&cluster, "Legacy");
-    cluster.eventually("new settings are in force", || {
-        node.chains("legacy") > 0 && node.chains("nft") == 0
-    });
+    cluster.eventually("new settings are in force", || node.has_only("legacy"));
     cluster.serve(2, &[A3]);
     node.wait_until_served(&cluster, 2);
     cluster.eventually("refusals are counted", || refusals() > 2.5);
@@ -81,7 +79,7 @@ fn an_agent_that_does_not_trust_the_api_server_serves_on_and_recovers_when_the_f
     cluster.serve(1, &[A1, A2]);
     policy(&cluster, "Legacy");
     let mut node = Node::up(&cluster, "node-1", &[]);
-    cluster.eventually("the policy is in force", || node.chains("legacy") > 0);
+    cluster.eventually("the policy is in force", || node.has_only("legacy"));
     let loads = node.load();
     let installation = &cluster.installation;
     let kubeconfig = installation.agent_kubeconfig("node-1").unwrap();
@@ -100,7 +98,7 @@ fn an_agent_that_does_not_trust_the_api_server_serves_on_and_recovers_when_the_f
     assert!(node.serves(1));
     let is_there = node.agent.health(node.lab.node()).unwrap();
     assert!(!is_there.is_empty(), "it has ended: {}", node.agent.log());
-    assert!(node.chains("legacy") > 0 && node.chains("nft") == 0);
+    assert!(node.has_only("legacy"));
 
     cluster.serve(2, &[A3]);
     distrust.mend().unwrap();

@@ -53,9 +53,7 @@ fn a_rollout_stops_at_a_node_that_cannot_follow_goes_back_and_goes_on_after_a_fi
     cluster.policy("all", &spec("IPTables", "Legacy"));
     cluster.wait_for_condition("spp/all", "Ready");
     cluster.eventually("every node has moved", || {
-        nodes
-            .iter()
-            .all(|node| node.chains("legacy") > 0 && node.chains("nft") == 0)
+        nodes.iter().all(|node| node.has_only("legacy"))
     });
     assert_eq!(cluster.condition("spp/all", "Stalled", "status"), "False");
     for loads in loads {
