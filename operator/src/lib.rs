@@ -18,4 +18,6 @@ pub mod rollout;
 pub mod run;
 pub mod snapshot;
 pub mod status;
+#[cfg(test)]
+mod test_server;
 mod verify;

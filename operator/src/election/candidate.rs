@@ -118,24 +118,30 @@ impl Candidate {
 
     /// Lets another replica take it at once, if it is ours.
     pub(crate) async fn give_up(&self) {
-        let given_up = async {
-            let Some(lease) = self.leases.get_opt(LEASE).await? else {
-                return Ok(false);
-            };
+        let given_up = timeout(ANSWER, self.free()).await;
+        // Where it fails, the lease expires.
+        if let Err(error) = given_up.unwrap_or(Err(LeaseError::Silence)) {
+            tracing::debug!(error = with_causes(&error), "the lease is not given up");
+        }
+    }
+
+    /// Until nobody has it, or another.
+    async fn free(&self) -> Result<(), LeaseError> {
+        while let Some(lease) = self.leases.get_opt(LEASE).await? {
             let spec = lease.spec.clone().unwrap_or_default();
             if spec.holder_identity.as_ref() != Some(&self.identity) {
-                return Ok(false);
+                break;
             }
             let free = LeaseSpec {
                 holder_identity: None,
                 ..spec
             };
-            self.write(lease, free).await
-        };
-        // Where it fails, the lease expires.
-        if let Ok(Err(error)) = timeout(ANSWER, given_up).await {
-            tracing::debug!(error = with_causes(&error), "the lease is not given up");
+            // It may have changed by a renewal of ours that was on its way when we were told to end.
+            if self.write(lease, free).await? {
+                break;
+            }
         }
+        Ok(())
     }
 
     fn held(&self, before: LeaseSpec, holder: Holder) -> LeaseSpec {
@@ -173,3 +179,6 @@ impl Candidate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
