@@ -5,17 +5,16 @@ use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
-use kube::Config;
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 use sluice_crds::v1alpha1::{NodeServiceProxyStatus, ServiceProxyPolicySpec};
-use tokio::net::TcpListener;
 
 use super::*;
 use crate::objects::{Node as KnownNode, Proxy};
 use crate::rest;
 use crate::revision::{Content, Revision};
 use crate::status::Event;
+use crate::test_server;
 
 const PROXIES: &str = "/apis/sluice.dev/v1alpha1/nodeserviceproxies";
 const POLICIES: &str = "/apis/sluice.dev/v1alpha1/serviceproxypolicies";
@@ -39,8 +38,6 @@ impl ApiServer {
             asked: Mutex::default(),
             notes: Mutex::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let answering = Arc::clone(&server);
         let answers = Router::new().fallback(move |request: Request| async move {
             let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -53,8 +50,7 @@ impl ApiServer {
             }
             (code, answer.to_string())
         });
-        tokio::spawn(async move { axum::serve(listener, answers).await });
-        let config = Config::new(format!("http://{address}").parse().unwrap());
+        let config = test_server::start(answers).await.config;
         let cluster = Arc::new(Cluster::default());
         let writer = Writer::new(
             Client::try_from(config).unwrap(),
@@ -184,8 +180,9 @@ async fn what_is_refused_of_a_policy_keeps_its_nodes_back_and_nothing_else() {
 #[tokio::test]
 async fn what_gets_no_answer_is_given_up_and_keeps_nobody_else_waiting() {
     let (server, mut writer, cluster) = ApiServer::start(|_, _| false).await;
-    let limit = Duration::from_millis(500);
-    (writer.patience, writer.events.patience) = (Patience::of(limit), Patience::of(limit));
+    // An event that is given up too soon fails nothing; a write does.
+    writer.events.patience = Patience::of(Duration::from_millis(100));
+    writer.patience = Patience::of(Duration::from_millis(1500));
     for pool in ["silent", "mute"] {
         let spec = json!({"nodeSelector": {"matchLabels": {"pool": pool}}});
         add_policy(&cluster, pool, &spec);
@@ -193,7 +190,7 @@ async fn what_gets_no_answer_is_given_up_and_keeps_nobody_else_waiting() {
     }
     add_node(&cluster, "silent", "mute", None);
     let write = writer.write(cluster.plan(true));
-    let written = tokio::time::timeout(Duration::from_secs(20), write).await;
+    let written = tokio::time::timeout(Duration::from_secs(60), write).await;
     assert!(written.unwrap().is_some(), "it is tried again");
     let asked = server.asked();
     for done in [
@@ -228,8 +225,8 @@ async fn a_node_that_cannot_be_written_rests_and_keeps_nobody_else_waiting() {
         ApiServer::start(|path, _| path == "/api/v1/nodes/served").await;
     fill(&cluster);
     let begun = Instant::now();
-    let again = writer.write(cluster.plan(true)).await.unwrap();
-    assert!(again > begun && again < Instant::now() + rest::LONGEST);
+    let its_time = writer.write(cluster.plan(true)).await.unwrap();
+    assert!(its_time > begun && its_time < Instant::now() + rest::LONGEST);
     let first = server.asked();
     let refused = |asked: &[String]| asked.iter().filter(|one| *one == REFUSED).count();
     assert_eq!(refused(&first), 1);
@@ -237,7 +234,7 @@ async fn a_node_that_cannot_be_written_rests_and_keeps_nobody_else_waiting() {
     let again = writer.write(cluster.plan(true)).await;
     assert!(again.is_some(), "it waits for its time");
     let asked = server.asked();
-    assert_eq!(refused(&asked), 1);
+    assert!(refused(&asked) == 1 || Instant::now() > its_time);
     let new = format!("PATCH {PROXIES}/new");
     assert!(asked.contains(&new), "{asked:?}");
 }
