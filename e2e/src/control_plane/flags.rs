@@ -1,5 +1,6 @@
 //! The command lines of the servers.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
@@ -123,13 +124,16 @@ pub(super) fn controller_manager(files: &Files) -> Vec<String> {
     ]
 }
 
-/// Where ports of control planes are looked for: below those that the kernel gives to outgoing connections. Were it one
+/// Where ports of servers are looked for: below those that the kernel gives to outgoing connections. Were it one
 /// of these, a client that tries to reach a stopped server could be given that very port, and reach itself.
 const PORTS: std::ops::Range<u16> = 10_000..30_000;
 
-/// A port of the loopback address that nobody has, looked for from this one on.
-pub(super) fn free_port(first: u16) -> Option<u16> {
-    let offset = first % (PORTS.end - PORTS.start);
+/// A port of the loopback address that nobody has, looked for from a random one on.
+pub(crate) fn free_port() -> Option<u16> {
+    let random = RandomState::new()
+        .hash_one(std::process::id())
+        .to_le_bytes();
+    let offset = u16::from_le_bytes([random[0], random[1]]) % (PORTS.end - PORTS.start);
     let from = PORTS.start + offset;
     let is_free = |&port: &u16| {
         std::net::TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).is_ok()

@@ -18,7 +18,6 @@
 //! dropped, and when the process ends in whichever way.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -36,6 +35,7 @@ mod kubectl;
 mod programs;
 mod relay;
 
+use crate::agent_process::replace;
 use crate::lab::pace::stretched;
 use crate::server_process::Server;
 use crate::skip::skip;
@@ -46,6 +46,7 @@ pub use distrust::Distrust;
 pub use error::ControlPlaneError;
 use error::failed;
 use flags::Files;
+pub(crate) use flags::free_port;
 pub use kubectl::{Answer, Kubectl};
 pub use programs::{ASSETS_VARIABLE, CACHE_VARIABLE, Programs};
 pub use relay::Relay;
@@ -55,6 +56,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LOOKS_EVERY: Duration = Duration::from_millis(50);
 /// Another process may take a port between the moment it was found free and the server's start.
 const TRIES: u32 = 3;
+/// The last that a new API server makes by itself.
+const OWN_SERVICE: &str = "/api/v1/namespaces/default/services/kubernetes";
 /// How much of a log belongs in an error.
 const TOLD_OF_LOG: usize = 20;
 
@@ -328,11 +331,7 @@ impl ControlPlane {
 
     fn start_api_server_somewhere(&mut self) -> Result<(), ControlPlaneError> {
         for tries_left in (0..TRIES).rev() {
-            let random = RandomState::new()
-                .hash_one(std::process::id())
-                .to_le_bytes();
-            self.port = flags::free_port(u16::from_le_bytes([random[0], random[1]]))
-                .ok_or(ControlPlaneError::NoPort)?;
+            self.port = free_port().ok_or(ControlPlaneError::NoPort)?;
             match self.start_api_server() {
                 Err(ControlPlaneError::Ended { log, .. })
                     if tries_left > 0 && log.contains("address already in use") => {}
@@ -353,7 +352,9 @@ impl ControlPlane {
         self.kubeconfig_of("admin")?;
         let kubectl = self.kubectl()?;
         self.wait_for(Part::ApiServer, |_| {
-            let answer = kubectl.run(&["get", "--raw", "/readyz"]);
+            let ready = kubectl.run(&["get", "--raw", "/readyz"]);
+            // It makes namespaces and its own Service when it is ready.
+            let answer = ready.and_then(|_| kubectl.run(&["get", "--raw", OWN_SERVICE]));
             answer.map(drop).map_err(|error| error.to_string())
         })
     }
@@ -432,6 +433,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), ControlPlaneError> {
     }
 }
 
+/// As a whole: who reads it meanwhile finds the earlier text.
 fn write(path: &Path, text: &str) -> Result<(), ControlPlaneError> {
-    std::fs::write(path, text).map_err(failed(format!("write {}", path.display())))
+    replace(&path.with_extension("beside"), path, text)
+        .map_err(failed(format!("write {}", path.display())))
 }
