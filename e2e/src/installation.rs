@@ -74,12 +74,7 @@ impl Installation {
     /// Installs the definitions, and waits until they can be used.
     pub fn define(&self) -> Result<(), ControlPlaneError> {
         self.kubectl.run(&["apply", "-f", DEFINITIONS])?;
-        for plural in ["serviceproxypolicies", "nodeserviceproxies"] {
-            let name = format!("crd/{plural}.sluice.dev");
-            self.kubectl
-                .run(&["wait", "--for=condition=Established", &name])?;
-        }
-        Ok(())
+        self.kubectl.run_patiently(&["get", "spp,nsp"]).map(drop)
     }
 
     /// Adds a Node with these labels, and the pod of its agent.

@@ -40,8 +40,7 @@ fn start(test: &str) -> Option<ControlPlane> {
     // Discovery and documentation follow. This asks, whatever is remembered of it.
     wait_until("kubectl knows both kinds", || {
         let found = kubectl.run(&["api-resources", "--api-group=sluice.dev", "-o", "name"]);
-        let found = found.unwrap();
-        PLURALS.iter().all(|plural| found.contains(plural))
+        found.is_ok_and(|found| PLURALS.iter().all(|plural| found.contains(plural)))
             && kubectl.run(&["explain", "spp"]).is_ok()
             && kubectl.run(&["explain", "nsp"]).is_ok()
     });

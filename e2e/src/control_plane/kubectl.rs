@@ -4,9 +4,15 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use super::api::Api;
 use super::error::{ControlPlaneError, failed};
+use crate::lab::pace::stretched;
+
+/// For what an API server knows a moment after it was told.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs `kubectl` against one control plane. It knows nothing of the user who runs the tests: no `~/.kube`, no `KUBECONFIG`.
 #[derive(Debug, Clone)]
@@ -87,7 +93,20 @@ impl Kubectl {
         self.run_with_input(arguments, "")
     }
 
-    /// The same with `input` on its standard input, as `apply -f -` wants it.
+    /// The same, but tried again until it works: rights and kinds that were made are known to every part of the API server a moment later.
+    pub fn run_patiently(&self, arguments: &[&str]) -> Result<String, ControlPlaneError> {
+        let begun = Instant::now();
+        loop {
+            match self.run(arguments) {
+                Err(_) if begun.elapsed() < stretched(PATIENCE) => {
+                    std::thread::sleep(LOOKS_EVERY);
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Runs it with `input` on its standard input, as `apply -f -` wants it.
     pub fn run_with_input(
         &self,
         arguments: &[&str],

@@ -119,10 +119,12 @@ impl World {
                 "subjects": [{"apiGroup": group, "kind": "User", "name": NOBODY}],
             }),
         ]);
-        self.installation
-            .control_plane
-            .kubeconfig_of(NOBODY)
-            .unwrap()
+        let control_plane = &self.installation.control_plane;
+        let kubeconfig = control_plane.kubeconfig_of(NOBODY).unwrap();
+        let kubectl = self.installation.kubectl().with_kubeconfig(&kubeconfig);
+        let may_look = ["auth", "can-i", "list", "pods", "--all-namespaces"];
+        kubectl.run_patiently(&may_look).unwrap();
+        kubeconfig
     }
 
     /// The lease of an operator that has just renewed it.
