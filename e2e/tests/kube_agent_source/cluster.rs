@@ -42,11 +42,12 @@ impl Cluster {
         Some(cluster)
     }
 
-    pub(crate) fn make_node(&self) {
-        self.apply(&json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE},
-            "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]},
-        }));
+    fn make_node(&self) {
+        self.apply_all(&[node()]);
+    }
+
+    fn apply_all(&self, objects: &[Value]) {
+        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}));
     }
 
     pub(crate) fn apply(&self, object: &Value) {
@@ -57,16 +58,17 @@ impl Cluster {
 
     /// A service of one port, and its slice with one endpoint.
     pub(crate) fn serve(&self, name: &str, endpoint: &str) {
-        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [service(name), slice(name, endpoint)]}));
+        self.apply_all(&[service(name), slice(name, endpoint)]);
     }
 
     /// So many services, all at once.
     pub(crate) fn serve_many(&self, count: usize) {
-        let names = (0..count).map(|n| format!("web-{n}"));
-        let items: Vec<Value> = names
-            .flat_map(|name| [service(&name), slice(&name, "10.244.1.9")])
-            .collect();
-        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}));
+        self.apply_all(&many(count));
+    }
+
+    /// The node and so many services, in a store that has nothing.
+    pub(crate) fn make_all_again(&self, count: usize) {
+        self.apply_all(&[vec![node()], many(count)].concat());
     }
 
     pub(crate) fn delete(&self, what: &str) {
@@ -75,9 +77,12 @@ impl Cluster {
 
     pub(crate) fn define(&self) {
         self.kubectl.run(&["apply", "-f", DEFINITIONS]).unwrap();
-        let wait = ["wait", "--for=condition=Established"];
-        let name = "crd/nodeserviceproxies.sluice.dev";
-        self.kubectl.run(&[&wait[..], &[name]].concat()).unwrap();
+        self.wait_until_defined();
+    }
+
+    /// Until settings can be asked for.
+    pub(crate) fn wait_until_defined(&self) {
+        self.kubectl.run_patiently(&["get", "nsp"]).unwrap();
     }
 
     /// What the operator would write.
@@ -102,6 +107,20 @@ impl Cluster {
     pub(crate) fn source(&self) -> Told {
         Told::by(&self.access(), None)
     }
+}
+
+fn node() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE},
+        "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]},
+    })
+}
+
+fn many(count: usize) -> Vec<Value> {
+    let names = (0..count).map(|n| format!("web-{n}"));
+    names
+        .flat_map(|name| [service(&name), slice(&name, "10.244.1.9")])
+        .collect()
 }
 
 pub(crate) fn service(name: &str) -> Value {

@@ -24,13 +24,13 @@ impl Gate {
         let (is_cut, open) = (Arc::clone(&gate.is_cut), Arc::clone(&gate.open));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                if is_cut.load(Ordering::SeqCst) {
-                    continue;
-                }
                 let Ok(to_server) = TcpStream::connect(&server) else {
                     continue;
                 };
                 let mut open = open.lock().unwrap();
+                if is_cut.load(Ordering::SeqCst) {
+                    continue;
+                }
                 open.push(stream.try_clone().unwrap());
                 open.push(to_server.try_clone().unwrap());
                 copy(stream.try_clone().unwrap(), to_server.try_clone().unwrap());
@@ -46,8 +46,10 @@ impl Gate {
 
     /// Ends all connections and takes no others.
     pub(crate) fn cut(&self) {
+        let mut open = self.open.lock().unwrap();
+        // While no connection comes to the open ones.
         self.is_cut.store(true, Ordering::SeqCst);
-        for stream in self.open.lock().unwrap().drain(..) {
+        for stream in open.drain(..) {
             // One that ended by itself is shut already.
             let _ = stream.shutdown(Shutdown::Both);
         }

@@ -50,12 +50,7 @@ fn settings_that_cannot_be_read_or_are_wrong_change_nothing() {
             }],
         },
     }));
-    let wait = ["wait", "--for=condition=Established"];
-    let definition = "crd/nodeserviceproxies.sluice.dev";
-    cluster
-        .kubectl
-        .run(&[&wait[..], &[definition]].concat())
-        .unwrap();
+    cluster.wait_until_defined();
     cluster.ask_for("p-1", "IPTables", 7);
     let state = tempfile::tempdir().unwrap();
     let mut told = Told::by(&cluster.access(), Some(state.path()));
