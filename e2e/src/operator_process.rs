@@ -1,16 +1,21 @@
 //! The real `sluice-operator`, started, killed, started again.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::control_plane::free_port;
+use crate::lab::pace::stretched;
 use crate::server_process::Server;
 
 /// How long one of its HTTP answers may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long one that runs is asked for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+const ASKS_EVERY: Duration = Duration::from_millis(100);
 
 /// Errors of an operator's process.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +48,9 @@ impl OperatorProcess {
         namespace: &str,
     ) -> Result<Self, OperatorProcessError> {
         let directory = tempfile::tempdir().map_err(failed("make a directory for the operator"))?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .and_then(|listener| listener.local_addr())
-            .map_err(failed("find a port for the operator"))?
-            .port();
+        let port = free_port()
+            .ok_or_else(|| io::ErrorKind::AddrInUse.into())
+            .map_err(failed("find a port for the operator"))?;
         Ok(Self {
             program: program.to_owned(),
             directory,
@@ -96,26 +100,39 @@ impl OperatorProcess {
     }
 
     /// The sum of a metric over all its labels, or over those that begin as in `name{kind="Node"`; zero where it is not told.
-    pub fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").unwrap_or_default();
+    pub fn metric(&self, name: &str) -> Result<f64, OperatorProcessError> {
+        let text = self.answer("/metrics")?;
         let values = text.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
             let rest = series.strip_prefix(name)?;
             let is_it = rest.is_empty() || rest.starts_with(['{', ',', '}']);
             is_it.then(|| value.parse::<f64>().ok())?
         });
-        values.sum()
+        Ok(values.sum())
     }
 
     /// Everything has been listed.
-    pub fn is_ready(&self) -> bool {
-        let answer = self.get("/readyz").unwrap_or_default();
-        answer.split_whitespace().nth(1) == Some("200")
+    pub fn is_ready(&self) -> Result<bool, OperatorProcessError> {
+        let answer = self.answer("/readyz")?;
+        Ok(answer.split_whitespace().nth(1) == Some("200"))
+    }
+
+    /// Asks until there is an answer.
+    fn answer(&self, path: &str) -> Result<String, OperatorProcessError> {
+        let begun = Instant::now();
+        loop {
+            match self.get(path) {
+                Err(_) if begun.elapsed() < stretched(PATIENCE) => {
+                    std::thread::sleep(ASKS_EVERY);
+                }
+                asked => return asked.map_err(failed("get an answer from the operator")),
+            }
+        }
     }
 
     fn get(&self, path: &str) -> io::Result<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(ANSWER))?;
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

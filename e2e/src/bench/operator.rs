@@ -15,7 +15,7 @@ use super::process::memory;
 use super::{BenchError, api, planning};
 use crate::control_plane::{ControlPlane, Options};
 use crate::installation::{Installation, NAMESPACE};
-use crate::operator_process::OperatorProcess;
+use crate::operator_process::{OperatorProcess, OperatorProcessError};
 
 /// Nodes of the cluster.
 const NODES: usize = 5_000;
@@ -58,9 +58,9 @@ pub fn measure(operator: &Path) -> Result<(), BenchError> {
         .ok_or_else(|| BenchError::NotSo("the operator has ended".to_owned()))?;
     // What follows an edit, such as statuses, has its time too.
     std::thread::sleep(Duration::from_secs(10));
-    let before = requests(&operator);
+    let before = requests(&operator)?;
     std::thread::sleep(IDLE);
-    let idle = requests(&operator) - before;
+    let idle = requests(&operator)? - before;
     let resident = memory(process, "VmRSS:")? / 1024;
     println!(
         "\noperator, {NODES} nodes, {POLICIES} policies: all nodes told first after {first:.1?}; an edit for all but {} after {edit:.1?} \
@@ -81,13 +81,13 @@ pub fn measure(operator: &Path) -> Result<(), BenchError> {
 }
 
 /// All but watches and those for the lease, which is renewed all the time.
-fn requests(operator: &OperatorProcess) -> f64 {
+fn requests(operator: &OperatorProcess) -> Result<f64, OperatorProcessError> {
     let of = |labels: &str| operator.metric(&format!("sluice_operator_requests_total{labels}"));
-    of("")
-        - of(r#"{verb="watch""#)
-        - of(r#"{verb="get",resource="leases""#)
-        - of(r#"{verb="update",resource="leases""#)
-        - of(r#"{verb="patch",resource="leases""#)
+    Ok(of("")?
+        - of(r#"{verb="watch""#)?
+        - of(r#"{verb="get",resource="leases""#)?
+        - of(r#"{verb="update",resource="leases""#)?
+        - of(r#"{verb="patch",resource="leases""#)?)
 }
 
 fn kept(is_kept: bool) -> &'static str {

@@ -98,8 +98,8 @@ impl Cluster {
     /// A field by its JSON path, empty where it is absent.
     pub(crate) fn field(&self, object: &str, path: &str) -> String {
         let path = format!("-o=jsonpath={{{path}}}");
-        let got = self.kubectl().run(&["get", object, &path]);
-        got.unwrap_or_default()
+        let get = ["get", object, &path, "--ignore-not-found"];
+        self.kubectl().run_patiently(&get).unwrap()
     }
 
     pub(crate) fn condition(&self, object: &str, kind: &str, field: &str) -> String {
@@ -110,9 +110,13 @@ impl Cluster {
     }
 
     pub(crate) fn eventually(&self, what: &str, is_so: impl Fn() -> bool) {
+        self.within(PATIENCE, what, is_so);
+    }
+
+    pub(crate) fn within(&self, patience: Duration, what: &str, is_so: impl Fn() -> bool) {
         let begun = Instant::now();
         while !is_so() {
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > patience {
                 let told = self.kubectl().run(&["get", "spp,nsp", "-o", "yaml"]);
                 panic!("not yet: {what}: {}", told.unwrap_or_default());
             }

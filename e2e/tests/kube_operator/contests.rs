@@ -42,7 +42,7 @@ fn storm(
     more: &[&str],
     patch: &str,
 ) -> (usize, f64) {
-    let before = operator.metric(WRITES);
+    let before = operator.metric(WRITES).unwrap();
     let ends = AtomicBool::new(false);
     let meddled = std::thread::scope(|scope| {
         let kubectl = cluster.kubectl();
@@ -51,7 +51,7 @@ fn storm(
         ends.store(true, Ordering::Relaxed);
         meddler.join().unwrap()
     });
-    let written = operator.metric(WRITES) - before;
+    let written = operator.metric(WRITES).unwrap() - before;
     println!("{object}: {meddled} changes by somebody else, {written} writes of the operator");
     (meddled, written)
 }
@@ -136,7 +136,7 @@ fn a_policy_that_is_edited_in_a_storm_ends_at_its_last_state() {
     let Some((cluster, operator)) = ready("a storm of edits") else {
         return;
     };
-    let before = operator.metric(WRITES);
+    let before = operator.metric(WRITES).unwrap();
     let edits = AtomicUsize::new(0);
     let begun = Instant::now();
     // Two who do not know of each other.
@@ -161,7 +161,7 @@ fn a_policy_that_is_edited_in_a_storm_ends_at_its_last_state() {
             cluster.field(&format!("nsp/edge-{n}"), path) == "5"
         }) && cluster.condition("spp/edge", "Ready", "status") == "True"
     });
-    let written = operator.metric(WRITES) - before;
+    let written = operator.metric(WRITES).unwrap() - before;
     println!("{edits} edits, {written} writes of the operator");
     assert!(edits > 5, "{edits} are no storm");
     // Of each a revision that is kept and forgotten, a status or two, and at most two nodes.

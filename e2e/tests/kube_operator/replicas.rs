@@ -2,8 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use sluice_e2e::operator_process::OperatorProcess;
-
 use crate::cluster::{Cluster, spec};
 
 #[test]
@@ -48,10 +46,15 @@ fn of_two_replicas_one_leads_and_the_other_takes_over() {
     ];
     cluster.policy("edge", &spec("edge", "IPTables", 1));
     cluster.wait_for("spp/edge", "Ready");
-    let leads = |replica: usize| replicas[replica].metric("sluice_operator_leader") > 0.5;
-    assert_ne!(leads(0), leads(1));
-    assert!(replicas.iter().all(OperatorProcess::is_ready));
-    let leader = usize::from(leads(1));
+    let lead = || {
+        let leads = |n: usize| replicas[n].metric("sluice_operator_leader").unwrap() > 0.5;
+        [leads(0), leads(1)]
+    };
+    cluster.eventually("one leads, and both are ready", || {
+        let [first, second] = lead();
+        first != second && replicas.iter().all(|replica| replica.is_ready().unwrap())
+    });
+    let leader = usize::from(lead()[1]);
     replicas[leader].kill().unwrap();
     cluster.policy("edge", &spec("edge", "IPTables", 2));
     cluster.eventually("the other one takes over", || {
@@ -60,5 +63,8 @@ fn of_two_replicas_one_leads_and_the_other_takes_over() {
             cluster.field(&format!("nsp/edge-{n}"), path) == "2"
         })
     });
-    assert!(replicas[1 - leader].metric("sluice_operator_leader") > 0.5);
+    let other = &replicas[1 - leader];
+    cluster.eventually("it says so", || {
+        other.metric("sluice_operator_leader").unwrap() > 0.5
+    });
 }

@@ -20,8 +20,8 @@ fn services_are_counted_that_agents_serve() {
         return;
     };
     let operator = cluster.operator(&[]);
-    let count = || operator.metric("sluice_operator_services");
-    cluster.eventually("it is ready", || operator.is_ready());
+    let count = || operator.metric("sluice_operator_services").unwrap();
+    cluster.eventually("it is ready", || operator.is_ready().unwrap());
     // The API server's own.
     cluster.eventually("the service of the API server is counted", || {
         count() >= 1.0

@@ -16,9 +16,9 @@ fn definitions_that_come_late_are_waited_for() {
     cluster.eventually("it says what it lacks", || {
         operator.log().contains("definitions")
     });
-    assert!(!operator.is_ready());
+    assert!(!operator.is_ready().unwrap());
     cluster.installation.define().unwrap();
-    cluster.eventually("it is ready", || operator.is_ready());
+    cluster.eventually("it is ready", || operator.is_ready().unwrap());
     cluster.policy("edge", &spec("edge", "IPTables", 1));
     cluster.wait_for("spp/edge", "Ready");
 }
@@ -35,13 +35,13 @@ fn while_nothing_happens_nothing_is_written() {
     std::thread::sleep(Duration::from_secs(2));
     let before = (
         cluster.versions(),
-        operator.metric("sluice_operator_writes_total"),
+        operator.metric("sluice_operator_writes_total").unwrap(),
     );
     assert!(before.1 > 0.0, "the metric counts");
     std::thread::sleep(Duration::from_secs(20));
     let after = (
         cluster.versions(),
-        operator.metric("sluice_operator_writes_total"),
+        operator.metric("sluice_operator_writes_total").unwrap(),
     );
     assert_eq!(before, after);
 }

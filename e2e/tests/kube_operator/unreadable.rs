@@ -106,7 +106,7 @@ fn a_policy_that_cannot_be_read_says_so_keeps_its_status_and_stops_no_other() {
     cluster.wait_for("spp/edge", "Ready");
     assert_eq!(cluster.field("nsp/odd-1", ".spec.revision"), before[0]);
 
-    let writes = || operator.metric("sluice_operator_writes_total");
+    let writes = || operator.metric("sluice_operator_writes_total").unwrap();
     let written = writes();
     std::thread::sleep(Duration::from_secs(5));
     assert!(
