@@ -82,7 +82,7 @@ pub fn measure(operator: &Path) -> Result<(), BenchError> {
 
 /// All but watches and those for the lease, which is renewed all the time.
 fn requests(operator: &OperatorProcess) -> Result<f64, OperatorProcessError> {
-    let of = |labels: &str| operator.metric(&format!("sluice_operator_requests_total{labels}"));
+    let of = |labels: &str| operator.metric(&format!("sluice_operator_api_requests_total{labels}"));
     Ok(of("")?
         - of(r#"{verb="watch""#)?
         - of(r#"{verb="get",resource="leases""#)?
