@@ -23,6 +23,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
 use crate::lab::Namespace;
+use crate::lab::pace::stretched;
 
 mod error;
 mod hindrance;
@@ -30,6 +31,8 @@ mod questions;
 
 pub use error::AgentProcessError;
 
+/// How long a child that another thread has just made may hold files of this process.
+const HELD_FOR: Duration = Duration::from_secs(1);
 /// How long an agent whose wrapper was killed may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -122,7 +125,7 @@ impl AgentProcess {
             .stdout(Stdio::null())
             .stderr(log);
         let child = node
-            .run(move || command.spawn())?
+            .run(move || spawn(&mut command))?
             .map_err(self.cannot_run())?;
         self.child = Some(child);
         Ok(())
@@ -145,7 +148,7 @@ impl AgentProcess {
         let Ok(mut lock) = std::fs::File::open(self.path("run").join("agent.lock")) else {
             return Ok(());
         };
-        let deadline = Instant::now() + GONE_WITHIN;
+        let deadline = Instant::now() + stretched(GONE_WITHIN);
         loop {
             match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
                 Ok(_) => return Ok(()),
@@ -189,6 +192,20 @@ impl Drop for AgentProcess {
     fn drop(&mut self) {
         // It may have ended by itself; then there is nothing to kill.
         let _ = self.kill();
+    }
+}
+
+/// A wrapper that was written a moment ago counts as busy as long as a child of another thread, which has not run its own program yet, holds it open.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let deadline = Instant::now() + stretched(HELD_FOR);
+    loop {
+        match command.spawn() {
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy
+                    && Instant::now() < deadline => {}
+            spawned => return spawned,
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
