@@ -49,7 +49,9 @@ fn ours(kubectl: &Kubectl) -> String {
     let text = kubectl.run(&of_namespace).unwrap()
         + &kubectl.run(&["get", of_none, "--output", "name"]).unwrap();
     let lines = text.lines().filter(|line| line.contains("sluice"));
-    lines.collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<&str> = lines.collect();
+    lines.sort_unstable();
+    lines.join("\n")
 }
 
 #[test]
