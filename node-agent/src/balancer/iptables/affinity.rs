@@ -308,7 +308,9 @@ impl AffinitySets {
         new: u32,
     ) -> Result<Vec<(Entry, u32)>, AddressSetError> {
         let clients = self.kernel.list(name)?.into_iter().filter_map(|client| {
-            let idle = old.saturating_sub(client.timeout_seconds.unwrap_or(old));
+            // The kernel rounds what is left down: a client is remembered a little longer rather than forgotten too early.
+            let left = client.timeout_seconds.unwrap_or(old).saturating_add(1);
+            let idle = old.saturating_sub(left);
             (idle < new).then(|| (client.entry, new - idle))
         });
         Ok(clients.collect())

@@ -215,3 +215,24 @@ fn a_timeout_that_cannot_be_changed_for_lack_of_room_ends_the_affinity() {
     assert_eq!(world.translations(1), 2);
     assert_eq!(world.plane.conditions().len(), 1);
 }
+
+#[test]
+fn a_shorter_timeout_forgets_no_client_before_its_time() {
+    let mut world = World::new();
+    world.serve(1, 1, Some(30));
+    world.apply();
+    let mut kernel = world.sets.clone();
+    let set = kernel.headers("").unwrap().remove(0).spec;
+    let client = |last| Entry::Ip(Ipv4Addr::new(192, 0, 2, last).into());
+    // Silent for 11, 10 and 3 seconds. Of the second, no more is known than that 20 to 21 are left.
+    for (last, silent) in [(1, 11), (2, 10), (3, 3)] {
+        kernel
+            .add_with_timeout(&set, &[(client(last), 30 - silent)])
+            .unwrap();
+    }
+    world.serve(1, 1, Some(10));
+    world.apply();
+    let left = kernel.list(&set.name).unwrap().into_iter();
+    let left: Vec<_> = left.map(|one| (one.entry, one.timeout_seconds)).collect();
+    assert_eq!(left, [(client(2), Some(1)), (client(3), Some(8))]);
+}
