@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use sluice_e2e::lab::load::{Load, Route};
+use sluice_e2e::lab::load::{Attempt, Load, Route};
 use sluice_e2e::lab::places::{
     A1, A2, B1, CLIENT, DAEMON_NAME, DAEMON_PORT, NEIGHBOUR, NODE, NODE_BRIDGE, NODE_LOOPBACK,
     NODE_SECOND, Place, ROUTER,
@@ -79,14 +79,15 @@ fn each(mut test: impl FnMut(Family, Protocol)) {
 }
 
 #[test]
-fn a_lab_is_up_in_less_than_a_second() {
+fn a_lab_is_up_soon() {
     let start = Instant::now();
     let lab = Lab::up().unwrap();
     let up = start.elapsed();
     let start = Instant::now();
     drop(lab);
     eprintln!("up in {up:?}, down in {:?}", start.elapsed());
-    assert!(up.as_millis() < 1000, "{up:?}");
+    // A moment, on a machine that has nothing else to do.
+    assert!(up < Duration::from_secs(30), "{up:?}");
 }
 
 #[test]
@@ -324,31 +325,41 @@ fn every_kind_of_load_reports_what_failed_and_when() {
     let route = Route {
         from: CLIENT,
         to: SocketAddr::new(vip(family), 80),
-        patience: Duration::from_secs(1),
+        patience: Duration::from_secs(5),
     };
-    let loads = || {
+    let loads = |route| {
         [
             Load::new_connections(&lab, route, 50).unwrap(),
             Load::datagrams(&lab, route, 2, 25).unwrap(),
             Load::long_lived(&lab, route, 2, 25).unwrap(),
         ]
     };
-    let good = loads();
-    std::thread::sleep(Duration::from_millis(500));
-    for report in good.map(|load| load.stop().unwrap()) {
+    let is_answered = |attempt: &Attempt| attempt.outcome.endpoint().is_some();
+    for mut load in loads(route) {
+        load.wait_until(|seen| seen.iter().filter(|one| is_answered(one)).count() >= 10);
+        let report = load.stop().unwrap();
         assert_eq!(report.failures(), []);
         assert!(report.answers()[B1.name] >= 10, "{:?}", report.answers());
         assert!(report.slowest() < route.patience);
     }
-    let broken = loads();
-    std::thread::sleep(Duration::from_millis(400));
+    let route = Route {
+        patience: Duration::from_secs(1),
+        ..route
+    };
+    let mut broken = loads(route);
+    for load in &mut broken {
+        load.wait_until(|seen| seen.iter().filter(|one| is_answered(one)).count() >= 10);
+    }
+    let dropped = Instant::now();
     rule(&lab, family, "-I FORWARD -j DROP");
-    std::thread::sleep(Duration::from_millis(600));
-    for report in broken.map(|load| load.stop().unwrap()) {
+    for mut load in broken {
+        load.wait_until(|seen| !seen.iter().all(is_answered));
+        let report = load.stop().unwrap();
         let failures = report.failures();
         assert!(!failures.is_empty());
+        let ended = |at: Duration| report.started + at + route.patience;
         assert!(
-            failures.iter().all(|(at, _)| at.as_millis() >= 100),
+            failures.iter().all(|(at, _)| ended(*at) >= dropped),
             "{failures:?}"
         );
         assert!(

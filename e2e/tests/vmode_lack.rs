@@ -13,6 +13,7 @@ use sluice_e2e::agent_process::AgentProcess;
 use sluice_e2e::changes::lost;
 use sluice_e2e::lab::Lab;
 use sluice_e2e::lab::load::{Load, Route};
+use sluice_e2e::lab::pace::stretched;
 use sluice_e2e::lab::places::CLIENT;
 use sluice_e2e::packets::build::{NODE_NAME, PORT, cluster_ip};
 use sluice_e2e::skip::skip;
@@ -66,12 +67,21 @@ fn a_node_without_ipvs_says_so_and_serves_by_rules_until_it_has_it() {
     agent.set_environment("RUST_LOG", "info");
     agent.write("objects.yaml", OBJECTS).unwrap();
     agent.start(lab.node()).unwrap();
-    agent.wait_until_healthy(lab.node(), PATIENCE).unwrap();
+    agent
+        .wait_until_healthy(lab.node(), stretched(PATIENCE))
+        .unwrap();
     let serves = |mode: &str| {
         let line = format!("sluice_mode{{mode=\"{mode}\"}} 1");
         agent.metrics(lab.node()).unwrap().contains(&line)
     };
-    assert!(serves("IPTables"), "{}", agent.log());
+    let wait_until_it_serves = |mode: &str| {
+        let start = Instant::now();
+        while !serves(mode) {
+            assert!(start.elapsed() < stretched(PATIENCE), "{}", agent.log());
+            sleep(Duration::from_millis(200));
+        }
+    };
+    wait_until_it_serves("IPTables");
     assert!(
         agent.log().contains("this node cannot run the mode"),
         "{}",
@@ -89,14 +99,11 @@ fn a_node_without_ipvs_says_so_and_serves_by_rules_until_it_has_it() {
         to: SocketAddr::new(cluster_ip(Family::V4, 10), PORT),
         patience: Duration::from_secs(5),
     };
-    let load = Load::new_connections(&lab, route, 10).unwrap();
+    let mut load = Load::new_connections(&lab, route, 10).unwrap();
     std::fs::write(agent.path("modules-are-there"), "").unwrap();
-    let start = Instant::now();
-    while !serves("IPVS") {
-        assert!(start.elapsed() < PATIENCE, "{}", agent.log());
-        sleep(Duration::from_millis(200));
-    }
+    wait_until_it_serves("IPVS");
     sleep(Duration::from_secs(2));
+    load.wait_until(|seen| seen.len() > 20);
     let report = load.stop().unwrap();
     assert!(report.attempts.len() > 20);
     assert_eq!(lost(&report, |_| false), [""; 0]);

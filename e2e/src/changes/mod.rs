@@ -169,7 +169,8 @@ pub fn lost(report: &LoadReport, excused: impl Fn(&Attempt) -> bool) -> Vec<Stri
 
 /// Ends a load of which at least so many connections were made, all of them answered by endpoints, none by the router behind the node.
 /// Tells how many.
-pub fn nothing_lost(load: Load, least: u32) -> Result<usize, Losses> {
+pub fn nothing_lost(mut load: Load, least: u32) -> Result<usize, Losses> {
+    load.wait_until(|seen| seen.len() >= least as usize);
     let report = load.stop()?;
     let all = report.attempts.len();
     if all < least as usize {

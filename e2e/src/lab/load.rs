@@ -12,8 +12,12 @@ use std::time::{Duration, Instant};
 use sluice_service_plan::model::{Family, Protocol};
 
 use super::lost_syns::LostSyns;
+use super::pace::stretched;
 use super::places::Place;
 use super::{Lab, LabError, Outcome, Probe};
+
+/// Time that enough load may take to be made.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Load that runs until [`stop`](Self::stop), or until it is dropped.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub struct Load {
     stop: Arc<AtomicBool>,
     started: Instant,
     attempts: Receiver<Attempt>,
+    /// Those that were looked at while the load runs.
+    seen: Vec<Attempt>,
     threads: Vec<JoinHandle<()>>,
     lost_syns: LostSyns,
 }
@@ -140,9 +146,10 @@ impl Load {
                 return;
             };
             every(interval, running, || {
-                let exchanged = connection.exchange();
-                let alive = exchanged.is_ok();
+                let mut alive = true;
                 attempt(results, || {
+                    let exchanged = connection.exchange();
+                    alive = exchanged.is_ok();
                     exchanged.unwrap_or_else(|error| Outcome::of_error(&error))
                 });
                 alive
@@ -170,16 +177,30 @@ impl Load {
             stop,
             started: Instant::now(),
             attempts,
+            seen: Vec::new(),
             threads,
             lost_syns,
         })
+    }
+
+    /// Waits until the attempts that have ended are enough, or a minute has passed: on a busy machine they come late.
+    pub fn wait_until(&mut self, is_enough: impl Fn(&[Attempt]) -> bool) {
+        let end = Instant::now() + stretched(PATIENCE);
+        while !is_enough(&self.seen) {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(attempt) = self.attempts.recv_timeout(left) else {
+                return;
+            };
+            self.seen.push(attempt);
+        }
     }
 
     /// Stops sending, waits for the last answers and tells what happened.
     pub fn stop(mut self) -> Result<LoadReport, LabError> {
         self.end();
         // It ends when the last attempt in flight has let go of its end of the channel.
-        let attempts = self.attempts.iter().collect();
+        let mut attempts = std::mem::take(&mut self.seen);
+        attempts.extend(self.attempts.iter());
         Ok(LoadReport {
             started: self.started,
             attempts,

@@ -38,8 +38,9 @@ fn an_address_that_comes_and_goes_serves_node_ports_meanwhile_and_the_others_los
         for _ in 0..3 {
             set_address(node, true);
             let new = route(NEIGHBOUR, at(NEW));
-            let meanwhile = Load::new_connections(node.lab(), new, connections()).unwrap();
+            let mut meanwhile = Load::new_connections(node.lab(), new, connections()).unwrap();
             sleep(step());
+            meanwhile.wait_until(|seen| seen.len() > 10);
             let report = meanwhile.stop().unwrap();
             assert!(report.attempts.len() > 10);
             assert_eq!(lost(&report, |_| false), [""; 0], "at the new address");

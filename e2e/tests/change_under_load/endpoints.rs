@@ -1,5 +1,6 @@
 //! Endpoints come, terminate and go.
 
+use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::Instant;
 
@@ -67,9 +68,13 @@ fn endpoints_come_and_go_one_by_one_and_nothing_fails() {
 fn a_service_that_goes_from_no_endpoint_to_some_and_back_refuses_or_answers_and_loses_nothing() {
     on_each_plane(|node| {
         node.serve(&web(), &[]).unwrap();
-        let new = Load::new_connections(node.lab(), route(CLIENT, vip()), rate(200)).unwrap();
-        let senders = Load::datagrams(node.lab(), route(CLIENT, vip()), 4, datagrams()).unwrap();
+        let mut new = Load::new_connections(node.lab(), route(CLIENT, vip()), rate(200)).unwrap();
+        let mut senders =
+            Load::datagrams(node.lab(), route(CLIENT, vip()), 4, datagrams()).unwrap();
         sleep(step());
+        for load in [&mut new, &mut senders] {
+            load.wait_until(|seen| seen.iter().any(is_refused));
+        }
         let mut phases: Vec<(Change, Instant)> = Vec::new();
         let mut removals = Vec::new();
         for _ in 0..5 {
@@ -122,13 +127,18 @@ fn a_service_that_goes_from_no_endpoint_to_some_and_back_refuses_or_answers_and_
 
 #[test]
 fn an_endpoint_that_terminates_keeps_its_connections_and_gets_no_new_ones() {
+    const CONNECTIONS: usize = 8;
     on_each_plane(|node| {
         node.serve(&web(), &all_ready([A1])).unwrap();
-        let kept = Load::long_lived(node.lab(), route(CLIENT, vip()), 8, rate(40)).unwrap();
+        let mut kept =
+            Load::long_lived(node.lab(), route(CLIENT, vip()), CONNECTIONS, rate(40)).unwrap();
         sleep(step());
-        let new = Load::new_connections(node.lab(), route(CLIENT, vip()), connections()).unwrap();
+        kept.wait_until(|seen| seen.len() >= CONNECTIONS);
+        let mut new =
+            Load::new_connections(node.lab(), route(CLIENT, vip()), connections()).unwrap();
         let both = node.serve(&web(), &all_ready([A1, A2])).unwrap();
         sleep(step());
+        new.wait_until(|seen| has_answered(&A2, seen, &both));
         // It terminates, then serves no more, then is gone from the slice.
         let change = node.serve(&web(), &[draining(A1), ready(A2)]).unwrap();
         sleep(step());
@@ -136,12 +146,13 @@ fn an_endpoint_that_terminates_keeps_its_connections_and_gets_no_new_ones() {
         sleep(step());
         node.serve(&web(), &[ready(A2)]).unwrap();
         sleep(step());
+        kept.wait_until(|seen| seen.len() > CONNECTIONS * 10);
         let (new, kept) = (new.stop().unwrap(), kept.stop().unwrap());
         assert_eq!(lost(&new, |_| false), [""; 0]);
         assert_eq!(lost(&kept, |_| false), [""; 0]);
         let answers = kept.answers();
         assert_eq!(answers.keys().copied().collect::<Vec<_>>(), [A1.name]);
-        assert!(answers[A1.name] > 8 * 10, "{answers:?}");
+        assert!(answers[A1.name] > CONNECTIONS * 10, "{answers:?}");
         assert!(answers_of(&new, &A2, both.done, change.began) > 0);
         let end = Instant::now();
         assert_eq!(answers_of(&new, &A1, change.done, end), 0);
@@ -150,12 +161,15 @@ fn an_endpoint_that_terminates_keeps_its_connections_and_gets_no_new_ones() {
 
 #[test]
 fn udp_flows_stay_with_an_endpoint_that_serves_unless_ipvs_has_them() {
+    const SENDERS: usize = 4;
     for plane in planes::here() {
         eprintln!("on {}:", plane.name);
         let node = &mut serving(plane);
         node.serve(&web(), &[ready(B1)]).unwrap();
-        let senders = Load::datagrams(node.lab(), route(CLIENT, vip()), 4, datagrams()).unwrap();
-        sleep(step());
+        let mut senders =
+            Load::datagrams(node.lab(), route(CLIENT, vip()), SENDERS, datagrams()).unwrap();
+        // Flows that begin later go elsewhere.
+        senders.wait_until(|seen| clients(seen) == SENDERS);
         // Each takes it away from new flows.
         let (hinted, local) = (
             [ready(B1).for_zone(REMOTE_ZONE), ready(A2).for_zone(ZONE)],
@@ -173,8 +187,9 @@ fn udp_flows_stay_with_an_endpoint_that_serves_unless_ipvs_has_them() {
         });
         let gone = node.serve(&web(), &[ready(A2)]).unwrap();
         sleep(step());
-        let senders = senders.stop().unwrap();
         let leaving = if plane.ipvs.is_some() { &first } else { &gone };
+        senders.wait_until(|seen| has_answered(&A2, seen, leaving));
+        let senders = senders.stop().unwrap();
         assert_eq!(lost(&senders, |attempt| leaving.meets(attempt)), [""; 0]);
         let end = Instant::now();
         assert!(answers_of(&senders, &B1, senders.started, leaving.began) > 0);
@@ -184,12 +199,32 @@ fn udp_flows_stay_with_an_endpoint_that_serves_unless_ipvs_has_them() {
     }
 }
 
+/// It answered what was sent after a change.
+fn has_answered(pod: &Place, seen: &[Attempt], change: &Change) -> bool {
+    let mut later = seen.iter().filter(|attempt| change.is_before(attempt));
+    later.any(|attempt| attempt.outcome.endpoint() == Some(pod.name))
+}
+
+/// How many were answered.
+fn clients(seen: &[Attempt]) -> usize {
+    let sources = seen.iter().filter_map(|attempt| match attempt.outcome {
+        Outcome::Reached { source, .. } => Some(source),
+        _ => None,
+    });
+    sources.collect::<BTreeSet<_>>().len()
+}
+
 #[test]
 fn an_association_of_sctp_stays_with_its_endpoint() {
     // By an INIT that is sent again, which no association does that is open: IPVS takes it for a new one where its endpoint leaves.
     for plane in planes::here().filter(|plane| plane.ipvs.is_none()) {
         eprintln!("on {}:", plane.name);
         let node = &mut serving(plane);
+        // What was not answered by the client is forgotten after 3 s else.
+        for state in ["cookie_wait", "cookie_echoed"] {
+            let path = format!("net/netfilter/nf_conntrack_sctp_timeout_{state}");
+            node.lab().node().sysctl(&path, "300").unwrap();
+        }
         let service = build::web(Family::V4, Protocol::Sctp);
         let new = Probe::new(Protocol::Sctp, Some(CLIENT.ip(Family::V4)), vip());
         let kept = Probe {

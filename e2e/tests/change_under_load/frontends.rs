@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::thread::sleep;
+use std::time::Duration;
 
-use sluice_e2e::lab::load::Load;
+use sluice_e2e::lab::load::{Load, Route};
+use sluice_e2e::lab::pace::stretched;
 use sluice_e2e::lab::places::{A1, A2, B1, CLIENT, NEIGHBOUR, NODE, ROUTER};
 use sluice_e2e::lab::{Outcome, Probe};
 use sluice_e2e::packets::build::{
@@ -12,6 +14,9 @@ use sluice_e2e::packets::build::{
 use sluice_service_plan::model::{Family, Protocol};
 
 use crate::traffic::{Traffic, datagrams, on_each_plane, route, step, vip, web, with_ports};
+
+/// Datagrams before a change, and after it.
+const ENOUGH: usize = 3;
 
 #[test]
 fn a_service_that_changes_its_type_loses_nothing_on_the_frontends_that_stay() {
@@ -80,12 +85,18 @@ fn a_frontend_that_appears_later_answers_those_who_sent_to_it_before() {
         router.program("nft", &["-f", "-"], silence).unwrap();
         let pods = [Some(A1.name), Some(B1.name)];
         for (what, to, service) in steps {
-            let load = Load::datagrams(node.lab(), route(CLIENT, to), 3, datagrams()).unwrap();
-            sleep(3 * step());
+            let route = Route {
+                // Silence costs a sender that long.
+                patience: stretched(Duration::from_millis(800)),
+                ..route(CLIENT, to)
+            };
+            let mut load = Load::datagrams(node.lab(), route, 3, datagrams()).unwrap();
+            load.wait_until(|seen| seen.len() >= ENOUGH);
             let change = node
                 .change(|catalog| catalog.set_service(service.build()))
                 .unwrap();
             sleep(6 * step());
+            load.wait_until(|seen| seen.iter().filter(|a| change.is_before(a)).count() >= ENOUGH);
             let report = load.stop().unwrap();
             let after: Vec<_> = report
                 .attempts
@@ -97,11 +108,12 @@ fn a_frontend_that_appears_later_answers_those_who_sent_to_it_before() {
                 .iter()
                 .filter(|a| change.is_after(a))
                 .collect();
+            assert!(before.len() >= ENOUGH, "{what}: too little load before");
             assert!(
                 before.iter().all(|a| !pods.contains(&a.outcome.endpoint())),
                 "{what}"
             );
-            assert!(after.len() >= 3, "{what}: too little load");
+            assert!(after.len() >= ENOUGH, "{what}: too little load");
             let wrong: Vec<String> = after
                 .iter()
                 .filter(|attempt| !pods.contains(&attempt.outcome.endpoint()))

@@ -22,6 +22,9 @@ pub(crate) fn datagrams() -> u32 {
     rate(40)
 }
 
+/// What is enough new connections.
+const ENOUGH: usize = 50;
+
 /// Time that traffic has between two changes.
 pub(crate) fn step() -> Duration {
     stretched(Duration::from_millis(250))
@@ -99,8 +102,9 @@ impl Traffic {
         traffic
     }
 
-    pub(crate) fn stop(self) -> TrafficReport {
+    pub(crate) fn stop(mut self) -> TrafficReport {
         sleep(step());
+        self.new.wait_until(|seen| seen.len() > ENOUGH);
         TrafficReport {
             new: self.new.stop().unwrap(),
             kept: self.kept.stop().unwrap(),
@@ -119,7 +123,7 @@ impl TrafficReport {
             "  {what}: {} new connections, {} bytes on kept ones, {} datagrams ({excused} met a removal in flight)",
             counts[0], counts[1], counts[2]
         );
-        assert!(counts[0] > 50, "{what}: too little load: {counts:?}");
+        assert!(counts[0] > ENOUGH, "{what}: too little load: {counts:?}");
         for load in [&self.new, &self.kept, &self.datagrams] {
             let answers = load.answers();
             assert!(
