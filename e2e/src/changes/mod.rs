@@ -149,7 +149,7 @@ impl ServedNode {
 }
 
 /// The attempts of a load that no endpoint answered and that `excused` does not excuse, for a person; a few of many. And SYNs that were
-/// lost: on a slow machine patience lasts until they are sent again.
+/// lost: patience lasts until they are sent again.
 pub fn lost(report: &LoadReport, excused: impl Fn(&Attempt) -> bool) -> Vec<String> {
     let unanswered = report
         .attempts

@@ -75,7 +75,7 @@ impl Load {
         Self::start(lab, route, 1, move |running, results| {
             every(Duration::from_secs(1) / per_second.max(1), running, || {
                 let results = results.clone();
-                thread::spawn(move || attempt(&results, || probe.run()));
+                thread::spawn(move || attempt(&results, || probe.run_past_lost_syns()));
                 true
             });
         })

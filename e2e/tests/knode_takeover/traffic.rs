@@ -9,6 +9,8 @@ use sluice_e2e::lab::pace::{patience, rate};
 use sluice_e2e::lab::places::{A2, CLIENT, NODE, Place, ROUTER};
 
 const CONNECTIONS_A_SECOND: u32 = 60;
+/// What is enough load.
+const ENOUGH: usize = 100;
 
 /// All that a change could break.
 pub(crate) struct Traffic {
@@ -46,7 +48,8 @@ impl Traffic {
     }
 
     pub(crate) fn assert_nothing_failed(self) {
-        for (who, load) in self.loads {
+        for (who, mut load) in self.loads {
+            load.wait_until(|seen| seen.len() > ENOUGH);
             let report = load.stop().unwrap();
             eprintln!(
                 "  {who}: {} attempts, {} SYNs sent again, slowest {:?}, {:?}",
@@ -56,7 +59,8 @@ impl Traffic {
                 report.answers()
             );
             assert_eq!(report.failures(), [], "{who}");
-            assert!(report.attempts.len() > 100, "{who}: too little load");
+            assert_eq!(report.syn_retransmits, 0, "{who}");
+            assert!(report.attempts.len() > ENOUGH, "{who}: too little load");
             assert!(
                 !report.answers().contains_key(ROUTER.name),
                 "{who}: not translated"

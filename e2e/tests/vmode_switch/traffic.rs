@@ -17,7 +17,7 @@ const NODE_ITSELF: Place = Place {
     ..NODE
 };
 
-/// How long an answer may take. A lost SYN is sent again after a second, which shows in the slowest answer.
+/// How long an answer may take. A lost SYN is sent again after a second: it is counted as a failure.
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Who reaches what: outside clients, pods, a pod that meets itself, the node, in both families; cluster IPs and node ports.
@@ -103,7 +103,8 @@ impl Sum {
             .copied()
             .unwrap_or_default();
         self.attempts += report.attempts.len();
-        self.failed += report.failures().len() + astray;
+        let lost_syns = usize::try_from(report.syn_retransmits).unwrap();
+        self.failed += report.failures().len() + astray + lost_syns;
         self.slowest = self.slowest.max(report.slowest());
         let failures = lost(report, |_| false);
         self.examples.extend(
