@@ -13,8 +13,8 @@ use crate::lab::{Lab, LabError, Outcome, Probe};
 const FEW: usize = 3;
 /// Probes in flight at a time.
 const BATCH: usize = 16;
-/// Probes for an endpoint that does not show up: with 5 endpoints one stays unseen by chance once in 10^13 runs.
-const MOST: usize = 144;
+/// Probes for an endpoint that does not show up, by the inverse of its share: it stays unseen by chance once in 10^13 runs.
+const MOST: usize = 30;
 /// Probes for shares: 3:1 instead of 1:1 is seen for certain.
 const FOR_SHARES: usize = 288;
 /// Chi-square that two to five shares exceed once in a million runs at most.
@@ -100,7 +100,7 @@ fn reaches(
     let expected: BTreeSet<Target> = targets.iter().copied().collect();
     let mut outcomes = Vec::new();
     let enough = enough_to_miss_nobody(row);
-    while outcomes.len() < MOST {
+    while outcomes.len() < most(row, targets) {
         let batch = BATCH.min(enough).max(row.packet.from.len());
         outcomes.extend(probe(lab, row, batch)?);
         if stranger(row, &outcomes, targets, source).is_some() {
@@ -157,6 +157,13 @@ fn splits(
         .sum();
     let wrong = chi_square > CHI_SQUARE;
     Ok(wrong.then(|| format!("chi-square {chi_square:.1}: {}", summary(&outcomes))))
+}
+
+/// Probes for an endpoint that has the least weight among those with the most.
+fn most(row: &Row, targets: &[Target]) -> usize {
+    let weights = &row.scene.settings.endpoint_weights;
+    let heaviest = weights.iter().map(|row| row.weight).max();
+    MOST * targets.len() * usize::from(heaviest.unwrap_or(1).max(1))
 }
 
 /// Four probes for each endpoint that might be reached by mistake.
