@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOKS_EVERY: Duration = Duration::from_millis(10);
 /// After the marker a proxy may have the last steps of its change ahead.
 const LAST_STEPS: Duration = Duration::from_millis(250);
-const LOOKS: u32 = 3;
+const LOOKS: u32 = 20;
 
 enum Process {
     Sluice(AgentProcess),
@@ -120,13 +120,19 @@ impl Node {
         self.lab.probe(&NODE, &probe.expecting_silence()).unwrap()
     }
 
-    /// What happens that the row does not expect; absent where one of a few looks is as expected.
-    pub(crate) fn disagreement(&self, row: &Row) -> Option<String> {
-        for _ in 1..LOOKS {
-            observe(&self.lab, row).unwrap()?;
+    /// Which of these expectations of a row comes true at one of many looks; else what happens instead.
+    pub(crate) fn agreement(&self, expectations: &[&Row]) -> Result<usize, String> {
+        let mut seen = String::new();
+        for _ in 0..LOOKS {
+            for (number, row) in expectations.iter().enumerate() {
+                match observe(&self.lab, row).unwrap() {
+                    None => return Ok(number),
+                    Some(other) => seen = other,
+                }
+            }
             sleep(stretched(LAST_STEPS));
         }
-        observe(&self.lab, row).unwrap()
+        Err(seen)
     }
 
     /// What it holds of the row's family, where `SLUICE_DUMP` asks for it.

@@ -48,18 +48,21 @@ impl Report {
         let mode = self.peer.mode;
         let listed = mode.and_then(|mode| Some((Difference::of(row, mode)?, mode)));
         let Some((difference, mode)) = listed else {
-            if let Some(seen) = node.disagreement(row) {
+            if let Err(seen) = node.agreement(&[row]) {
                 self.wrong(node, row, &seen);
             }
             return;
         };
-        let Some(seen) = node.disagreement(&difference.shown_by(row, mode)) else {
-            self.known.push((row.name.clone(), difference.title));
-            return;
-        };
-        if !(difference.may_be_missed && node.disagreement(row).is_none()) {
-            let seen = format!("{seen}\n  listed: {}", difference.title);
-            self.wrong(node, row, &seen);
+        let shown = difference.shown_by(row, mode);
+        let expectations = [&shown, row];
+        let may_be = if difference.may_be_missed { 2 } else { 1 };
+        match node.agreement(&expectations[..may_be]) {
+            Ok(0) => self.known.push((row.name.clone(), difference.title)),
+            Ok(_) => {}
+            Err(seen) => {
+                let seen = format!("{seen}\n  listed: {}", difference.title);
+                self.wrong(node, row, &seen);
+            }
         }
     }
 
