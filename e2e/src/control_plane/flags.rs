@@ -127,6 +127,8 @@ pub(super) fn controller_manager(files: &Files) -> Vec<String> {
 /// Where ports of servers are looked for: below those that the kernel gives to outgoing connections. Were it one
 /// of these, a client that tries to reach a stopped server could be given that very port, and reach itself.
 const PORTS: std::ops::Range<u16> = 10_000..30_000;
+/// What agents and kube-proxy listen on may be asked for at any moment.
+const OF_OTHERS: [u16; 4] = [10_249, 10_256, 20_249, 20_256];
 
 /// A port of the loopback address that nobody has, looked for from a random one on.
 pub(crate) fn free_port() -> Option<u16> {
@@ -136,7 +138,8 @@ pub(crate) fn free_port() -> Option<u16> {
     let offset = u16::from_le_bytes([random[0], random[1]]) % (PORTS.end - PORTS.start);
     let from = PORTS.start + offset;
     let is_free = |&port: &u16| {
-        std::net::TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).is_ok()
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        !OF_OTHERS.contains(&port) && std::net::TcpListener::bind(address).is_ok()
     };
     (from..PORTS.end).chain(PORTS.start..from).find(is_free)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sluice_kernel::modules::{ModprobeModules, Modules};
 
+use super::pace::stretched;
 use super::places::{
     CLIENT, CLIENT_ADDRESSES, LAN_INTERFACE, LOCAL_PODS, NEIGHBOUR, NODE, NODE_BRIDGE, NODE_SECOND,
     POD_BRIDGE, Place, REMOTE_NODE, REMOTE_PODS, ROUTER, SERVED_PORTS,
@@ -31,7 +32,7 @@ const NODE_SYSCTLS: [(&str, &str); 12] = [
 ];
 
 /// How long links may take to come up.
-const SETTLING: Duration = Duration::from_secs(5);
+const SETTLING: Duration = Duration::from_secs(30);
 
 /// The namespaces to wire up.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Namespaces {
             &self.client,
             &self.neighbour,
         ];
-        let deadline = Instant::now() + SETTLING;
+        let deadline = Instant::now() + stretched(SETTLING);
         for namespace in all.into_iter().chain(&self.pods) {
             while let Some(link) = down(&namespace.command("ip -oneline link show")?) {
                 if Instant::now() > deadline {
