@@ -39,7 +39,10 @@ fn a_monotonic_clock_that_jumps_ahead_and_back_between_two_starts_changes_nothin
         let took = eventually("the change is in force", &agent, |_| {
             reach(&lab, cluster(1)).endpoint() == Some(endpoint.name)
         });
-        assert!(took < stretched(Duration::from_secs(2)), "it took {took:?}");
+        assert!(
+            took < stretched(Duration::from_secs(20)),
+            "it took {took:?}"
+        );
         assert!(agent.is_healthy(lab.node()).unwrap());
         agent.kill().unwrap();
     }
