@@ -102,6 +102,14 @@ impl Cluster {
         );
     }
 
+    /// Waits until a policy is `Ready` with so many nodes: it is so before it has taken any in, too.
+    pub(crate) fn wait_until_ready(&self, policy: &str, nodes: usize) {
+        let what = format!("{policy} has {nodes} nodes that are ready");
+        let nodes = nodes.to_string();
+        self.eventually(&what, || self.field(policy, ".status.readyNodes") == nodes);
+        self.wait_for_condition(policy, "Ready");
+    }
+
     /// Waits until something is so; tells how long it took.
     pub(crate) fn eventually(&self, what: &str, is_so: impl Fn() -> bool) -> Duration {
         let start = Instant::now();

@@ -18,6 +18,7 @@ fn an_api_server_that_goes_away_in_any_way_changes_nothing_and_what_happened_mea
     cluster.serve(1, &[A1, A2]);
     cluster.serve(2, &[A1]);
     let mut node = Node::up(&cluster, "node-1", &[]);
+    node.wait_until_served(&cluster, 2);
     let loads = node.load();
 
     // What the node sees of it.
@@ -74,7 +75,7 @@ fn the_last_settings_count_without_operator_and_api_server() {
         &json!({"iptables": {"variant": "Legacy"}, "mode": "IPTables"}),
     );
     let mut node = Node::up(&cluster, "node-1", &[]);
-    cluster.wait_for_condition("spp/all", "Ready");
+    cluster.wait_until_ready("spp/all", 1);
     cluster.eventually("the policy is in force", || node.has_only("legacy"));
     let loads = node.load();
     cluster.operator.kill().unwrap();

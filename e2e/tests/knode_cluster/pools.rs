@@ -34,7 +34,7 @@ fn pools_differ_and_a_node_that_changes_its_pool_changes_its_data_plane_while_co
     let edge = Node::up(&cluster, "edge-1", &[("pool", "edge")]);
     let inner = Node::up(&cluster, "inner-1", &[("pool", "inner")]);
     for policy in ["spp/edge", "spp/everything"] {
-        cluster.wait_for_condition(policy, "Ready");
+        cluster.wait_until_ready(policy, 1);
     }
     cluster.eventually("the pools differ", || {
         edge.has_only("legacy") && inner.has_only("nft")
@@ -60,10 +60,7 @@ fn pools_differ_and_a_node_that_changes_its_pool_changes_its_data_plane_while_co
     cluster.eventually("both nodes went back", || {
         edge.has_only("nft") && inner.has_only("nft")
     });
-    cluster.wait_for_condition("spp/everything", "Ready");
-    cluster.eventually("both are told to be ready", || {
-        cluster.field("spp/everything", ".status.readyNodes") == "2"
-    });
+    cluster.wait_until_ready("spp/everything", 2);
     // Services go on changing meanwhile.
     cluster.serve(1, &[A3]);
     cluster.eventually("changes arrive", || {

@@ -29,7 +29,7 @@ fn a_rollout_stops_at_a_node_that_cannot_follow_goes_back_and_goes_on_after_a_fi
     let nodes: Vec<Node> = (1..=3)
         .map(|n| Node::up(&cluster, &format!("node-{n}"), &[]))
         .collect();
-    cluster.wait_for_condition("spp/all", "Ready");
+    cluster.wait_until_ready("spp/all", nodes.len());
     let first = cluster.field("spp/all", ".status.currentRevision");
     let loads: Vec<_> = nodes.iter().map(Node::load).collect();
 
@@ -79,7 +79,7 @@ fn every_node_of_a_pool_changes_its_mode_step_by_step_while_connections_go_on() 
     cluster.policy("other", &other);
     let nodes = ["node-1", "node-2"].map(|name| Node::up(&cluster, name, &[]));
     let other = Node::up(&cluster, "other-1", &[("pool", "other")]);
-    cluster.wait_for_condition("spp/all", "Ready");
+    cluster.wait_until_ready("spp/all", nodes.len());
     let loads: Vec<_> = nodes.iter().chain([&other]).map(Node::load).collect();
     for mode in ["IPVS", "IPTables"] {
         cluster.policy("all", &spec(mode, "NFT"));
