@@ -1,7 +1,8 @@
 //! Random clusters that change, and random packets: what `trace` says must be what the real kernel does.
 //!
 //! Each case is a lab of its own: a cluster is programmed, then changed step by step, and after each step packets are sent.
-//! `SLUICE_SECONDS` says for how long (60 unless told), `SLUICE_SEED` repeats a run; the seed is printed.
+//! `SLUICE_SECONDS` says for how long (60 unless told). What fails prints the `SLUICE_SEED` and the number of `SLUICE_CASES` that repeat it,
+//! however fast the machine is.
 
 // Helpers of tests may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -68,14 +69,18 @@ fn kernel_and_trace_agree(plane: &PlaneUnderTest) {
     let steps = vec((vec(changes(), 0..4), vec(shots(), 8..14)), 3..6);
     let cases = (worlds(), steps);
     let tally = RefCell::new(Tally::new());
+    let told = from_environment("SLUICE_CASES");
     let mut done = 0;
-    while Instant::now() < end {
+    while told.map_or_else(|| Instant::now() < end, |cases| done < cases) {
         let case = cases.new_tree(&mut runner).unwrap();
         let outcome = runner.run_one(case, |case| run(plane, case, &mut tally.borrow_mut()));
-        if let Err(error) = outcome {
-            panic!("[{}] SLUICE_SEED={seed}, case {done}: {error}", plane.name);
-        }
         done += 1;
+        if let Err(error) = outcome {
+            panic!(
+                "[{}] SLUICE_SEED={seed} SLUICE_CASES={done}: {error}",
+                plane.name
+            );
+        }
     }
     let tally = tally.into_inner();
     eprintln!("[{}] {done} clusters, packets: {tally:?}", plane.name);
