@@ -1,8 +1,8 @@
 //! Random clusters that change, and random packets: what `trace` says must be what the real kernel does.
 //!
 //! Each case is a lab of its own: a cluster is programmed, then changed step by step, and after each step packets are sent.
-//! `SLUICE_SECONDS` says for how long (60 unless told). What fails prints the `SLUICE_SEED` and the number of `SLUICE_CASES` that repeat it,
-//! however fast the machine is.
+//! `SLUICE_SECONDS` says for how long (60 unless told). With a `SLUICE_SEED` the cases are always the same, and `SLUICE_CASES` says how many,
+//! however fast the machine is; what fails prints both.
 
 // Helpers of tests may fail as tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -34,6 +34,9 @@ use worlds::{Change, World, changes, worlds};
 /// Probes to see each endpoint's source address with.
 const FOR_SOURCES: usize = 16;
 
+/// Cases of a seed that is told: a slow machine runs them in a minute.
+const CASES: u64 = 15;
+
 /// A cluster, and steps of changes with the packets that follow them.
 type Case = (World, Vec<(Vec<Change>, Vec<Shot>)>);
 
@@ -56,7 +59,9 @@ fn kernel_and_trace_agree(plane: &PlaneUnderTest) {
     }
     let end =
         Instant::now() + Duration::from_secs(from_environment("SLUICE_SECONDS").unwrap_or(60));
-    let seed = from_environment("SLUICE_SEED").unwrap_or_else(clock);
+    let seed_told = from_environment("SLUICE_SEED");
+    let seed = seed_told.unwrap_or_else(clock);
+    let cases_told = from_environment("SLUICE_CASES").or(seed_told.map(|_| CASES));
     eprintln!("[{}] SLUICE_SEED={seed}", plane.name);
     let config = Config {
         failure_persistence: None,
@@ -69,9 +74,8 @@ fn kernel_and_trace_agree(plane: &PlaneUnderTest) {
     let steps = vec((vec(changes(), 0..4), vec(shots(), 8..14)), 3..6);
     let cases = (worlds(), steps);
     let tally = RefCell::new(Tally::new());
-    let told = from_environment("SLUICE_CASES");
     let mut done = 0;
-    while told.map_or_else(|| Instant::now() < end, |cases| done < cases) {
+    while cases_told.map_or_else(|| Instant::now() < end, |cases| done < cases) {
         let case = cases.new_tree(&mut runner).unwrap();
         let outcome = runner.run_one(case, |case| run(plane, case, &mut tally.borrow_mut()));
         done += 1;
