@@ -35,7 +35,7 @@ use worlds::{Change, World, changes, worlds};
 const FOR_SOURCES: usize = 16;
 
 /// Cases of a seed that is told: a slow machine runs them in a minute.
-const CASES: u64 = 15;
+const CASES: u64 = 40;
 
 /// A cluster, and steps of changes with the packets that follow them.
 type Case = (World, Vec<(Vec<Change>, Vec<Shot>)>);
