@@ -80,11 +80,12 @@ pub(crate) fn add(
         hairpin: planned,
         treatment,
     };
-    let made = remember(conf, &record, without_agent.is_none()).and_then(|()| {
-        hairpin::apply(&record.hairpin, &side, &mut node, &sandbox, interface)?;
-        sysctls::apply(&record.treatment.sysctls, &sandbox)?;
-        Ok(())
-    });
+    let from_agent = without_agent.is_none();
+    // The port's flag is first: the agent sets it wherever a record says so, also while detection would still suffer from it.
+    let made = hairpin::apply(&record.hairpin, &side, &mut node, &sandbox, interface)
+        .map_err(CniError::from)
+        .and_then(|()| remember(conf, &record, from_agent))
+        .and_then(|()| Ok(sysctls::apply(&record.treatment.sysctls, &sandbox)?));
     if let Err(error) = made {
         undo(conf, attachment, log);
         return Err(error);
