@@ -115,6 +115,24 @@ fn cleanup_stays_when_all_is_gone_until_it_is_told_to_end() {
     cleanup.terminate();
 }
 
+#[test]
+fn cleanup_that_is_told_to_end_while_it_removes_ends_when_all_is_gone() {
+    let node = Node::new();
+    node.write("web.yaml", &web("10.1.0.5"));
+    node.start(&NFT).terminate();
+    let [asked, answer] = ["asked", "answer"].map(|name| node.path(name));
+    let slow = format!(
+        "#!/bin/sh\n: > {asked}\nwhile [ ! -e {answer} ]; do sleep 0.02; done\nPATH=${{PATH#*:}} exec iptables-nft-save \"$@\"\n"
+    );
+    let mut cleanup = node.spawn_with(("iptables-nft-save", &slow), "cleanup", &["--stay"]);
+    cleanup.eventually("it removes", |_| std::path::Path::new(&asked).exists());
+    cleanup.tell_to_end();
+    std::fs::write(answer, "").unwrap();
+    let log = cleanup.ends_well();
+    assert!(log.contains("0 left"), "{log}");
+    assert_eq!(Node::sets(), Vec::<String>::new());
+}
+
 /// Chains and rules, without the built-in chains, whose tables stay once they are made.
 fn rules_without_built_in(rules: &str) -> Vec<String> {
     let lines = rules

@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{self, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use sluice_kernel::address_set::{AddressSets, IpsetNetlink};
 use sluice_kernel::iptables::{IptablesError, Variant};
@@ -53,31 +54,55 @@ pub(super) fn cleanup(args: &CleanupArgs) -> Result<Outcome, CliError> {
     if args.kube_proxy {
         return cleanup_kube_proxy::cleanup(args.dry_run, args.force);
     }
-    let outcome = remove_ours(args)?;
-    if args.stay && outcome.code == exit_code::DONE {
-        print!("{}", outcome.text);
-        until_told().map_err(|source| CliError::System {
-            operation: "wait for a signal",
-            source,
-        })?;
-        return Ok(Outcome::default());
+    if !args.stay {
+        return remove_ours(args);
     }
-    Ok(outcome)
+    // The first process of a container is not ended by a signal that it does not expect: one that comes meanwhile counts too.
+    let end = End::expect().map_err(|source| CliError::System {
+        operation: "expect signals",
+        source,
+    })?;
+    let outcome = remove_ours(args)?;
+    if outcome.code != exit_code::DONE {
+        return Ok(outcome);
+    }
+    print!("{}", outcome.text);
+    end.wait();
+    Ok(Outcome::default())
 }
 
-fn until_told() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    })
+/// TERM or INT, from when it is expected.
+struct End {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn expect() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let signals = runtime.block_on(async {
+            let terminate = signal(SignalKind::terminate())?;
+            io::Result::Ok((terminate, signal(SignalKind::interrupt())?))
+        });
+        let (terminate, interrupt) = signals?;
+        Ok(Self {
+            runtime,
+            terminate,
+            interrupt,
+        })
+    }
+
+    fn wait(mut self) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        });
+    }
 }
 
 fn remove_ours(args: &CleanupArgs) -> Result<Outcome, CliError> {

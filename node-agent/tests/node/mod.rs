@@ -92,9 +92,25 @@ impl Node {
 
     /// Starts a command that goes on until it is told to end. What it says, on either stream, is its log.
     pub(crate) fn spawn(&self, verb: &str, args: &[&str]) -> Agent {
+        self.begin(self.command(verb, args))
+    }
+
+    /// Likewise, with a script in place of a program that it would find.
+    pub(crate) fn spawn_with(&self, program: (&str, &str), verb: &str, args: &[&str]) -> Agent {
+        let (directory, path) = (self.path("programs"), std::env::var("PATH").unwrap());
+        std::fs::create_dir(&directory).unwrap();
+        let (name, script) = program;
+        // By another process: a file that any process has open for writing is not executed.
+        let write = "printf %s \"$1\" > \"$0\" && chmod +x \"$0\"";
+        run("sh", &["-c", write, &format!("{directory}/{name}"), script]);
+        let mut command = self.command(verb, args);
+        command.env("PATH", format!("{directory}:{path}"));
+        self.begin(command)
+    }
+
+    fn begin(&self, mut command: Command) -> Agent {
         let log = std::fs::File::create(self.path("log")).unwrap();
-        let child = self
-            .command(verb, args)
+        let child = command
             .stderr(log.try_clone().unwrap())
             .stdout(log)
             .spawn()
@@ -145,16 +161,23 @@ impl Agent {
     }
 
     /// Sends TERM, and tells how long it took the agent to end.
-    pub(crate) fn terminate(mut self) -> Duration {
+    pub(crate) fn terminate(self) -> Duration {
         let start = Instant::now();
-        kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGTERM).unwrap();
-        let status = self.child.wait().unwrap();
-        assert!(
-            status.success(),
-            "the agent ended with {status}:\n{}",
-            self.log()
-        );
+        self.tell_to_end();
+        self.ends_well();
         start.elapsed()
+    }
+
+    pub(crate) fn tell_to_end(&self) {
+        kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGTERM).unwrap();
+    }
+
+    /// Waits for that; returns its log.
+    pub(crate) fn ends_well(mut self) -> String {
+        let status = self.child.wait().unwrap();
+        let log = self.log();
+        assert!(status.success(), "the agent ended with {status}:\n{log}");
+        log
     }
 
     /// Waits until something is so.
