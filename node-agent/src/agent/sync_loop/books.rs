@@ -140,9 +140,13 @@ impl Books {
             milliseconds = took.as_secs_f64() * 1e3,
             "synced"
         );
-        self.health.synced();
         self.metrics.sync.synced(kind, took);
         self.metrics.sync.set_pending(waiting);
+    }
+
+    /// The end of a sync that went well: all else of it is in the books.
+    pub(super) fn healthy(&self) {
+        self.health.synced();
     }
 
     /// Nothing fails any more.

@@ -109,6 +109,9 @@ impl SyncLoop {
                 self.books.serves(&self.plane);
                 self.books.wrote(&report, &self.plane);
                 self.follow_switch(kind, end);
+                // Who is told of health finds in metrics what was done for it.
+                self.books.add(&self.plane.tally());
+                self.books.healthy();
                 true
             }
             Err(error) => {
