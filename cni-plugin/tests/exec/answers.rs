@@ -70,7 +70,9 @@ fn status_follows_the_agent_where_the_gate_is_on() {
         let directory = tempfile::tempdir().unwrap();
         let answer = Box::leak(format!("{answer}\n").into_boxed_str());
         agent(directory.path(), answer);
-        let more = format!(r#","statusGate":{gate},"requireAgent":{require}"#);
+        let more = format!(
+            r#","statusGate":{gate},"requireAgent":{require},"agentTimeoutMilliseconds":10000"#
+        );
         let call = Call::new("STATUS", chained("1.1.0", directory.path(), &more));
         let case = format!("{answer} {gate} {require}");
         match refused {

@@ -50,7 +50,9 @@ impl Pods {
     }
 
     pub(crate) fn chain(&self) -> Chain<'_> {
-        let own = self.node.sluice(&json!({}));
+        // A busy machine's agent may answer later than pods would be kept waiting for it.
+        let patient = json!({"agentTimeoutMilliseconds": 10_000});
+        let own = self.node.sluice(&patient);
         self.node.chain("1.0.0", vec![self.node.bridge(), own])
     }
 
@@ -68,6 +70,15 @@ impl Pods {
         let id = AttachmentId::new(&pod.container, "eth0").unwrap();
         let locked = store.lock(PATIENCE).unwrap();
         locked.get(&id).unwrap().unwrap()
+    }
+
+    /// How many attachments are remembered, while others come and go.
+    pub(crate) fn records(&self) -> usize {
+        let files = std::fs::read_dir(self.node.state()).into_iter().flatten();
+        let paths = files.flatten().map(|file| file.path());
+        paths
+            .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+            .count()
     }
 
     pub(crate) fn hairpins(&self) -> usize {

@@ -29,6 +29,11 @@ fn treatment(sets: &[(Family, &str)], sysctls: &[(&str, &str)]) -> Treatment {
     }
 }
 
+/// Patient: on a busy machine the answer may come later than pods would be kept waiting for it.
+fn asking(node: &sluice_e2e::attach::Node) -> serde_json::Value {
+    node.sluice(&json!({"agentTimeoutMilliseconds": 10_000}))
+}
+
 fn answering(node: &sluice_e2e::attach::Node, treatment: Treatment) -> ScriptedAgent {
     ScriptedAgent::start(&node.socket(), move |request| match request {
         Request::Attach(_) => Response::Treatment(treatment.clone()),
@@ -58,7 +63,7 @@ fn the_agents_class_is_in_force_when_add_returns_and_gone_after_del() {
         ),
     );
     let pod = Pod::new("web").unwrap();
-    let chain = node.chain("1.0.0", vec![bridge(&node), node.sluice(&json!({}))]);
+    let chain = node.chain("1.0.0", vec![bridge(&node), asking(&node)]);
     let (result, _) = add(&chain, &pod);
     let [v4, v6] = Pod::addresses(&result)[..] else {
         panic!("{result}")
@@ -159,7 +164,7 @@ fn what_the_agent_may_not_say_fails_the_attachment_and_leaves_nothing() {
         node.make_class_sets().unwrap();
         let _agent = answering(&node, treatment.clone());
         let pod = Pod::new("web").unwrap();
-        let chain = node.chain("1.0.0", vec![bridge(&node), node.sluice(&json!({}))]);
+        let chain = node.chain("1.0.0", vec![bridge(&node), asking(&node)]);
         let refused = chain.add(&pod).unwrap().unwrap_err();
         assert_eq!(refused.error["code"], code, "{treatment:?}: {refused:?}");
         assert_eq!(node.members().unwrap(), [""; 0], "{treatment:?}");
@@ -171,7 +176,8 @@ fn what_the_agent_may_not_say_fails_the_attachment_and_leaves_nothing() {
 fn a_required_agent_that_is_away_is_asked_again_later() {
     let node = node();
     let pod = Pod::new("web").unwrap();
-    let own = node.sluice(&json!({"requireAgent": true}));
+    let mut own = asking(&node);
+    own["requireAgent"] = true.into();
     let chain = node.chain("1.0.0", vec![bridge(&node), own]);
     let refused = chain.add(&pod).unwrap().unwrap_err();
     assert_eq!(refused.error["code"], 11, "{refused:?}");

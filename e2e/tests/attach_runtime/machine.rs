@@ -64,7 +64,9 @@ impl Machine {
         let files = self.files();
         std::fs::create_dir_all(&files).unwrap();
         let portmap = json!({"type": "portmap", "capabilities": {"portMappings": true}});
-        let plugins = [self.node.bridge(), portmap, self.node.sluice(&json!({}))];
+        // A busy machine's agent may answer later than pods would be kept waiting for it.
+        let own = json!({"agentTimeoutMilliseconds": 10_000});
+        let plugins = [self.node.bridge(), portmap, self.node.sluice(&own)];
         let (node, plugin) = (self.node.namespace(), self.node.plugin());
         let runtime = Runtime::start(&self.programs, &files, node, plugin, &plugins);
         self.runtime = Some(runtime.unwrap());
