@@ -19,7 +19,7 @@ fn tracked(test: impl FnOnce(&mut ConntrackNetlink) + Send) {
     in_new_namespace(|| {
         for iptables in ["iptables-legacy", "ip6tables-legacy"] {
             sh(&format!(
-                "{iptables} -A INPUT -m conntrack --ctstate NEW -j ACCEPT"
+                "{iptables} -w -A INPUT -m conntrack --ctstate NEW -j ACCEPT"
             ));
         }
         match ConntrackNetlink::open() {
@@ -145,8 +145,8 @@ fn flows_of_each_family_are_listed_as_the_conntrack_program_lists_them() {
 fn a_translated_destination_is_told_with_where_the_flow_really_goes() {
     tracked(|door| {
         sh("ip address add 10.96.0.1/32 dev lo
-            iptables-legacy -t nat -A OUTPUT -d 10.96.0.1 -p udp --dport 53 -j DNAT --to 127.0.0.1:5353
-            iptables-legacy -t nat -A POSTROUTING -p udp --dport 7000 -j SNAT --to 10.96.0.1");
+            iptables-legacy -w -t nat -A OUTPUT -d 10.96.0.1 -p udp --dport 53 -j DNAT --to 127.0.0.1:5353
+            iptables-legacy -w -t nat -A POSTROUTING -p udp --dport 7000 -j SNAT --to 10.96.0.1");
         let service: IpAddr = "10.96.0.1".parse().unwrap();
         send(service, (service, 53).into());
         send(service, (service, 54).into());
@@ -198,8 +198,8 @@ fn deleted_flows_are_gone_and_the_others_stay() {
 fn a_flow_is_deleted_in_its_zone_only() {
     tracked(|door| {
         sh(
-            "iptables-legacy -t raw -A OUTPUT -p udp --dport 7000 -j CT --zone 7
-            iptables-legacy -t raw -A OUTPUT -p udp --dport 7001 -j CT --zone-orig 8",
+            "iptables-legacy -w -t raw -A OUTPUT -p udp --dport 7000 -j CT --zone 7
+            iptables-legacy -w -t raw -A OUTPUT -p udp --dport 7001 -j CT --zone-orig 8",
         );
         for port in [7_000, 7_001] {
             send(LOCAL, (LOCAL, port).into());

@@ -116,7 +116,7 @@ fn generations_come_in_order_and_sets_do_not_count_as_rules() {
 fn nothing_is_heard_from_other_namespaces_and_from_the_legacy_variant() {
     in_new_namespace(|| {
         let mut events = RulesetEvents::open().unwrap();
-        sh("iptables-legacy -t nat -A OUTPUT -j ACCEPT");
+        sh("iptables-legacy -w -t nat -A OUTPUT -j ACCEPT");
         in_new_namespace(|| sh("iptables-nft -t nat -A OUTPUT -j ACCEPT"));
         let begin = Instant::now();
         assert_eq!(events.wait(Duration::from_millis(100)).unwrap(), []);

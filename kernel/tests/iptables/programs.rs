@@ -122,7 +122,9 @@ fn the_variant_of_a_node_is_detected_without_a_trace() {
             ""
         );
 
-        sh("iptables-legacy -t nat -N SOMEBODY; iptables-legacy -t nat -A SOMEBODY -j RETURN");
+        sh(
+            "iptables-legacy -w -t nat -N SOMEBODY; iptables-legacy -w -t nat -A SOMEBODY -j RETURN",
+        );
         assert_eq!(
             detect_variant().unwrap(),
             (Variant::Legacy, Reason::MoreRules)
@@ -136,7 +138,7 @@ fn the_variant_of_a_node_is_detected_without_a_trace() {
         );
 
         sh(
-            "iptables-nft -t mangle -X KUBE-IPTABLES-HINT; ip6tables-legacy -t mangle -N KUBE-KUBELET-CANARY",
+            "iptables-nft -t mangle -X KUBE-IPTABLES-HINT; ip6tables-legacy -w -t mangle -N KUBE-KUBELET-CANARY",
         );
         assert_eq!(
             detect_variant().unwrap(),
