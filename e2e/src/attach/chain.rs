@@ -142,14 +142,14 @@ impl<'a> Chain<'a> {
         result: &Value,
     ) -> Result<Answer, AttachError> {
         let name = name(plugin);
-        let (mut command, conf) = self.command(verb, plugin, pod, result);
-        let ended = self.node.namespace().run(move || {
-            let mut child = command.spawn()?;
+        let (command, conf) = self.command(verb, plugin, pod, result);
+        // What else is called on the node need not wait for its end.
+        let ended = self.node.namespace().start(command)?.and_then(|mut child| {
             if let Some(mut stdin) = child.stdin.take() {
                 stdin.write_all(conf.as_bytes())?;
             }
             child.wait_with_output()
-        })?;
+        });
         let output = ended.map_err(|source| AttachError::Plugin {
             plugin: name.clone(),
             source,

@@ -1,14 +1,17 @@
 //! Many pods at a time, and an agent that is killed among them.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use sluice_e2e::attach::Pod;
 
 use crate::pods::Pods;
 
 const PODS: usize = 24;
+const DONE: usize = 5;
 
 /// Something for every pod, all at the same time, and the agent's death and return meanwhile.
 fn all_at_once<T: Send>(
@@ -16,16 +19,20 @@ fn all_at_once<T: Send>(
     each: &[(Pod, Value)],
     what: impl Fn(&Pods, &(Pod, Value)) -> T + Sync,
 ) -> Vec<T> {
-    let id = pods.agent.id().unwrap();
+    let id = Pid::from_raw(pods.agent.id().unwrap().cast_signed());
+    let before = pods.records();
     let done = std::thread::scope(|scope| {
         let (pods, what) = (&*pods, &what);
         let running: Vec<_> = each
             .iter()
             .map(|one| scope.spawn(move || what(pods, one)))
             .collect();
-        sleep(Duration::from_millis(40));
-        let kill = format!("kill -KILL {id}");
-        pods.node.namespace().command(&kill).unwrap();
+        // Some have it behind them, others not.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while pods.records().abs_diff(before) < DONE && Instant::now() < deadline {
+            sleep(Duration::from_millis(1));
+        }
+        kill(id, Signal::SIGKILL).unwrap();
         running.into_iter().map(|one| one.join().unwrap()).collect()
     });
     pods.agent.kill().unwrap();
