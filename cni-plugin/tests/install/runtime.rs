@@ -10,7 +10,10 @@ use serde_json::Value;
 
 use crate::node::Node;
 
-/// Reads until it is asked what it saw.
+/// Fewer reads say little.
+const ENOUGH: usize = 1_000;
+
+/// Reads until it is asked what it saw, and has read enough.
 pub(crate) struct Runtime {
     shared: Arc<Shared>,
     reader: JoinHandle<Seen>,
@@ -41,7 +44,7 @@ impl Runtime {
         let of_reader = Arc::clone(&shared);
         let reader = std::thread::spawn(move || {
             let mut seen = Seen::default();
-            while !of_reader.ending.load(Ordering::SeqCst) {
+            while seen.reads < ENOUGH || !of_reader.ending.load(Ordering::SeqCst) {
                 let before = of_reader.holes.load(Ordering::SeqCst);
                 let read = usable(&configurations, &programs);
                 // What was read while the owner wrote tells of the owner.
