@@ -21,11 +21,16 @@ fn is_consistent(crowd: &Crowd) {
 
 /// Starts a call, and kills it at each of many moments of the time that it takes on this machine; returns how often it had not ended before.
 fn kill_at_all_times(crowd: &Crowd, verb: Verb, after: impl Fn()) -> u32 {
-    let mut child = crowd.start(verb, 0);
-    let began = Instant::now();
-    child.wait().unwrap();
-    let whole = began.elapsed();
-    after();
+    let whole = || {
+        let mut child = crowd.start(verb, 0);
+        let began = Instant::now();
+        child.wait().unwrap();
+        let took = began.elapsed();
+        after();
+        took
+    };
+    // Of several: the least is what was measured while the machine had nothing else to do.
+    let whole = (0..5).map(|_| whole()).min().unwrap();
     let mut killed = 0;
     for step in 0..STEPS {
         let mut child = crowd.start(verb, 0);
