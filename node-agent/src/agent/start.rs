@@ -171,12 +171,7 @@ pub fn run(options: AgentOptions) -> Result<(), AgentError> {
         nudge: Arc::clone(&nudge),
         metrics: Arc::clone(&metrics),
     };
-    let desk = Desk {
-        report: reports.clone(),
-        pods: known_pods,
-        nudge,
-        metrics: Arc::clone(&metrics),
-    };
+    let desk = Desk::new(reports.clone(), known_pods, nudge, Arc::clone(&metrics));
     let of_upkeep = runtime()?;
     start("attachments", Box::new(move || upkeep.follow(&of_upkeep)))?;
     source.listen(AgentState {

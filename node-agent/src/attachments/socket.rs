@@ -65,17 +65,24 @@ pub fn bind(run_dir: &Path) -> Result<BoundListener, SocketError> {
     bound().map_err(|source| SocketError { path, source })
 }
 
+/// How long is waited.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    /// For a whole exchange; then the plugin is left alone.
+    exchange: Duration,
+    /// For a pod that is not known yet.
+    pod: Duration,
+}
+
 /// What answers are made of.
 #[derive(Debug, Clone)]
 pub struct Desk {
     /// The settings in force are in it.
-    pub report: watch::Receiver<Report>,
-    /// What is known of pods.
-    pub pods: watch::Receiver<Pods>,
-    /// Told that an attachment was made or ended.
-    pub nudge: Arc<Notify>,
-    /// Where requests are counted.
-    pub metrics: Arc<Metrics>,
+    report: watch::Receiver<Report>,
+    pods: watch::Receiver<Pods>,
+    nudge: Arc<Notify>,
+    metrics: Arc<Metrics>,
+    waits: Waits,
 }
 
 /// Answers until the task is dropped.
@@ -91,7 +98,7 @@ pub async fn serve(listener: BoundListener, desk: Desk) -> io::Result<()> {
                 let desk = desk.clone();
                 tokio::spawn(async move {
                     // One that takes longer is asked by nobody any more.
-                    let _ = timeout(PATIENCE, desk.attend(stream)).await;
+                    let _ = timeout(desk.waits.exchange, desk.attend(stream)).await;
                     drop(place);
                 });
             }
@@ -104,6 +111,26 @@ pub async fn serve(listener: BoundListener, desk: Desk) -> io::Result<()> {
 }
 
 impl Desk {
+    /// Answers by the settings in a report and by what is known of pods; `nudge` is told that an attachment was made or ended.
+    pub fn new(
+        report: watch::Receiver<Report>,
+        pods: watch::Receiver<Pods>,
+        nudge: Arc<Notify>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let waits = Waits {
+            exchange: PATIENCE,
+            pod: WAIT_FOR_POD,
+        };
+        Self {
+            report,
+            pods,
+            nudge,
+            metrics,
+            waits,
+        }
+    }
+
     /// Where the other side has gone there is nobody to tell of an error.
     async fn attend(mut self, mut stream: UnixStream) -> io::Result<()> {
         let of = stream.peer_cred()?.uid();
@@ -128,7 +155,7 @@ impl Desk {
         match request {
             Request::Attach(attach) => {
                 self.metrics.attachments.count_request("attach");
-                let treatment = timeout(WAIT_FOR_POD, self.treatment(&attach)).await;
+                let treatment = timeout(self.waits.pod, self.treatment(&attach)).await;
                 // Its record is written after the answer.
                 self.nudge.notify_one();
                 if let Ok(treatment) = treatment {
