@@ -238,7 +238,7 @@ mod tests {
             )
             .unwrap_err();
             assert!(matches!(error, RunError::TimedOut), "{script}");
-            assert!(begin.elapsed() < Duration::from_secs(5), "{script}");
+            assert!(begin.elapsed() < Duration::from_secs(20), "{script}");
         }
     }
 }

@@ -144,9 +144,14 @@ mod tests {
     use super::*;
 
     fn install(directory: &Path, name: &str, script: &str) {
-        let path = directory.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // By another process: what this one has open for writing a child of another test may have too, and then it is not executed.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
+        let written = Command::new("sh")
+            .args(["-c", write])
+            .arg(directory.join(name))
+            .arg(script)
+            .status();
+        assert!(written.unwrap().success());
     }
 
     fn name_found(directory: &Path, variant: Variant) -> Result<String, String> {
