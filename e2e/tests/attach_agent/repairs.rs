@@ -28,9 +28,11 @@ fn a_hairpin_flag_and_members_of_sets_that_went_come_back() {
     });
     pods.chain().check(&web, &result).unwrap().unwrap();
     let repairs = "sluice_attachment_repairs_total";
-    let counted = pods.agent.metric(pods.node.namespace(), repairs).unwrap();
-    // The flag, the member that went, and the one of nobody.
-    assert!((counted - 3.0).abs() < f64::EPSILON, "{counted}");
+    // The flag, the member that went, and the one of nobody. Each is counted when it has been done.
+    pods.eventually("three repairs are counted", || {
+        let counted = pods.agent.metric(pods.node.namespace(), repairs).unwrap();
+        (counted - 3.0).abs() < f64::EPSILON
+    });
     pods.del(&web, &result);
     pods.del(&other, &of_other);
     pods.hold_nothing();

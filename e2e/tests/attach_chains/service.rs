@@ -9,7 +9,7 @@ use sluice_e2e::lab::{Listen, Outcome, Probe, Server};
 use sluice_service_plan::model::Protocol;
 
 const PORT: u16 = 8080;
-const SETTLING: Duration = Duration::from_secs(8);
+const SETTLING: Duration = Duration::from_secs(30);
 
 /// Of each family.
 fn service(address: IpAddr) -> SocketAddr {

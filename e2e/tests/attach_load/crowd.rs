@@ -107,6 +107,7 @@ impl Crowd {
                 .filter_map(|(name, value)| Some((name, value?))),
         );
         shell
+            .env("LC_ALL", "C")
             .env("PLUGIN", self.node.plugin())
             .env("CONF", file)
             .env("STATE", self.node.state());
