@@ -148,11 +148,12 @@ mod tests {
 
     #[test]
     fn listening_tcp_and_udp_sockets_of_both_families_are_found_with_their_owner() {
+        // First, so that it does not get the port of the one that is closed.
+        let kept = TcpListener::bind("127.0.0.1:0").unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap();
-        let kept = TcpListener::bind("127.0.0.1:0").unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let found = listeners().unwrap();
         let at = |protocol, address| {

@@ -8,6 +8,7 @@
 mod node;
 
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use node::{Agent, Node, metric, run, text, web};
 use sluice_kernel::ipvs::{IpvsError, IpvsNetlink};
@@ -23,8 +24,12 @@ const FLAGS: [&str; 6] = [
 /// The same for what does not run.
 const ASKED: [&str; 4] = ["--mode", "ipvs", "--iptables-variant", "nft"];
 
+/// Modules are of the whole machine: an agent of another test may load some.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A node with a device, an address, a virtual server and a set of others; nothing where the kernel has no IPVS.
-fn node_with_others() -> Option<Node> {
+fn node_with_others() -> Option<(Node, MutexGuard<'static, ()>)> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let node = Node::new();
     match IpvsNetlink::open() {
         Ok(_) => {}
@@ -48,7 +53,7 @@ fn node_with_others() -> Option<Node> {
     }
     run("ipvsadm", &["-A", "-t", "172.31.0.1:99", "-s", "wlc"]);
     run("ipset", &["create", "somebody", "hash:ip"]);
-    Some(node)
+    Some((node, alone))
 }
 
 fn virtual_servers() -> String {
@@ -63,7 +68,7 @@ fn shows(node: &Node, agent: &mut Agent, part: &str) {
 
 #[test]
 fn a_node_in_ipvs_mode_is_shown_measured_compared_and_cleaned_up() {
-    let Some(node) = node_with_others() else {
+    let Some((node, _alone)) = node_with_others() else {
         return;
     };
     let before = virtual_servers();
@@ -163,7 +168,7 @@ fn a_node_in_ipvs_mode_is_shown_measured_compared_and_cleaned_up() {
 
 #[test]
 fn check_says_that_this_kernel_has_ipvs_and_leaves_nothing() {
-    let Some(node) = node_with_others() else {
+    let Some((node, _alone)) = node_with_others() else {
         return;
     };
     let modules = || {

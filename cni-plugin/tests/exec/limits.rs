@@ -6,7 +6,7 @@ use crate::call::{Call, chained, conf};
 
 fn soon(begin: Instant) {
     assert!(
-        begin.elapsed() < Duration::from_secs(20),
+        begin.elapsed() < Duration::from_secs(120),
         "{:?}",
         begin.elapsed()
     );

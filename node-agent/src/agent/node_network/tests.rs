@@ -69,7 +69,7 @@ fn an_event_that_could_not_be_followed_is_followed_at_the_next_attempt() {
             prefix_len: 24,
         })
         .unwrap();
-    watch.next_look = Instant::now() + Duration::from_secs(10);
+    watch.next_look = Instant::now() + Duration::from_secs(60);
     // As after an event.
     watch.is_late = true;
     kernel.fail_next(
@@ -79,7 +79,7 @@ fn an_event_that_could_not_be_followed_is_followed_at_the_next_attempt() {
     watch.step().unwrap_err();
     let start = Instant::now();
     watch.step().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(20));
     assert_eq!(watch.told.addresses, [IpAddr::from([192, 0, 2, 1])]);
 }
 

@@ -387,7 +387,7 @@ mod tests {
         let mut source = ClusterSource::open(&access, "n", policy.clone(), None).unwrap();
         // Nobody watches: what is listed is said here.
         source.runtime = None;
-        source.settings_late = SettingsLate::after(Duration::from_millis(700));
+        source.settings_late = SettingsLate::after(Duration::from_secs(20));
         let wait = Duration::from_secs(2);
         assert_eq!(source.next_update(wait).unwrap(), None);
         source.mailbox.change(|view| {
@@ -399,6 +399,7 @@ mod tests {
         });
         let at_once = source.next_update(Duration::from_millis(100)).unwrap();
         assert_eq!(at_once, None);
+        source.settings_late.within = Duration::from_millis(700);
         let first = source.next_update(wait * 5).unwrap().unwrap();
         assert_eq!(first.policy, Some(policy));
     }

@@ -77,7 +77,7 @@ fn changes_that_wait_because_the_policy_spaces_syncs_are_not_late() {
     let longer_than_late = bench
         .stage
         .now()
-        .checked_sub(Duration::from_secs(35))
+        .checked_sub(Duration::from_secs(31))
         .unwrap();
     bench.push(policy(|spec| {
         spec.sync.min_interval_milliseconds = u32::try_from(interval.as_millis()).unwrap();
