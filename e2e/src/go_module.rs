@@ -178,7 +178,11 @@ struct Go {
 impl Go {
     /// What it prints.
     fn run(self, module: &Path, arguments: &[&str]) -> Result<String, GoError> {
-        let output = self.output(module, arguments).map_err(failed("run go"))?;
+        let mut output = self.output(module, arguments).map_err(failed("run go"))?;
+        if !output.status.success() {
+            // A download may fail for a moment; what there is by then is kept.
+            output = self.output(module, arguments).map_err(failed("run go"))?;
+        }
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use tempfile::TempDir;
+
 use super::daemon::{Daemon, end_of};
 use super::error::{KindError, failed};
 
@@ -53,6 +55,24 @@ pub(super) fn debian(daemon: &Daemon) -> Result<String, KindError> {
     if has(daemon, &image) {
         return Ok(image);
     }
+    // A mirror may fail for a moment.
+    let root = bootstrapped().or_else(|_| bootstrapped());
+    let root = root.or_else(|_| bootstrapped())?;
+    let mut tar = Command::new("tar")
+        .args(["--numeric-owner", "-c", "."])
+        .current_dir(root.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed("run tar"))?;
+    if let Some(stream) = tar.stdout.take() {
+        daemon.run_with_input("docker", &["import", "-", &image], stream)?;
+    }
+    tar.wait().map_err(failed("run tar"))?;
+    Ok(image)
+}
+
+/// The packages' files in a new directory.
+fn bootstrapped() -> Result<TempDir, KindError> {
     let root = tempfile::tempdir().map_err(failed("make a directory"))?;
     let command = [
         "-c",
@@ -73,15 +93,5 @@ pub(super) fn debian(daemon: &Daemon) -> Result<String, KindError> {
             message: end_of(&String::from_utf8_lossy(&said)),
         });
     }
-    let mut tar = Command::new("tar")
-        .args(["--numeric-owner", "-c", "."])
-        .current_dir(root.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed("run tar"))?;
-    if let Some(stream) = tar.stdout.take() {
-        daemon.run_with_input("docker", &["import", "-", &image], stream)?;
-    }
-    tar.wait().map_err(failed("run tar"))?;
-    Ok(image)
+    Ok(root)
 }
