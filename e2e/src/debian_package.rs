@@ -62,6 +62,18 @@ impl DebianPackage {
     }
 }
 
+/// Does it, and once more with new lists of packages where it fails: this machine's may be gone, or name what is served no longer. Whoever may not
+/// have them renewed is told the first error.
+pub(crate) fn with_new_lists<T, E>(step: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    step().or_else(|error| {
+        let update = ["-o", "Acquire::Retries=5", "update"];
+        match output(Command::new("apt-get").args(update)) {
+            Ok(_) => step(),
+            Err(_) => Err(error),
+        }
+    })
+}
+
 /// What a program prints; an error with what it says where it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String, DebianPackageError> {
     let result = command.env("LC_ALL", "C").output();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::{RuntimeError, failed};
 use crate::attach::REFERENCE_PLUGINS;
 use crate::cache;
-use crate::debian_package::DebianPackage;
+use crate::debian_package::{DebianPackage, with_new_lists};
 use crate::go_module::{self, GoModule};
 
 const CACHE: &str = "container-runtime";
@@ -135,6 +135,12 @@ fn unpack(cache: &Path) -> Result<PathBuf, RuntimeError> {
     if kept.is_dir() {
         return Ok(kept);
     }
+    with_new_lists(|| unpack_known(cache, &kept))?;
+    Ok(kept)
+}
+
+/// The packages that are known now.
+fn unpack_known(cache: &Path, kept: &Path) -> Result<(), RuntimeError> {
     let work = tempfile::tempdir_in(cache).map_err(failed("make a directory"))?;
     for name in ["containerd", "runc"] {
         for package in DebianPackage::find(name)? {
@@ -145,8 +151,7 @@ fn unpack(cache: &Path) -> Result<PathBuf, RuntimeError> {
     if !containerd.is_file() {
         return Err(RuntimeError::NoContainerd);
     }
-    std::fs::rename(work.keep(), &kept).map_err(failed("keep the packages"))?;
-    Ok(kept)
+    std::fs::rename(work.keep(), kept).map_err(failed("keep the packages"))
 }
 
 #[cfg(test)]

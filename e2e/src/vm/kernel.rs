@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::error::{VmError, failed};
 use super::packages;
 use crate::cache;
-use crate::debian_package::output;
+use crate::debian_package::{output, with_new_lists};
 
 /// The kernel of Debian. The one for clouds lacks SCTP and NETEM.
 pub const DEFAULT_KERNEL: &str = "linux-image-amd64";
@@ -43,14 +43,24 @@ impl Kernel {
         Self::open(&known, name).or_else(|_| Self::make(cache, name))
     }
 
-    /// Downloads and unpacks the newest kernel of this name, unless it is there.
+    /// Downloads and unpacks the newest kernel of this name, unless it is there. Where that fails, the one that was prepared before does.
     pub fn prepare(cache: &Path, name: &str) -> Result<Self, VmError> {
         let _lock = lock(cache)?;
         Self::make(cache, name)
+            .or_else(|error| Self::open(&cache.join(name), name).map_err(|_| error))
     }
 
     /// Under [`lock`].
     fn make(cache: &Path, name: &str) -> Result<Self, VmError> {
+        if packages::is_in_lists(name) {
+            with_new_lists(|| Self::make_of_known(cache, name))
+        } else {
+            Self::make_of_known(cache, name)
+        }
+    }
+
+    /// Of the packages that are known now.
+    fn make_of_known(cache: &Path, name: &str) -> Result<Self, VmError> {
         let packages = packages::of_kernel(name)?;
         let [first, ..] = packages.as_slice() else {
             return Err(lacks(name, "package"));

@@ -22,9 +22,16 @@ const UBUNTU_5_4: [(&str, &str); 3] = [
     ),
 ];
 
+const UBUNTU_5_4_NAME: &str = "ubuntu-5.4";
+
+/// Whether apt's lists tell where this kernel is.
+pub(super) fn is_in_lists(name: &str) -> bool {
+    name != UBUNTU_5_4_NAME
+}
+
 /// The packages that make the kernel of this name, the one with the kernel itself first.
 pub(super) fn of_kernel(name: &str) -> Result<Vec<DebianPackage>, VmError> {
-    if name == "ubuntu-5.4" {
+    if !is_in_lists(name) {
         let pool = "http://archive.ubuntu.com/ubuntu/pool/main/l/linux";
         let package = |(file, hash): (&str, &str)| DebianPackage {
             url: format!("{pool}/{file}"),
