@@ -14,6 +14,9 @@ use sluice_e2e::lab::pace::{rate, stretched};
 use sluice_e2e::lab::{Listen, Outcome, Probe, serve_here};
 use sluice_service_plan::model::Protocol;
 
+/// How long a load lets a server take on a connection that is there: only one that is lost has failed.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
 /// Serves, probes and loads.
 #[derive(Debug, Parser)]
 enum Command {
@@ -168,9 +171,8 @@ fn new_connections(
     per_second: u32,
     results: &Sender<(Instant, Outcome)>,
 ) {
-    let patience = stretched(Duration::from_secs(3));
     let probe = Probe {
-        patience,
+        patience: stretched(ANSWERED_WITHIN),
         ..Probe::new(Protocol::Tcp, None, to)
     };
     while !stop.load(Ordering::Relaxed) {
@@ -194,9 +196,8 @@ fn hold(stop: &AtomicBool, to: SocketAddr, results: &Sender<(Instant, Outcome)>)
 }
 
 fn exchange_until(stop: &AtomicBool, to: SocketAddr) -> io::Result<Outcome> {
-    let patience = stretched(Duration::from_secs(3));
-    let mut stream = TcpStream::connect_timeout(&to, patience)?;
-    stream.set_read_timeout(Some(patience))?;
+    let mut stream = TcpStream::connect_timeout(&to, stretched(Duration::from_secs(3)))?;
+    stream.set_read_timeout(Some(stretched(ANSWERED_WITHIN)))?;
     stream.set_nodelay(true)?;
     let mut greeting = Vec::new();
     let mut byte = [0];

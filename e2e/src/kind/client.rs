@@ -1,9 +1,12 @@
 //! Who asks for a service: somebody outside, or a pod.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
@@ -29,11 +32,24 @@ enum Place<'a> {
 #[derive(Debug)]
 pub struct Load {
     child: Child,
-    started: Instant,
+    /// What it prints, read as it comes: it would stand still before a pipe that is full.
+    printed: Receiver<String>,
+    lines: Vec<String>,
 }
 
-/// A load says little of what was over in a moment.
-const LEAST: Duration = Duration::from_secs(5);
+impl fmt::Display for Client<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::Outside { .. } => f.write_str("somebody outside"),
+            Place::Pod { name, .. } => f.write_str(name),
+        }
+    }
+}
+
+/// A load says little of what was over before it opened more connections than this.
+const LEAST: usize = 80;
+/// How long a service may take to be served for a client too, and a load to begin and to open that many.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What became of a load.
 #[derive(Debug, Clone, Default)]
@@ -122,14 +138,31 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Starts a load.
+    /// Starts a load when the service answers this client, who may be on another node or of another family than whom it answered before;
+    /// returns when a connection of the load was answered.
     pub fn load(&self, to: SocketAddr) -> Result<Load, KindError> {
+        Cluster::eventually(&format!("{self} reaches {to}"), PATIENCE, || {
+            self.reached("tcp", to, 8)
+                .map_err(|error| error.to_string())
+        })?;
         let command = self.command(&["load", &to.to_string()]);
         let started = self.cluster.outside().start(command)?;
-        Ok(Load {
-            child: started.map_err(failed("start a load"))?,
-            started: Instant::now(),
-        })
+        let mut child = started.map_err(failed("start a load"))?;
+        let (lines, printed) = channel();
+        if let Some(stdout) = child.stdout.take() {
+            std::thread::spawn(move || {
+                let all = BufReader::new(stdout).lines().map_while(Result::ok);
+                // Nobody listens to one that is not stopped but dropped.
+                let _ = all.map(|line| lines.send(line)).all(|sent| sent.is_ok());
+            });
+        }
+        let mut load = Load {
+            child,
+            printed,
+            lines: Vec::new(),
+        };
+        load.read_until(|load| !load.report().answers.is_empty());
+        Ok(load)
     }
 
     fn run(&self, arguments: &[&str]) -> Result<String, KindError> {
@@ -168,10 +201,12 @@ fn in_pod<'a>(namespace: &'a str, name: &'a str) -> [&'a str; 7] {
 }
 
 impl Load {
-    /// Ends it when it has run for some seconds, waits for the last answers, and tells what became of it.
+    /// Ends it when it has opened some connections, waits for the last answers, and tells what became of it.
     pub fn stop(mut self) -> Result<LoadReport, KindError> {
-        std::thread::sleep(stretched(LEAST).saturating_sub(self.started.elapsed()));
+        self.read_until(|load| load.lines.len() > LEAST);
         drop(self.child.stdin.take());
+        self.lines.extend(self.printed.iter());
+        let report = self.report();
         let output = self
             .child
             .wait_with_output()
@@ -182,17 +217,33 @@ impl Load {
                 message: end_of(&String::from_utf8_lossy(&output.stderr)),
             });
         }
+        Ok(report)
+    }
+
+    /// Reads what it prints until this is so, or no more comes.
+    fn read_until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + stretched(PATIENCE);
+        while !is_so(self) {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(line) = self.printed.recv_timeout(left) else {
+                break;
+            };
+            self.lines.push(line);
+        }
+    }
+
+    fn report(&self) -> LoadReport {
         let mut report = LoadReport::default();
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
+        for line in &self.lines {
             let outcome = line
                 .split_once(' ')
                 .map(|(_, outcome)| Outcome::of_line(outcome));
             report.attempts += 1;
             match outcome.as_ref().and_then(Outcome::endpoint) {
                 Some(pod) => *report.answers.entry(pod.to_owned()).or_default() += 1,
-                None => report.failures.push(line.to_owned()),
+                None => report.failures.push(line.clone()),
             }
         }
-        Ok(report)
+        report
     }
 }

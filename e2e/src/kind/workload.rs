@@ -45,6 +45,8 @@ impl Pod<'_> {
                     "image": IMAGE,
                     "imagePullPolicy": "Never",
                     "args": ["serve"],
+                    // Without, others come first where the machine is busy.
+                    "resources": {"requests": {"cpu": "100m"}},
                     "env": [
                         {"name": "POD_NAME", "value": self.name},
                         {"name": "SLUICE_PACE", "value": pace().to_string()},
