@@ -17,6 +17,15 @@ use crate::lab::Namespace;
 use crate::lab::pace::stretched;
 
 const NAME: &str = "lab";
+/// What an API server says that is busy or has just begun.
+const PASSES: [&str; 4] = [
+    "etcdserver: request timed out",
+    "etcdserver: leader changed",
+    "TLS handshake timeout",
+    "connection refused",
+];
+/// How long it is asked again; it takes seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running cluster; it ends with the value.
 #[derive(Debug)]
@@ -102,18 +111,31 @@ impl Cluster {
         &self.nodes
     }
 
-    /// Runs `kubectl` with the administrator's rights.
+    /// Runs `kubectl` with the administrator's rights, again where the API server says that it passes.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String, KindError> {
-        self.daemon.run("kubectl", arguments)
+        self.kubectl_with_input(arguments, &[])
+    }
+
+    fn kubectl_with_input(&self, arguments: &[&str], input: &[u8]) -> Result<String, KindError> {
+        let until = Instant::now() + stretched(PATIENCE);
+        loop {
+            let result = self.daemon.run_with_input("kubectl", arguments, input);
+            let passes = |error: &KindError| {
+                let said = error.to_string();
+                PASSES.iter().any(|passing| said.contains(passing))
+            };
+            if Instant::now() > until || !result.as_ref().is_err_and(passes) {
+                return result;
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
     }
 
     /// Applies objects.
     pub fn apply(&self, objects: &[Value]) -> Result<(), KindError> {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
         let apply = ["apply", "--server-side", "-f", "-"];
-        self.daemon
-            .run_with_input("kubectl", &apply, list.as_bytes())
-            .map(drop)
+        self.kubectl_with_input(&apply, list.as_bytes()).map(drop)
     }
 
     /// What `kubectl get … -o json` tells.
