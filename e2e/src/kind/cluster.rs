@@ -204,6 +204,13 @@ impl Cluster {
     fn power_cycle(&self, node: &Node) -> Result<Vec<Node>, KindError> {
         self.daemon
             .run("docker", &["restart", "--time", "0", &node.name])?;
+        // Until then kind's entrypoint writes rules of the node back as it has read them, without what others have made meanwhile.
+        Self::eventually("the node's systemd runs", Duration::from_secs(60), || {
+            let first = self
+                .on_node(&node.name, &["cat", "/proc/1/comm"])
+                .map_err(|error| error.to_string())?;
+            (first.trim() == "systemd").then_some(()).ok_or(first)
+        })?;
         let nodes = self.registered()?;
         Self::eventually("the node's network is up", Duration::from_secs(60), || {
             pod_network::route(self, &nodes).map_err(|error| error.to_string())
