@@ -8,7 +8,7 @@ use super::lab::Lab;
 
 /// What a node's owner might have made.
 const MADE: &str = "
-    for p in iptables-legacy iptables-nft; do
+    for p in 'iptables-legacy -w 60' 'iptables-nft -w 60'; do
         $p -t nat -N OTHERS && $p -t nat -A OTHERS -d 203.0.113.1 -j ACCEPT && $p -t nat -I PREROUTING -s 203.0.113.0/24 -j OTHERS || exit 1
         $p -A FORWARD -s 203.0.113.0/24 -j DROP || exit 1
     done
@@ -17,7 +17,7 @@ const MADE: &str = "
     sysctl -q -w net.netfilter.nf_conntrack_tcp_timeout_close_wait=1234";
 /// Prints it.
 const KEPT: &str = "
-    for p in iptables-legacy iptables-nft; do $p -t nat -S | grep OTHERS; $p -S FORWARD | grep 203.0.113; done
+    for p in 'iptables-legacy -w 60' 'iptables-nft -w 60'; do $p -t nat -S | grep OTHERS; $p -S FORWARD | grep 203.0.113; done
     ipset save others; nft list table inet others; sysctl net.netfilter.nf_conntrack_tcp_timeout_close_wait";
 
 /// Makes such rules on every node.
