@@ -19,6 +19,7 @@ mod ports;
 mod services;
 mod sources;
 mod uninstalling;
+mod watching;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

@@ -1,14 +1,16 @@
 //! Pools that are served in different ways, and how they get there.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use sluice_e2e::kind::{Cluster, Load, Node, time_limit};
 
 use super::Scenario;
 use super::installing::{has_condition, is_programmed};
 use super::lab::{Lab, PATIENCE};
+use super::watching::Watch;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
@@ -191,35 +193,38 @@ fn staged_rollout(lab: &Lab) -> anyhow::Result<()> {
     let all = Policy::apply(lab, "all", &json!({}), &spec("NFT"))?;
     all.wait("Ready")?;
     let first = all.object()?["status"]["currentRevision"].clone();
+    let nodes = lab.cluster.nodes().len();
+    let watch = Watch::begin(lab)?;
+    let mut proxies = BTreeMap::new();
+    let next = |proxies: &mut BTreeMap<String, Value>| -> anyhow::Result<()> {
+        let proxy = watch.next()?;
+        proxies.insert(proxy["metadata"]["name"].to_string(), proxy);
+        Ok(())
+    };
+    while proxies.len() < nodes {
+        next(&mut proxies)?;
+    }
     all.change(&json!({}), &spec("Legacy"))?;
     let mut steps = Vec::new();
-    Cluster::eventually("every node has the new revision", PATIENCE * 2, || {
-        let list = lab
-            .cluster
-            .get(&["nodeserviceproxies"])
-            .map_err(|error| error.to_string())?;
-        let moved: Vec<&Value> = list["items"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|proxy| proxy["spec"]["revision"] != first)
-            .collect();
+    while steps.last() != Some(&(nodes, 0)) {
+        next(&mut proxies).with_context(|| format!("moved and on their way: {steps:?}"))?;
+        let moved = proxies
+            .values()
+            .filter(|proxy| proxy["spec"]["revision"] != first);
+        let moved: Vec<&Value> = moved.collect();
         let on_their_way = moved.iter().filter(|proxy| !is_programmed(proxy)).count();
         steps.push((moved.len(), on_their_way));
-        let done = moved.len() == lab.cluster.nodes().len() && on_their_way == 0;
-        done.then_some(()).ok_or_else(|| format!("{steps:?}"))
-    })?;
+    }
     all.wait("Ready")?;
     ensure!(
         steps.iter().all(|&(_, on_their_way)| on_their_way <= 1),
         "moved and on their way: {steps:?}"
     );
-    for moved in 1..lab.cluster.nodes().len() {
-        ensure!(
-            steps.iter().any(|&(seen, _)| seen == moved),
-            "it went faster than one by one: {steps:?}"
-        );
-    }
+    // Else what is told of the ways was not seen.
+    ensure!(
+        (1..=nodes).all(|moved| steps.contains(&(moved, 1))),
+        "no node was on its way: {steps:?}"
+    );
     Ok(())
 }
 
