@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-use super::lab::{Lab, SLUICE, project, start_pods};
+use super::lab::{Lab, PATIENCE, SLUICE, project, start_pods};
 use super::others;
+use sluice_e2e::kind::Cluster;
 use sluice_e2e::lab::pace::stretched;
 
 /// From `helm install` to the last node, with the images on the nodes.
@@ -39,6 +40,16 @@ pub(crate) fn helm_install(lab: &Lab) -> anyhow::Result<()> {
         "every node was Programmed after {} s",
         took.as_secs()
     );
+    // Pods that are attached before a node's plugin is in place would be attached without it.
+    lab.await_agent_pods()?;
+    for node in lab.cluster.nodes() {
+        let what = format!("{} attaches pods by the plugin", node.name);
+        Cluster::eventually(&what, PATIENCE, || {
+            let names = ["grep", "sluice-cni", "/etc/cni/net.d/50-pods.conflist"];
+            let named = lab.cluster.on_node(&node.name, &names);
+            named.map_err(|error| error.to_string())
+        })?;
+    }
     start_pods(lab)
 }
 
