@@ -39,7 +39,7 @@ fn burst(lab: &Lab) -> anyhow::Result<()> {
         applied.collect::<Result<(), _>>()
     })?;
     let applied = started.elapsed();
-    let last = lab.serve("burst-last", &json!({}))?;
+    let last = lab.serve_within(PATIENCE * 3, "burst-last", &json!({}))?;
     eprintln!(
         "          {SERVICES} Services: applied in {:.1} s, the last one served {:.1} s later",
         applied.as_secs_f64(),
@@ -72,7 +72,10 @@ fn burst(lab: &Lab) -> anyhow::Result<()> {
     drop(last);
     // In one request, which kubectl does not make by itself.
     let all = format!("/api/v1/namespaces/{ECHO}/services?labelSelector=part-of%3Dburst");
-    lab.cluster.kubectl(&["delete", "--raw", &all])?;
+    Cluster::eventually("the API server deletes them", PATIENCE, || {
+        let deleted = lab.cluster.kubectl(&["delete", "--raw", &all]);
+        deleted.map_err(|error| error.to_string())
+    })?;
     counted(
         &|count| count < SERVICES,
         "no node has rules for them any more",

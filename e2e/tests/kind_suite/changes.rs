@@ -9,7 +9,7 @@ use sluice_e2e::kind::workload::{Pod, service};
 
 use super::Scenario;
 use super::installing::{helm, is_programmed};
-use super::lab::{APP, ECHO, Lab, PATIENCE, SLUICE};
+use super::lab::{APP, BOTH, ECHO, Lab, PATIENCE, SLUICE, await_pods};
 use super::others;
 use super::policies::assert_nothing_lost;
 
@@ -73,7 +73,9 @@ fn agents_killed(lab: &Lab) -> anyhow::Result<()> {
             .ok_or_else(|| format!("{now} restarts, not {expected}"))
     })?;
     rollout(lab)?;
-    lab.serve("after-kill", &json!({}))?;
+    lab.serve_on_every_node("after-kill")?;
+    let now = restarts(lab)?;
+    ensure!(now == expected, "{now} restarts in the end, not {expected}");
     assert_nothing_lost(load)
 }
 
@@ -164,11 +166,8 @@ fn without_agents(lab: &Lab) -> anyhow::Result<()> {
     rollout(lab)?;
     lab.serve("late", &json!({}))?;
     let itself = lab.serve("late-itself", &json!({"selector": {"app": "late"}}))?;
-    let reached = lab.client("late").reached("tcp", itself.address(0)?, 8)?;
-    ensure!(
-        reached == ["late"],
-        "the pod that was attached without an agent reaches {reached:?}"
-    );
+    await_pods(lab.client("late"), "tcp", itself.address(0)?, &["late"])
+        .context("the pod that was attached without an agent")?;
     lab.cluster
         .kubectl(&["delete", "pod", "late", "--namespace", ECHO, "--wait=false"])?;
     assert_nothing_lost(load)
@@ -207,14 +206,7 @@ fn node_restarted(lab: &Lab) -> anyhow::Result<()> {
         (lab.client("client-b"), served.address(1)?),
     ];
     for (asker, to) in askers {
-        Cluster::eventually(&format!("{to} has both pods"), PATIENCE, || {
-            let reached = asker
-                .reached("tcp", to, 16)
-                .map_err(|error| error.to_string())?;
-            (reached.len() == 2)
-                .then_some(())
-                .ok_or_else(|| format!("{reached:?}"))
-        })?;
+        await_pods(asker, "tcp", to, &BOTH)?;
     }
     Ok(())
 }
@@ -235,6 +227,6 @@ fn api_server_restarted(lab: &Lab) -> anyhow::Result<()> {
             .map_err(|error| error.to_string())
     })?;
     // Not before the agents' watches are: this asks for a Service that is new.
-    lab.serve("after-api", &json!({}))?;
+    lab.serve_on_every_node("after-api")?;
     assert_nothing_lost(load)
 }

@@ -14,6 +14,8 @@ pub(crate) const SLUICE: &str = "sluice-system";
 pub(crate) const ECHO: &str = "echo";
 /// The label of the pods behind Services; `client` and `host` only ask.
 pub(crate) const APP: &str = "echo";
+/// The pods with it.
+pub(crate) const BOTH: [&str; 2] = ["echo-a", "echo-b"];
 pub(crate) const PROBER: &str = "prober";
 /// For what happens within seconds where nothing else is done.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,8 +76,18 @@ impl Lab {
         Client::outside(&self.cluster, program())
     }
 
-    /// Makes a Service of the shared pods, and tells its addresses as soon as it is served.
+    /// Makes a Service of the shared pods, and tells its addresses as soon as it is served on one node.
     pub(crate) fn serve(&self, name: &str, spec: &Value) -> anyhow::Result<Served<'_>> {
+        self.serve_within(PATIENCE, name, spec)
+    }
+
+    /// The same for what does not happen within seconds.
+    pub(crate) fn serve_within(
+        &self,
+        patience: Duration,
+        name: &str,
+        spec: &Value,
+    ) -> anyhow::Result<Served<'_>> {
         self.cluster.apply(&[service(ECHO, name, APP, spec)])?;
         let object = self.cluster.get(&["service", name, "--namespace", ECHO])?;
         let served = Served {
@@ -84,11 +96,29 @@ impl Lab {
             object,
         };
         let to = served.address(0)?;
-        Cluster::eventually(&format!("Service {name} is served"), PATIENCE, || {
+        Cluster::eventually(&format!("Service {name} is served"), patience, || {
             let answer = self.client("client-a").reached("tcp", to, 8);
             answer.map_err(|error| error.to_string())
         })?;
         Ok(served)
+    }
+
+    /// Makes one and waits until every node serves it by both families, and so every agent knows what is new.
+    pub(crate) fn serve_on_every_node(&self, name: &str) -> anyhow::Result<()> {
+        // Whose watch has ended tries again after half a minute at times.
+        let patience = PATIENCE * 3;
+        let served = self.serve_within(patience, name, &json!({"type": "NodePort"}))?;
+        let port = served.node_port("TCP")?;
+        for node in self.cluster.nodes() {
+            for &address in &node.addresses {
+                let to = SocketAddr::new(address, port);
+                Cluster::eventually(&format!("{} serves {to}", node.name), patience, || {
+                    let answer = self.outside().reached("tcp", to, 4);
+                    answer.map_err(|error| error.to_string())
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// The node of a pool.
@@ -130,6 +160,25 @@ impl Lab {
         })?;
         Ok(())
     }
+}
+
+/// Waits until these pods, and no others, answer a client.
+pub(crate) fn await_pods(
+    client: Client<'_>,
+    protocol: &str,
+    to: SocketAddr,
+    pods: &[&str],
+) -> anyhow::Result<()> {
+    let what = format!("{client} reaches {pods:?} by {protocol} {to}");
+    Cluster::eventually(&what, PATIENCE, || {
+        // So many that none of two is left out by chance.
+        let reached = client.reached(protocol, to, 24);
+        let reached = reached.map_err(|error| error.to_string())?;
+        (reached == pods)
+            .then_some(())
+            .ok_or_else(|| format!("{reached:?}"))
+    })?;
+    Ok(())
 }
 
 /// A Service of a scenario; it goes with the value.

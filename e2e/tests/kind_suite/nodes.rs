@@ -9,7 +9,7 @@ use sluice_e2e::kind::{Cluster, Node};
 
 use super::Scenario;
 use super::installing::is_programmed;
-use super::lab::{ECHO, Lab, PATIENCE, start_pods};
+use super::lab::{BOTH, ECHO, Lab, PATIENCE, await_pods, start_pods};
 use super::others;
 use super::policies::{Policy, assert_nothing_lost, pool};
 
@@ -137,13 +137,7 @@ fn both_pods_serve(lab: &Lab, name: &str) -> anyhow::Result<()> {
     })?;
     let to = served.address(0).context(name.to_owned())?;
     for client in ["client-a", "client-b"] {
-        Cluster::eventually(&format!("{client} reaches both pods"), PATIENCE, || {
-            let reached = lab.client(client).reached("tcp", to, 16);
-            let reached = reached.map_err(|error| error.to_string())?;
-            (reached == ["echo-a", "echo-b"])
-                .then_some(())
-                .ok_or_else(|| format!("{reached:?}"))
-        })?;
+        await_pods(lab.client(client), "tcp", to, &BOTH)?;
     }
     Ok(())
 }

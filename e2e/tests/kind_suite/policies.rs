@@ -9,7 +9,7 @@ use sluice_e2e::kind::{Cluster, Load, Node, time_limit};
 
 use super::Scenario;
 use super::installing::{has_condition, is_programmed};
-use super::lab::{Lab, PATIENCE};
+use super::lab::{BOTH, Lab, PATIENCE, await_pods};
 use super::watching::Watch;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -259,18 +259,20 @@ fn without_ipvs(lab: &Lab) -> anyhow::Result<()> {
             "{}",
             proxy()?["status"]
         );
-        let events =
-            lab.cluster
-                .kubectl(&["get", "events", "--all-namespaces", "--output=wide"])?;
-        ensure!(
-            events.contains("IPVS") || events.contains("ip_vs"),
-            "no event says why:\n{events}"
-        );
+        Cluster::eventually("an event says why", PATIENCE, || {
+            let events = ["get", "events", "--all-namespaces", "--output=wide"];
+            let events = lab.cluster.kubectl(&events);
+            let events = events.map_err(|error| error.to_string())?;
+            let says_why = events.contains("IPVS") || events.contains("ip_vs");
+            says_why.then_some(()).ok_or(events)
+        })?;
     }
-    let reached = lab
-        .outside()
-        .reached("tcp", SocketAddr::new(node.addresses[0], port), 16)?;
-    ensure!(reached.len() == 2, "{reached:?}");
+    await_pods(
+        lab.outside(),
+        "tcp",
+        SocketAddr::new(node.addresses[0], port),
+        &BOTH,
+    )?;
     drop(policy);
     assert_nothing_lost(load)
 }

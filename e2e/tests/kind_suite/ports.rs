@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde_json::json;
 use sluice_e2e::kind::Cluster;
 use sluice_e2e::kind::workload::{PORT, SERVICE_PORT};
 
 use super::Scenario;
-use super::lab::{Lab, PATIENCE};
+use super::lab::{BOTH, Lab, PATIENCE, await_pods};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
@@ -37,8 +37,7 @@ fn sctp(lab: &Lab) -> anyhow::Result<()> {
         ways.extend(by_node.map(|&address| (lab.outside(), SocketAddr::new(address, port))));
     }
     for (client, to) in ways {
-        let reached = client.reached("sctp", to, 16)?;
-        ensure!(reached == ["echo-a", "echo-b"], "{to}: {reached:?}");
+        await_pods(client, "sctp", to, &BOTH)?;
     }
     Ok(())
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use sluice_e2e::kind::workload::{PORT, SERVICE_PORT};
 use sluice_e2e::kind::{Cluster, time_limit};
 use sluice_e2e::lab::Outcome;
 
 use super::Scenario;
-use super::lab::{APP, ECHO, Lab, PATIENCE, pod_addresses};
+use super::lab::{APP, BOTH, ECHO, Lab, PATIENCE, await_pods, pod_addresses};
 
 /// Services that a proxy serves.
 pub(crate) const SERVED: &[Scenario] = &[
@@ -48,18 +48,12 @@ pub(crate) const LEFT_ALONE: &[Scenario] = &[(
     headless_and_external_name,
 )];
 
-fn both() -> Vec<String> {
-    vec!["echo-a".to_owned(), "echo-b".to_owned()]
-}
-
 fn cluster_addresses(lab: &Lab) -> anyhow::Result<()> {
     let served = lab.serve("cluster-address", &json!({}))?;
     for client in ["client-a", "client-b", "host-a"] {
         for family in [0, 1] {
             for protocol in ["tcp", "udp"] {
-                let to = served.address(family)?;
-                let reached = lab.client(client).reached(protocol, to, 24)?;
-                ensure!(reached == both(), "{client} {protocol} {to}: {reached:?}");
+                await_pods(lab.client(client), protocol, served.address(family)?, &BOTH)?;
             }
         }
     }
@@ -79,12 +73,14 @@ fn dns(lab: &Lab) -> anyhow::Result<()> {
     let mut expected = vec![served.address(0)?.ip(), served.address(1)?.ip()];
     expected.sort_unstable();
     for client in ["client-a", "client-b"] {
-        let addresses = Cluster::eventually("the name is known", PATIENCE, || {
-            lab.client(client)
-                .resolve("named.echo.svc.cluster.local")
-                .map_err(|error| error.to_string())
+        let what = format!("{client} knows the name's addresses of both families");
+        Cluster::eventually(&what, PATIENCE, || {
+            let addresses = lab.client(client).resolve("named.echo.svc.cluster.local");
+            let addresses = addresses.map_err(|error| error.to_string())?;
+            (addresses == expected)
+                .then_some(())
+                .ok_or_else(|| format!("{addresses:?}, not {expected:?}"))
         })?;
-        ensure!(addresses == expected, "{client}: {addresses:?}");
     }
     Ok(())
 }
@@ -105,13 +101,12 @@ fn node_ports(lab: &Lab) -> anyhow::Result<()> {
         let port = served.node_port(name)?;
         for node in lab.cluster.nodes() {
             for &address in &node.addresses {
-                let to = SocketAddr::new(address, port);
-                let reached = lab.outside().reached(protocol, to, 24)?;
-                ensure!(
-                    reached == both(),
-                    "{protocol} {to} of {}: {reached:?}",
-                    node.name
-                );
+                await_pods(
+                    lab.outside(),
+                    protocol,
+                    SocketAddr::new(address, port),
+                    &BOTH,
+                )?;
             }
         }
     }
@@ -127,26 +122,33 @@ fn local_traffic(lab: &Lab) -> anyhow::Result<()> {
     let outside = lab.outside();
     for node in lab.cluster.nodes() {
         let to = SocketAddr::new(node.addresses[0], port);
-        let outcome = outside.probe_briefly("tcp", to)?;
-        let own = format!("echo-{}", node.pool);
-        match &outcome {
-            Outcome::Reached {
-                endpoint, source, ..
-            } => {
-                ensure!(*endpoint == own, "{}: {outcome}", node.name);
-                let seen = lab
-                    .cluster
-                    .nodes()
-                    .iter()
-                    .any(|node| node.addresses.contains(&source.ip()));
-                ensure!(
-                    !seen,
-                    "{}: the pod saw a node's address: {outcome}",
-                    node.name
-                );
-            }
-            _ => ensure!(node.pool == "control", "{}: {outcome}", node.name),
+        if node.pool == "control" {
+            let outcome = outside.probe_briefly("tcp", to)?;
+            ensure!(outcome.endpoint().is_none(), "{}: {outcome}", node.name);
+            continue;
         }
+        let outcome = Cluster::eventually(&format!("{} answers", node.name), PATIENCE, || {
+            let outcome = outside.probe_briefly("tcp", to);
+            let outcome = outcome.map_err(|error| error.to_string())?;
+            match outcome.endpoint() {
+                Some(_) => Ok(outcome),
+                None => Err(outcome.to_string()),
+            }
+        })?;
+        let Outcome::Reached {
+            endpoint, source, ..
+        } = &outcome
+        else {
+            bail!("{}: {outcome}", node.name);
+        };
+        let own = format!("echo-{}", node.pool);
+        ensure!(*endpoint == own, "{}: {outcome}", node.name);
+        let mut nodes = lab.cluster.nodes().iter();
+        ensure!(
+            !nodes.any(|node| node.addresses.contains(&source.ip())),
+            "{}: the pod saw a node's address: {outcome}",
+            node.name
+        );
     }
     Ok(())
 }
@@ -154,7 +156,11 @@ fn local_traffic(lab: &Lab) -> anyhow::Result<()> {
 fn affinity(lab: &Lab) -> anyhow::Result<()> {
     let served = lab.serve("affine", &json!({"sessionAffinity": "ClientIP"}))?;
     for client in ["client-a", "client-b", "host-a"] {
-        let reached = lab.client(client).reached("tcp", served.address(0)?, 24)?;
+        let to = served.address(0)?;
+        let reached = Cluster::eventually(&format!("{client} reaches {to}"), PATIENCE, || {
+            let reached = lab.client(client).reached("tcp", to, 24);
+            reached.map_err(|error| error.to_string())
+        })?;
         ensure!(reached.len() == 1, "{client}: {reached:?}");
     }
     Ok(())
@@ -164,9 +170,12 @@ fn hairpin(lab: &Lab) -> anyhow::Result<()> {
     let served = lab.serve("itself", &json!({}))?;
     for family in [0, 1] {
         for protocol in ["tcp", "udp"] {
-            let to = served.address(family)?;
-            let reached = lab.client("echo-a").reached(protocol, to, 24)?;
-            ensure!(reached == both(), "{protocol} {to}: {reached:?}");
+            await_pods(
+                lab.client("echo-a"),
+                protocol,
+                served.address(family)?,
+                &BOTH,
+            )?;
         }
     }
     Ok(())
@@ -196,14 +205,17 @@ fn source_ranges(lab: &Lab) -> anyhow::Result<()> {
                 .map_err(|error| error.to_string())
         })
     };
+    // Twice, since an answer may be late too.
     let guarded = || {
-        let open = lab
-            .outside()
-            .probe_briefly("tcp", ingress)
-            .map_err(|error| error.to_string())?;
-        (open == Outcome::TimedOut)
-            .then_some(())
-            .ok_or_else(|| open.to_string())
+        (0..2).try_for_each(|_| {
+            let open = lab
+                .outside()
+                .probe_briefly("tcp", ingress)
+                .map_err(|error| error.to_string())?;
+            (open == Outcome::TimedOut)
+                .then_some(())
+                .ok_or_else(|| open.to_string())
+        })
     };
     let tried = everyone().map_err(anyhow::Error::from).and_then(|_| {
         patch(
@@ -218,9 +230,7 @@ fn source_ranges(lab: &Lab) -> anyhow::Result<()> {
     outside.command("ip route del 198.51.100.7")?;
     tried?;
     // Who is in the cluster is not asked for a range.
-    lab.client("client-b")
-        .reached("tcp", served.address(0)?, 4)?;
-    Ok(())
+    await_pods(lab.client("client-b"), "tcp", served.address(0)?, &BOTH)
 }
 
 fn empty(lab: &Lab) -> anyhow::Result<()> {
@@ -256,8 +266,8 @@ fn headless_and_external_name(lab: &Lab) -> anyhow::Result<()> {
     });
     lab.cluster.apply(&[headless, external])?;
     let mut pods = BTreeSet::new();
-    for name in both() {
-        pods.extend(pod_addresses(lab, &name)?);
+    for name in BOTH {
+        pods.extend(pod_addresses(lab, name)?);
     }
     for name in [
         "headless.echo.svc.cluster.local",
