@@ -11,7 +11,7 @@ use super::Scenario;
 use super::installing::{helm, is_programmed};
 use super::lab::{APP, BOTH, ECHO, Lab, PATIENCE, SLUICE, await_pods};
 use super::others;
-use super::policies::assert_nothing_lost;
+use super::policies::{Policy, assert_nothing_lost, pool};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     (
@@ -94,7 +94,6 @@ fn operator_killed(lab: &Lab) -> anyhow::Result<()> {
         "--force",
     ])?;
     lab.serve("without-operator", &json!({}))?;
-    // Another one decides again: a node that is told something new.
     let status = [
         "rollout",
         "status",
@@ -106,6 +105,10 @@ fn operator_killed(lab: &Lab) -> anyhow::Result<()> {
     lab.cluster.kubectl(&status)?;
     lab.cluster
         .helm(&["test", "sluice", "--namespace", SLUICE])?;
+    // Another one decides again: a node is told something new.
+    let policy = Policy::apply(lab, "after-kill", &pool("a"), &json!({"mode": "IPTables"}))?;
+    policy.wait("Ready")?;
+    drop(policy);
     assert_nothing_lost(load)
 }
 
