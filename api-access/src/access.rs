@@ -12,7 +12,7 @@ use crate::{AccessError, Authority, Requests, with_causes};
 
 /// A server that does not take a connection for so long is tried again.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Watches are told something every minute: one that is silent for longer is dead, and begun anew.
+/// Watches are told something every minute: one whose server is there and silent for longer is dead, and begun anew.
 const SILENCE: Duration = Duration::from_secs(150);
 
 /// See the module.

@@ -12,6 +12,8 @@ use kube::config::AuthInfo;
 use kube::{Client, Config};
 use tower::Service;
 
+use crate::connection;
+
 /// As often as kube looks at the other files.
 const LOOK: Duration = Duration::from_secs(60);
 
@@ -37,7 +39,7 @@ impl Renewed {
         Ok(Self {
             // Before the client: what changes in between is seen at the next look.
             read: contents(&files),
-            client: Client::try_from(config.clone())?,
+            client: connection::client(config.clone())?,
             config,
             files,
             next_look: Instant::now() + LOOK,
@@ -54,7 +56,7 @@ impl Renewed {
             return;
         }
         // A file that is half written, or a key whose certificate comes a moment later, is looked at again next time.
-        if let Ok(client) = Client::try_from(self.config.clone()) {
+        if let Ok(client) = connection::client(self.config.clone()) {
             self.client = client;
             self.read = read;
         }

@@ -4,6 +4,7 @@
 mod access;
 mod authority;
 mod causes;
+mod connection;
 mod distrust;
 mod error;
 mod identity;

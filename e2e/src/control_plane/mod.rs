@@ -181,7 +181,7 @@ impl ControlPlane {
     }
 
     /// Its port on the loopback address.
-    pub(super) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 

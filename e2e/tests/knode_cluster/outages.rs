@@ -1,7 +1,7 @@
 //! An API server that is away, slow, wrong or empty, and objects that go or come at bad times: what serves goes on.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sluice_e2e::lab::places::{A1, A2, A3};
@@ -60,6 +60,40 @@ fn an_api_server_that_goes_away_in_any_way_changes_nothing_and_what_happened_mea
     cluster.serve(2, &[A2]);
     cluster.eventually("the agent is back again", || {
         node.answers(2).as_deref() == Some(A2.name)
+    });
+    assert_nothing_lost(loads);
+}
+
+#[test]
+fn an_api_server_whose_packets_vanish_is_noticed_by_who_only_listens() {
+    let Some(cluster) = Cluster::up("packets vanish") else {
+        return;
+    };
+    cluster.serve(1, &[A1, A2]);
+    cluster.serve(2, &[A1]);
+    let node = Node::up(&cluster, "node-1", &[]);
+    node.wait_until_served(&cluster, 2);
+    let loads = node.load();
+    let port = cluster.installation.control_plane.port().to_string();
+    let vanish = |how: &str| {
+        let drop = [
+            "-w", "60", how, "INPUT", "-i", "lo", "-p", "tcp", "--sport", &port, "-j", "DROP",
+        ];
+        node.lab.node().program("iptables", &drop, "").unwrap();
+    };
+    vanish("-I");
+    let begun = Instant::now();
+    let noticed = || {
+        let log = node.agent.log();
+        log.contains("the API server cannot be asked")
+    };
+    cluster.eventually("it notices", noticed);
+    eprintln!("noticed after {:?}", begun.elapsed());
+    cluster.serve(2, &[A3]);
+    assert!(node.serves(1) && node.answers(2).as_deref() == Some(A1.name));
+    vanish("-D");
+    cluster.eventually("the agent is back", || {
+        node.answers(2).as_deref() == Some(A3.name)
     });
     assert_nothing_lost(loads);
 }
