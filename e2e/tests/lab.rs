@@ -370,3 +370,24 @@ fn every_kind_of_load_reports_what_failed_and_when() {
         );
     }
 }
+
+#[test]
+fn a_load_that_waits_for_lost_syns_tells_of_them() {
+    let lab = Lab::up().unwrap();
+    let family = Family::V4;
+    forward_to(&lab, family, Protocol::Tcp, &B1);
+    let route = Route {
+        from: CLIENT,
+        to: SocketAddr::new(vip(family), 80),
+        patience: Duration::from_secs(20),
+    };
+    let mut load = Load::new_connections(&lab, route, 50).unwrap();
+    load.wait_until(|seen| seen.len() >= 10);
+    rule(&lab, family, "-w -I FORWARD -j DROP");
+    std::thread::sleep(Duration::from_millis(300));
+    rule(&lab, family, "-w -D FORWARD -j DROP");
+    load.wait_until(|seen| seen.iter().any(|one| one.took >= Duration::from_secs(1)));
+    let report = load.stop().unwrap();
+    assert_eq!(report.failures(), []);
+    assert!(report.syn_retransmits > 0);
+}

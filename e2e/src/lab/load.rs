@@ -14,6 +14,7 @@ use sluice_service_plan::model::{Family, Protocol};
 use super::lost_syns::LostSyns;
 use super::pace::stretched;
 use super::places::Place;
+use super::probe::BEFORE_RESENDING;
 use super::{Lab, LabError, Outcome, Probe};
 
 /// Time that enough load may take to be made.
@@ -60,8 +61,8 @@ pub struct LoadReport {
     pub started: Instant,
     /// All attempts, by the time they ended.
     pub attempts: Vec<Attempt>,
-    /// SYNs that the client's host sent again meanwhile, for whatever load. Where an answer may take longer than the second after
-    /// which that happens, a connection that was lost at first shows here only.
+    /// SYNs that the client's host sent again meanwhile, for whatever load; none where no attempt took the second after which that happens: other
+    /// programs of the host connect too. Where an answer may take longer, a connection that was lost at first shows here only.
     pub syn_retransmits: u64,
 }
 
@@ -201,10 +202,14 @@ impl Load {
         // It ends when the last attempt in flight has let go of its end of the channel.
         let mut attempts = std::mem::take(&mut self.seen);
         attempts.extend(self.attempts.iter());
+        let lost_syns = self.lost_syns.count()?;
+        let waited = attempts
+            .iter()
+            .any(|attempt| attempt.took >= BEFORE_RESENDING);
         Ok(LoadReport {
             started: self.started,
             attempts,
-            syn_retransmits: self.lost_syns.count()?,
+            syn_retransmits: if waited { lost_syns } else { 0 },
         })
     }
 

@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
 use super::sctp::{self, Chunk, Packet};
 
 /// A lost SYN is sent again after 1 s; a connection that took longer would hide the loss.
-const BEFORE_RESENDING: Duration = Duration::from_millis(900);
+pub(super) const BEFORE_RESENDING: Duration = Duration::from_millis(900);
 
 /// One attempt to reach a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
